@@ -1,0 +1,112 @@
+"""The results tables of the README: streets and CamVid, three seeds.
+
+  python -m benchmarks.streets_table [--setting=streets|camvid] [--seeds=0,1,2]
+
+Every row starts from the same source-trained network of its seed (the config's
+first stage) and trains for the same number of further steps, but the oracle,
+which trains on the target's labels for as many steps as both stages together.
+Interrupt it at will: finished runs are kept in --folder and not run again.
+Writes benchmarks/results/<setting>.json and prints the table.
+"""
+
+import datetime
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+from absl import app, flags
+
+from jaxuda import config as config_lib
+
+_SETTING = flags.DEFINE_enum('setting', 'streets', ['streets', 'camvid'], '')
+_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
+_SPLIT = flags.DEFINE_string('split', 'val', 'tune, to choose settings on.')
+_FOLDER = flags.DEFINE_string('folder', 'runs/table', 'Where the runs go.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared datasets.')
+
+
+def rows(setting: str) -> dict[str, tuple[str, list[str]]]:
+  """Row name -> (config page, overrides), the controls first."""
+  stage = config_lib.load(f'configs/adabn.py:{setting}')
+  first = config_lib.load(stage.init)
+  found = {
+    'source-only': (
+      'source_only',
+      [f'init={stage.init}', f'steps={stage.steps}'],
+    ),
+    'AdaBN control': ('adabn', []),
+    'ADVENT': ('advent', []),
+    'random-patch (ALP-GI)': ('advent_patch', []),
+    'oracle': ('oracle', [f'steps={first.steps + stage.steps}']),
+  }
+  if setting == 'camvid':  # its training images have no labels
+    del found['oracle']
+  return found
+
+
+def run(name: str, page: str, overrides: list[str], seed: str) -> dict:
+  """Trains one row with one seed, unless it is done; returns its scores."""
+  workdir = pathlib.Path(_FOLDER.value) / f'{_SETTING.value}-{name}-{seed}'
+  overrides = [*overrides, f'seed={seed}', f'eval.split={_SPLIT.value}']
+  if _DATA_DIR.value:
+    overrides.append(f'data_dir={_DATA_DIR.value}')
+  command = [
+    sys.executable,
+    '-m',
+    'jaxuda.main',
+    f'--config=configs/{page}.py:{_SETTING.value}',
+    f'--workdir={workdir}',
+    *(f'--config.{override}' for override in overrides),
+  ]
+  if not (workdir / 'scores.json').exists():
+    print(' '.join(command), flush=True)
+  subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+  return json.loads((workdir / 'scores.json').read_text())
+
+
+def main(argv) -> None:
+  del argv
+  table = {}
+  for seed in _SEEDS.value:  # seed by seed, so that a part is a whole table
+    for title, (page, overrides) in rows(_SETTING.value).items():
+      name = title.split(' (')[0].replace(' ', '_').replace(',', '')
+      scores = run(name, page, overrides, seed)
+      mean = next(iter(scores['means'].values()))
+      table.setdefault(title, {})[seed] = 100 * mean
+      print(f'{title}, seed {seed}: {100 * mean:.1f}', flush=True)
+  write(table)
+
+
+def write(table: dict[str, dict[str, float]]) -> None:
+  """Prints the table and stores it with where and when it was measured."""
+  control = np.mean(list(table['AdaBN control'].values()))
+  print('| method | seeds | mIoU | over AdaBN |\n|---|---|---|---|')
+  for title, values in table.items():
+    v = np.array(list(values.values()))
+    spread = v.std(ddof=1) if len(v) > 1 else float('nan')
+    seeds = ', '.join(f'{x:.1f}' for x in v)
+    print(
+      f'| {title} | {seeds} | {v.mean():.1f} ± {spread:.1f} '
+      f'| {v.mean() - control:+.1f} |'
+    )
+  result = {
+    'setting': _SETTING.value,
+    'split': _SPLIT.value,
+    'miou': table,
+    'device': f'CPU, {platform.machine()}',
+    'versions': {
+      name: metadata.version(name) for name in ('jax', 'flax', 'optax')
+    },
+    'date': datetime.date.today().isoformat(),
+  }
+  suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
+  path = pathlib.Path(f'benchmarks/results/{_SETTING.value}{suffix}.json')
+  path.write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+  app.run(main)

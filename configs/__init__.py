@@ -1,0 +1,1 @@
+"""One page an experiment; `common` holds what they share."""

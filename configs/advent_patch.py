@@ -1,0 +1,45 @@
+"""Random-patch alignment, ALP-GI (paper 001: Cicek et al., ACCV 2020).
+
+  python -m jaxuda.main --config=configs/advent_patch.py:streets
+
+Eqs. 1 to 4. GTA5 -> Cityscapes 46.98 mIoU (Table 2); `:synthia` 44.84 / 51.99
+on 16 / 13 classes (Table 1). About 25 hours on one V100 in the paper.
+`patch.size=None` is the paper's global baseline AGP-GI: 40.56, and 40.31 /
+47.3 (Tables 3 and 4).
+
+No code was published. What the paper leaves open is a setting here:
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+  """Settings: gta5 (default), synthia, streets, camvid."""
+  config, setting = common.start(arg, 'advent_patch')
+  config.patch = {
+    'size': 256,  # the best one in Fig. 8a, of the upsampled map's pixels
+    'count': 1,  # patches an image and step
+    # Whether the discriminator trains on patches of its own or on those that
+    # the segmenter has just been judged by. Unstated; ADVENT's loop, from
+    # which the paper departs, uses the same maps for both.
+    'redraw': False,
+  }
+  # h(y) = -y log y as printed (section 3.1), or ADVENT's 'normalised' log2
+  # form. log(C) = 2.9 times larger, else the same.
+  config.information = 'natural'
+  # Eq. 4 to the letter is 'reversal': the segmenter maximises the
+  # discriminator's loss on both domains. The paper also says that AGP-GI
+  # "minimizes the same adversarial loss" as ADVENT and lands within 0.3 of
+  # it, and ADVENT minimises the flipped-label loss on the target alone.
+  config.objective = 'flipped'
+  # "d: x -> R^2" (section 3.1); its softmax is a sigmoid of the difference.
+  config.discriminator.outputs = 2
+  # One adversarial weight is stated, 0.001, and no auxiliary head; the second
+  # head and its weights are ADVENT's, which the paper builds on.
+  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
+  # "updated with momentum but current batch statistics are not used"; whether
+  # an image is normalised before or after its own update is open:
+  # 'running' or 'running_updated'. Affine parameters: frozen, as ADVENT's.
+  config.model.norm = 'running'
+  common.adapt(config, setting)
+  return common.finish(config, arg)

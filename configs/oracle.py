@@ -1,0 +1,16 @@
+"""The oracle: trained on the target's own labels, an upper bound.
+
+  python -m jaxuda.main --config=configs/oracle.py:streets
+
+Source-only training whose source is the target's labelled training set.
+AdaptSegNet reports 65.1 mIoU on Cityscapes.
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+  """Settings: gta5 (default; Cityscapes' labels), synthia, streets."""
+  config, _ = common.start(arg, 'source_only')
+  config.source.update(config.target)
+  return common.finish(config, arg)

@@ -1,0 +1,1 @@
+"""jaxuda: domain-adaptive semantic segmentation in JAX."""

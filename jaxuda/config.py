@@ -1,0 +1,229 @@
+"""Experiments as config pages: how one is loaded, overridden and checked.
+
+A page is a file with `get_config(arg: str) -> ConfigDict`, whose `arg` is what
+stands behind the colon of `--config=configs/advent_patch.py:streets,steps=300`:
+at most one setting of the datasets, then KEY=VALUE overrides. `--config.KEY`
+flags mean the same. Both are refused with the nearest valid name.
+"""
+
+import ast
+import difflib
+import importlib.util
+import json
+import pathlib
+import re
+from collections.abc import Callable, Iterable
+
+import ml_collections
+
+from jaxuda.errors import UserError
+
+# Keys that may be None; every other one keeps the type of its default.
+OPTIONAL = {
+  'eval.classes': str,
+  'init': str,
+  'data_dir': str,
+  'optim.horizon': int,
+  'patch.size': int,
+  'source.size': tuple,
+  'target.size': tuple,
+  'eval.size': tuple,
+}
+
+
+def parse_spec(spec: str) -> tuple[str, str]:
+  """Splits 'configs/x.py:streets,steps=3' into path and argument."""
+  path, _, arg = spec.partition(':')
+  return path, arg
+
+
+def load(spec: str, overrides: Iterable[str] = ()) -> ml_collections.ConfigDict:
+  """Runs a config page.
+
+  Args:
+    spec: PATH or PATH:ARG.
+    overrides: further KEY=VALUE strings.
+
+  Returns:
+    The locked config.
+
+  Raises:
+    UserError: the page is missing, or an argument is refused.
+  """
+  path, arg = parse_spec(spec)
+  file = pathlib.Path(path)
+  if not file.is_file() or file.suffix != '.py':
+    pages = sorted(str(p) for p in pathlib.Path('configs').glob('[a-z]*.py'))
+    raise UserError(
+      f'config page {path!r} does not exist{nearest(path, pages)}'
+    )
+  module_spec = importlib.util.spec_from_file_location(
+    f'jaxuda_config_{file.stem}', file
+  )
+  module = importlib.util.module_from_spec(module_spec)
+  module_spec.loader.exec_module(module)
+  items = [arg] if arg else []
+  for item in overrides:
+    key, _, text = item.partition('=')
+    # Brackets keep a value with commas whole, such as init's own overrides.
+    items.append(f'{key}=({text})' if ',' in text else item)
+  return module.get_config(','.join(items))
+
+
+def build(
+  arg: str, settings: dict[str, Callable[[], ml_collections.ConfigDict]]
+) -> tuple[ml_collections.ConfigDict, str]:
+  """What a page begins with: the datasets' setting named in `arg`.
+
+  Args:
+    arg: the page's argument; its overrides are applied by `finish`.
+    settings: name -> function that makes the default config; the first one is
+      used where `arg` names none.
+
+  Returns:
+    The config and the setting's name.
+
+  Raises:
+    UserError: an unknown setting, or more than one.
+  """
+  names = [item for item in _split(arg) if '=' not in item]
+  for name in names:
+    if name not in settings:
+      raise UserError(
+        f'config argument {name!r} is neither a setting nor KEY=VALUE'
+        f'{nearest(name, settings)}'
+      )
+  if len(names) > 1:
+    raise UserError(f'config argument names several settings: {names}.')
+  name = names[0] if names else next(iter(settings))
+  return settings[name](), name
+
+
+def finish(
+  config: ml_collections.ConfigDict, arg: str
+) -> ml_collections.ConfigDict:
+  """What a page ends with: applies the overrides in `arg` and locks."""
+  for item in _split(arg):
+    if '=' in item:
+      key, _, text = item.partition('=')
+      override(config, key.strip(), text.strip())
+  config.lock()
+  return config
+
+
+def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+  """Sets `config.key` (dots for levels) from text, in the default's type.
+
+  Raises:
+    UserError: no such key, or text of another type or length.
+  """
+  flat = flatten(config)
+  if key not in flat:
+    inner = [name for name in flat if name.startswith(key + '.')]
+    hint = f'; it holds {", ".join(inner)}' if inner else nearest(key, flat)
+    raise UserError(f'config has no key {key!r}{hint}')
+  default = flat[key]
+  kind = OPTIONAL.get(key) or type(default)
+  value = _parse(key, text, kind, default)
+  *path, last = key.split('.')
+  node = config
+  for name in path:
+    node = node[name]
+  with node.ignore_type():
+    node[last] = value
+
+
+def _parse(key, text, kind, default):
+  if text == 'None' and key in OPTIONAL:
+    return None
+  if kind is str:
+    return text[1:-1] if text[:1] + text[-1:] == '()' else text
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    if kind is bool and text.lower() in ('true', 'false'):
+      value = text.lower() == 'true'
+    elif kind is tuple and re.fullmatch(r'\d+x\d+', text):
+      value = tuple(int(n) for n in text.split('x'))
+    else:
+      value = text
+  if kind is float and type(value) is int:
+    value = float(value)
+  if kind is tuple and isinstance(value, list):
+    value = tuple(value)
+  good = type(value) is kind
+  if good and kind is tuple and default:
+    any_length = key in ('eval.scales', 'model.dilations')
+    good = len(value) > 0 if any_length else len(value) == len(default)
+    inner = type(default[0])
+    value = tuple(
+      inner(v) if inner is float and type(v) is int else v for v in value
+    )
+    good = good and all(type(v) is inner for v in value)
+  if not good:
+    none = ' or None' if key in OPTIONAL else ''
+    raise UserError(
+      f'config.{key} takes {kind.__name__}{none}, like {default!r}, '
+      f'not {text!r}.'
+    )
+  return value
+
+
+def _split(arg: str) -> list[str]:
+  """Splits at commas that are outside of brackets; 'a,b=(1,2)' has two."""
+  return [s.strip() for s in re.split(r',(?![^(\[]*[)\]])', arg or '') if s]
+
+
+def split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
+  """Takes the --config.KEY=VALUE flags out of a command line.
+
+  Returns:
+    The other arguments, and the KEY=VALUE strings.
+  """
+  rest, overrides = [], []
+  arguments = iter(argv)
+  for argument in arguments:
+    name = argument.lstrip('-')
+    if argument.startswith('-') and name.startswith('config.'):
+      name = name.removeprefix('config.')
+      if '=' not in name:
+        name += '=' + next(arguments, '')
+      overrides.append(name)
+    else:
+      rest.append(argument)
+  return rest, overrides
+
+
+def flatten(config, prefix: str = '') -> dict:
+  """{'a.b': value} of nested dicts or ConfigDicts."""
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, dict | ml_collections.ConfigDict):
+      flat |= flatten(value, f'{prefix}{key}.')
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+  """'; did you mean X?' or '; there are X, Y, Z.' for an unknown name."""
+  names = list(names)
+  last = {n.rpartition('.')[2]: n for n in names}
+  match = difflib.get_close_matches(name, names, 1, 0.5) or [
+    last[m] for m in difflib.get_close_matches(name, last, 1, 0.6)
+  ]
+  if match:
+    return f'; did you mean {match[0]!r}?'
+  return f'; there are {", ".join(names)}.'
+
+
+def to_json(config: ml_collections.ConfigDict) -> dict:
+  """The config as plain JSON values (tuples become lists)."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def run_name(spec: str, overrides: Iterable[str] = ()) -> str:
+  """The default folder name of a run: 'advent_patch-streets-steps=300'."""
+  path, arg = parse_spec(spec)
+  parts = [pathlib.Path(path).stem, *_split(arg), *overrides]
+  return re.sub(r'[^\w=.-]+', '_', '-'.join(parts))

@@ -1,0 +1,287 @@
+"""Evaluation: confusion counts on the device, scores, and the command line.
+
+python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
+  [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT] [--data_dir=DIR]
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from jaxuda import labels, metrics, sharding, step
+from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.models import deeplab, layers
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What an evaluation found.
+
+  Attributes:
+    space: the class space that was scored.
+    counts: i64[C, C] or [C, C + 1], rows labels, columns predictions.
+    ious: f64[C], NaN for a class that is neither labelled nor predicted.
+    means: {'mIoU': mean IoU in 0..1, ...}, the space's subsets.
+    images: how many were counted.
+  """
+
+  space: labels.Space
+  counts: np.ndarray
+  ious: np.ndarray
+  means: dict[str, float]
+  images: int
+
+  @property
+  def headline(self) -> tuple[str, float]:
+    """The first mean's name and value."""
+    return next(iter(self.means.items()))
+
+
+def probabilities(
+  params: dict,
+  batch_stats: dict,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2,
+  size: tuple[int, int],
+  scales: Sequence[float] = (1.0,),
+  flip: bool = False,
+) -> Array:
+  """Class probabilities, averaged over scaled and mirrored inputs.
+
+  (FADA, test.py: the mean of the softmaxes at each scale and its mirror.)
+
+  Args:
+    params, batch_stats: the segmenter's.
+    image: u8[B, H, W, 3].
+    net: the segmenter.
+    size: (h, w) of the answer.
+    scales: factors of the input's size; aligned corners, as in FADA.
+    flip: whether each scale is also seen mirrored.
+
+  Returns:
+    f32[B, h, w, C].
+  """
+  predict = functools.partial(
+    step.predict, params, batch_stats, net=net, size=size
+  )
+  parts = []
+  for scale in scales:
+    x = image
+    if scale != 1.0:
+      scaled = tuple(round(side * scale) for side in image.shape[1:3])
+      x = layers.resize_align_corners(image, scaled)
+    parts.append(predict(x))
+    if flip:
+      parts.append(predict(x[:, :, ::-1])[:, :, ::-1])
+  return sum(parts) / len(parts)
+
+
+def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
+  """The jitted count(params, batch_stats, image, label) -> i32[C, C]."""
+
+  def count(params, batch_stats, image, label):
+    p = probabilities(
+      params,
+      batch_stats,
+      image,
+      net=net,
+      size=label.shape[1:3],
+      scales=eval_config.scales,
+      flip=eval_config.flip,
+    )
+    return metrics.confusion_matrix(jnp.argmax(p, -1), label, net.num_classes)
+
+  return jax.jit(count, out_shardings=sharding.replicated(mesh))
+
+
+def count_all(
+  count, params: dict, batch_stats: dict, batches: Iterable[dict], put
+) -> tuple[np.ndarray, int]:
+  """Sums the counts of all batches.
+
+  Args:
+    count: of make_count.
+    params, batch_stats: the segmenter's.
+    batches: of input.eval_batches.
+    put: moves arrays to the devices.
+
+  Returns:
+    i64[C, C] and the number of images of this process.
+  """
+  total, images = 0, 0
+  for batch in batches:
+    arrays = put({k: batch[k] for k in ('image', 'label')})
+    counts = count(params, batch_stats, arrays['image'], arrays['label'])
+    total = total + np.asarray(jax.device_get(counts), np.int64)
+    images += int(batch['valid'].sum())
+  return total, images
+
+
+def score(
+  counts: np.ndarray, images: int, model_space: str, eval_space: str | None
+) -> Scores:
+  """Scores counts of the model's space in the space that is evaluated."""
+  space = labels.space(eval_space or model_space)
+  if space.name != model_space:
+    merge = labels.merge(model_space, space.name)
+    counts = metrics.merge_confusion(counts, merge, len(space.classes))
+  ious = metrics.iou(counts)
+  return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
+
+
+def table(scores: dict[str, Scores]) -> str:
+  """A text table: a row a class, a column for each named evaluation."""
+  from rich import box
+  from rich.console import Console
+  from rich.table import Table
+
+  first = next(iter(scores.values()))
+  grid = Table(box=box.SIMPLE_HEAD)
+  grid.add_column('IoU %')
+  for name in scores:
+    grid.add_column(name, justify='right')
+  for i, name in enumerate(first.space.classes):
+    grid.add_row(name, *(_percent(s.ious[i]) for s in scores.values()))
+  grid.add_section()
+  for name in first.means:
+    grid.add_row(name, *(_percent(s.means[name]) for s in scores.values()))
+  console = Console(width=100, force_terminal=False, color_system=None)
+  with console.capture() as capture:
+    console.print(grid)
+  return capture.get().rstrip()
+
+
+def _percent(value: float) -> str:
+  return 'n/a' if np.isnan(value) else f'{100 * value:.1f}'
+
+
+def to_json(scores: Scores) -> dict:
+  """Plain JSON values; None for a class that is n/a."""
+
+  def number(value):
+    return None if np.isnan(value) else round(float(value), 6)
+
+  return {
+    'classes': scores.space.name,
+    'images': scores.images,
+    'means': {k: number(v) for k, v in scores.means.items()},
+    'iou': {
+      name: number(value)
+      for name, value in zip(scores.space.classes, scores.ious, strict=True)
+    },
+    'confusion': scores.counts.tolist(),
+  }
+
+
+def from_json(content: dict) -> Scores:
+  """The inverse of to_json."""
+  space = labels.space(content['classes'])
+  counts = np.array(content['confusion'], np.int64)
+  ious = metrics.iou(counts)
+  means = metrics.means(ious, space.subsets)
+  return Scores(space, counts, ious, means, content['images'])
+
+
+def write_json(path: pathlib.Path, content: dict) -> None:
+  """Writes JSON atomically."""
+  temporary = path.with_name(path.name + '.tmp')
+  temporary.write_text(json.dumps(content, indent=1) + '\n')
+  temporary.replace(path)
+
+
+def define_flags() -> None:
+  """The flags of this command line, which others may want too."""
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('checkpoint', 'latest', 'latest, best or a step.')
+  flags.DEFINE_list('scales', None, 'Input scales that are averaged: 0.7,1.0.')
+  flags.DEFINE_bool('flip', None, 'Average with the mirrored input, too.')
+  flags.DEFINE_string('split', None, "Score this split instead of the run's.")
+  flags.DEFINE_string('data_dir', None, 'Where prepared datasets are.')
+
+
+def evaluate_run(run, workdir: pathlib.Path) -> Scores:
+  """Scores a restored run as its config says, and writes what was found.
+
+  Args:
+    run: a runs.Run.
+    workdir: its folder; `evaluation/` in it receives scores and figures.
+  """
+  from jaxuda import figures
+  from jaxuda.input import experiment
+
+  config, mesh = run.config, sharding.make_mesh()
+  if config.eval.batch_size % mesh.size:
+    # Padding is not counted, so that any batch size gives the same scores.
+    config.eval.batch_size = mesh.size
+  records = experiment.open_eval(config)
+  variables = jax.device_put(
+    (run.params, run.batch_stats), sharding.replicated(mesh)
+  )
+  counts, images = count_all(
+    make_count(run.net, config.eval, mesh),
+    *variables,
+    experiment.batches_of_eval(records, config),
+    sharding.putter(mesh),
+  )
+  scores = score(counts, images, config.classes, config.eval.classes)
+  folder = workdir / 'evaluation' / f'{records.split}-{run.step}'
+  folder.mkdir(parents=True, exist_ok=True)
+  write_json(folder / 'scores.json', to_json(scores) | {'step': run.step})
+  source = experiment.open_streams(config, ['source'])['source'].records
+  figures.Painter(config, run.net, records).draw(
+    folder, source, {workdir.name: variables}, scores
+  )
+  print(table({f'step {run.step}': scores}))
+  print(f'scores and figures: {folder}')
+  return scores
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  from jaxuda import runs
+
+  define_flags()
+  if '--help' in argv or '-h' in argv:
+    app.usage(shorthelp=True, writeto_stdout=True)
+    return 0
+  try:
+    extra = flags.FLAGS(argv)[1:]
+  except flags.Error as e:
+    raise UserError(str(e)) from e
+  if extra or not flags.FLAGS.workdir:
+    raise UserError('usage: python -m jaxuda.evaluate --workdir=RUN; --help.')
+  workdir = pathlib.Path(flags.FLAGS.workdir)
+  run = runs.load(workdir, flags.FLAGS.checkpoint)
+  if flags.FLAGS.checkpoint == 'best':
+    print('oracle-selected: this checkpoint was chosen by target labels.')
+  config = run.config
+  if flags.FLAGS.scales:
+    try:
+      config.eval.scales = tuple(float(s) for s in flags.FLAGS.scales)
+    except ValueError as e:
+      raise UserError(f'--scales takes numbers: {e}.') from e
+    if not all(0.1 <= s <= 10 for s in config.eval.scales):
+      raise UserError('--scales takes numbers from 0.1 to 10.')
+  for name in ('flip', 'split'):
+    if flags.FLAGS[name].value is not None:
+      config.eval[name] = flags.FLAGS[name].value
+  if flags.FLAGS.data_dir:
+    with config.ignore_type():
+      config.data_dir = flags.FLAGS.data_dir
+  evaluate_run(run, workdir)
+  return 0
+
+
+if __name__ == '__main__':
+  exit_with_sentence(main, sys.argv)

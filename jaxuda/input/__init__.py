@@ -1,0 +1,25 @@
+"""From prepared records to uint8 batches.
+
+    open_records -> train_batches | eval_batches -> prefetch
+
+Everything that is random is a function of (seed, stream, position), so that
+the batch of a step does not depend on where a run was started. TensorFlow is
+imported when data is first read, not with this module.
+"""
+
+from jaxuda.input.augment import Augment
+from jaxuda.input.order import order
+from jaxuda.input.pipeline import Stream, eval_batches, train_batches
+from jaxuda.input.prefetch import prefetch
+from jaxuda.input.records import Records, open_records
+
+__all__ = [
+  'Augment',
+  'Records',
+  'Stream',
+  'eval_batches',
+  'open_records',
+  'order',
+  'prefetch',
+  'train_batches',
+]

@@ -1,0 +1,165 @@
+"""Augmentation of one example: a pure function of its pixels and a seed."""
+
+import dataclasses
+from typing import Any
+
+from data import tf as data_tf
+from jaxuda.errors import UserError
+from jaxuda.labels import IGNORE
+
+# ITU-R 601 luma, with which Pillow and torchvision turn RGB into grey.
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+  """Colour jitter, then scale and crop, then flip: the order of FADA's loader.
+
+  (FADA, core/datasets/build.py.) Images are uint8 before and after.
+
+  Attributes:
+    flip: mirror image and label together, with probability 1/2.
+    jitter: strengths (brightness, contrast, saturation, hue); () or zeros for
+      none. Factors are drawn as by torchvision's ColorJitter, from
+      [max(0, 1 - strength), 1 + strength], and the shift of the hue from
+      [-hue, hue] turns, hue <= 0.5; but the four are always applied in this
+      order, and pixels are rounded once, at the end.
+    scale: range (lo, hi) of a random scale; () or (1, 1) for none. It needs a
+      crop, as the images of a batch have one size. Bilinear with antialiasing
+      for images, nearest for labels.
+    crop: (H, W) of a random crop; () or (0, 0) for none. A scaled image that
+      is smaller is padded, image 0 and label 255, and lies at a random place.
+  """
+
+  flip: bool = False
+  jitter: tuple[float, ...] = ()
+  scale: tuple[float, ...] = ()
+  crop: tuple[int, ...] = ()
+
+  def __post_init__(self):
+    jitter, scale, crop = map(tuple, (self.jitter, self.scale, self.crop))
+    if jitter and not (
+      len(jitter) == 4 and min(jitter) >= 0 and jitter[3] <= 0.5
+    ):
+      raise UserError(
+        'jitter must be four strengths (brightness, contrast, saturation, '
+        f'hue), none negative and hue at most 0.5, not {jitter}'
+      )
+    if scale and not (len(scale) == 2 and 0 < scale[0] <= scale[1]):
+      raise UserError(f'scale must be (lo, hi), 0 < lo <= hi, not {scale}')
+    if crop and not (len(crop) == 2 and (min(crop) > 0 or crop == (0, 0))):
+      raise UserError(f'crop must be (height, width), not {crop}')
+    if self._scales and not any(crop):
+      raise UserError(
+        f'scale {scale} needs a crop: the images of a batch have one size'
+      )
+
+  @property
+  def _scales(self):
+    return bool(set(self.scale) - {1})
+
+  def check_size(self, size: tuple[int, int]) -> None:
+    """Raises UserError if the crop does not fit into images of this size."""
+    if not any(self.crop) or self._scales:
+      return
+    (height, width), (crop_height, crop_width) = size, self.crop
+    if crop_height > height or crop_width > width:
+      raise UserError(
+        f'crop {crop_height}x{crop_width} (height x width) is larger than the '
+        f'images, {height}x{width}; with a scale they would be padded'
+      )
+
+  def __call__(self, image: Any, label: Any, seed: Any) -> tuple[Any, Any]:
+    """Augments one example; works eagerly and in a tf.data graph.
+
+    Args:
+      image: u8[H, W, 3] tensor.
+      label: u8[H, W] tensor, or None.
+      seed: i64[2] tensor.
+
+    Returns:
+      (image u8[h, w, 3], label u8[h, w] or None).
+    """
+    tf = data_tf.import_tensorflow()
+    if tf.executing_eagerly():  # in a graph the size may not be known yet
+      self.check_size(image.shape[:2])
+    # All draws at once, each with its own place: switching one augmentation
+    # on or off does not change what the others draw.
+    draw = tf.random.stateless_uniform([8], seed, alg='philox')
+    if any(self.jitter):
+      image = _jitter(tf, image, self.jitter, draw[0:4])
+    if self._scales:
+      image, label = _rescale(tf, image, label, self.scale, draw[4])
+    if any(self.crop):
+      pads = self._scales
+      image, label = _crop(tf, image, label, self.crop, pads, draw[5:7])
+    if self.flip:
+      image, label = _flip(tf, image, label, draw[7] < 0.5)
+    return image, label
+
+
+def _jitter(tf, image, strengths, draw):
+  brightness, contrast, saturation, hue = strengths
+  x = tf.cast(image, tf.float32) / 255
+
+  def blend(x, other, strength, u):
+    low = max(0.0, 1 - strength)
+    factor = low + (1 + strength - low) * u
+    return tf.clip_by_value(other + factor * (x - other), 0, 1)
+
+  if brightness:
+    x = blend(x, 0.0, brightness, draw[0])
+  if contrast:
+    mean = tf.reduce_mean(x, [0, 1])  # the mean grey is the grey of the mean
+    x = blend(x, tf.reduce_sum(mean * LUMA), contrast, draw[1])
+  if saturation:
+    grey = tf.tensordot(x, tf.constant(LUMA)[:, None], 1)
+    x = blend(x, grey, saturation, draw[2])
+  if hue:
+    x = tf.image.adjust_hue(x, hue * (2 * draw[3] - 1))
+  return _to_uint8(tf, x * 255)
+
+
+def _rescale(tf, image, label, scale, draw):
+  low, high = scale
+  factor = low + (high - low) * draw
+  size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * factor, tf.int32)
+  size = tf.maximum(size, 1)
+  image = tf.image.resize(image, size, 'bilinear', antialias=True)
+  if label is not None:
+    label = tf.image.resize(label[..., None], size, 'nearest')[..., 0]
+  return _to_uint8(tf, image), label
+
+
+def _crop(tf, image, label, crop, pads, draw):
+  size = tf.shape(image)[:2]
+  if pads:
+    # On both sides, so that the image can lie anywhere (FADA,
+    # core/datasets/transform.py).
+    pad = tf.maximum(tf.constant(crop) - size, 0)
+  else:
+    tf.debugging.assert_greater_equal(size, tf.constant(crop))
+    pad = tf.zeros([2], tf.int32)
+  room = size + 2 * pad - crop + 1
+  y, x = tf.unstack(tf.cast(draw * tf.cast(room, tf.float32), tf.int32))
+
+  def cut(pixels, shape, fill):
+    margins = [[pad[0], pad[0]], [pad[1], pad[1]], [0, 0]][: len(shape)]
+    pixels = tf.pad(pixels, margins, constant_values=fill)
+    pixels = pixels[y : y + crop[0], x : x + crop[1]]
+    return tf.ensure_shape(pixels, shape)
+
+  image = cut(image, (*crop, 3), 0)
+  return image, None if label is None else cut(label, (*crop,), IGNORE)
+
+
+def _flip(tf, image, label, flip):
+  def mirror(pixels):
+    # tf.reverse takes a twentieth of the time of a slice with step -1.
+    return tf.cond(flip, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+
+  return mirror(image), None if label is None else mirror(label)
+
+
+def _to_uint8(tf, x):
+  return tf.cast(tf.clip_by_value(tf.round(x), 0, 255), tf.uint8)

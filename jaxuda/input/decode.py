@@ -1,0 +1,100 @@
+"""Serialized examples to pixels, in the graph and, to explain errors, eagerly."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from data import tf as data_tf
+from jaxuda import labels
+from jaxuda.errors import UserError
+from jaxuda.input.records import Records
+
+FEATURES = ('image', 'label', 'label_full', 'id')
+# Bit depth and colour type in a PNG's header: 8 bits, grey. Other kinds would
+# decode to wrong ids without any error.
+PNG_KIND_AT, GREY_PNG = 24, b'\x08\x00'
+
+
+def decoder(
+  records: Records, space: str | None, full: bool = False
+) -> Callable[[Any], dict[str, Any]]:
+  """Returns what decodes one example of `records`.
+
+  Args:
+    records: where the examples come from.
+    space: class space of the labels; None for no label.
+    full: take the label at its own full size, where there is one.
+
+  Returns:
+    A function: scalar string tensor -> {'image': u8[H, W, 3], 'label':
+    u8[h, w] of class indices (255: ignored), 'id': string} of tensors; no
+    'label' without a space. It raises tf.errors.InvalidArgumentError for an
+    example that cannot be decoded.
+  """
+  tf = data_tf.import_tensorflow()
+  features = {k: tf.io.FixedLenFeature([], tf.string, '') for k in FEATURES}
+  table = None
+  if space is not None:
+    table = tf.constant(labels.id_map(records.encoding, space))
+
+  def decode(record):
+    example = tf.io.parse_single_example(record, features)
+    image = _image(tf, example['image'], records)
+    decoded = {'image': image, 'id': example['id']}
+    if table is not None:
+      stored = example['label']
+      if full:
+        has_full = tf.strings.length(example['label_full']) > 0
+        stored = tf.where(has_full, example['label_full'], stored)
+      ids = _label(tf, stored)
+      if not full:  # else it may have a size of its own
+        tf.debugging.assert_equal(
+          tf.shape(ids), tf.shape(image)[:2], 'image and label differ in size'
+        )
+      decoded['label'] = tf.gather(table, tf.cast(ids, tf.int32))
+    return decoded
+
+  return decode
+
+
+def explain(
+  records: Records, index: int, use: Callable[[Any], Any]
+) -> UserError | None:
+  """Says why an example cannot be used; None if it can.
+
+  Args:
+    records: where the example is.
+    index: its position.
+    use: what was done with it, a function of the record that works eagerly.
+  """
+  tf = data_tf.import_tensorflow()
+  try:
+    use(tf.constant(records.read([index])[0]))
+  except UserError as e:  # a damaged file, or a crop that does not fit
+    return e
+  except tf.errors.OpError as e:
+    return records.broken(index, f'cannot be used ({_reason(e)})')
+  return None
+
+
+def _image(tf, stored, records):
+  if records.jpeg:
+    # The default leaves the algorithm, and so the pixels, to the platform.
+    image = tf.io.decode_jpeg(stored, 3, dct_method='INTEGER_ACCURATE')
+  else:
+    image = tf.io.decode_png(stored, 3)
+  return tf.ensure_shape(image, (*(records.size or (None, None)), 3))
+
+
+def _label(tf, stored):
+  tf.debugging.assert_greater(tf.strings.length(stored), 0, 'it has no label')
+  kind = tf.strings.substr(stored, PNG_KIND_AT, len(GREY_PNG))
+  grey = tf.equal(kind, GREY_PNG)
+  tf.debugging.assert_equal(grey, True, 'its label is not an 8-bit grey PNG')
+  return tf.io.decode_png(stored, 1)[..., 0]
+
+
+def _reason(error):
+  """The first sentence of a TensorFlow error, without the names of its ops."""
+  text = re.sub(r'\{\{.*?\}\}|\[Op:.*', '', error.message)
+  return ' '.join(text.split('\n')[0].split()).rstrip('.') or str(error.code)

@@ -1,0 +1,260 @@
+"""tf.data pipelines over prepared records, for training and for evaluation."""
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from data import tf as data_tf
+from jaxuda.errors import UserError
+from jaxuda.input import decode as decode_lib
+from jaxuda.input import tfdata
+from jaxuda.input.augment import Augment
+from jaxuda.input.order import order
+from jaxuda.input.records import Records
+from jaxuda.labels import IGNORE
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+  """One of the streams of examples that training reads side by side.
+
+  Attributes:
+    records: the prepared split.
+    space: class space of the labels; None: the batch holds no label.
+    batch_size: examples a step, of all processes together.
+    augment: what is done to each example.
+  """
+
+  records: Records
+  space: str | None
+  batch_size: int
+  augment: Augment = Augment()  # noqa: RUF009  frozen
+
+
+def train_batches(
+  streams: dict[str, Stream],
+  *,
+  seed: int,
+  first_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[dict[str, dict[str, np.ndarray]]]:
+  """Endless batches; that of step s is a function of (seed, s, process) only.
+
+  The batch of step s holds the examples at positions s*B .. (s+1)*B of the
+  stream's `order`, of which each process gets a contiguous slice. What is
+  drawn for an example is a function of (seed, stream, position).
+
+  Args:
+    streams: e.g. {'source': ..., 'target': ...}.
+    seed: of the order and of the augmentation, at least 0.
+    first_step: the step whose batch comes first; costs nothing.
+    process_index, process_count: which share of each batch this process gets.
+
+  Returns:
+    An iterator over {stream: {'image': u8[b, H, W, 3], 'label': u8[b, H, W]}},
+    b = batch_size / process_count; 'label' only where the stream has a space.
+
+  Raises:
+    UserError: at once, where a stream lacks labels, its crop does not fit or
+      its batch cannot be shared out; while iterating, for an example that
+      cannot be read, naming it.
+  """
+  check_streams(streams, seed, process_count)
+  tf = data_tf.import_tensorflow()
+  readers = {
+    name: _Reader(name, stream, seed, process_index, process_count)
+    for name, stream in streams.items()
+  }
+  datasets = {k: r.dataset(tf, first_step) for k, r in readers.items()}
+  dataset = tf.data.Dataset.zip(datasets).with_options(tfdata.options(tf))
+  return _train(tf, dataset, readers, first_step)
+
+
+def check_streams(
+  streams: dict[str, Stream], seed: int, process_count: int = 1
+) -> None:
+  """Raises what `train_batches` would raise at once."""
+  if seed < 0:
+    raise UserError(f'seed must be at least 0, not {seed}')
+  for name, stream in streams.items():
+    if stream.space is not None:
+      stream.records.require_labels()
+    if stream.records.size is not None:
+      stream.augment.check_size(stream.records.size)
+    if stream.batch_size < 1 or stream.batch_size % process_count:
+      raise UserError(
+        f'{name}.batch_size={stream.batch_size} cannot be shared out evenly to '
+        f'{process_count} processes'
+      )
+
+
+def _train(tf, dataset, readers, first_step):
+  batches = tfdata.elements(dataset)
+  for step in itertools.count(first_step):
+    try:
+      batch = next(batches)
+    except tf.errors.OpError:
+      for reader in readers.values():
+        reader.explain(step)
+      raise
+    yield batch
+
+
+class _Reader:
+  """Reads this process's share of one stream."""
+
+  def __init__(self, name, stream, seed, process_index, process_count):
+    self.name = name
+    self.stream = stream
+    self.seed = seed
+    self.share = stream.batch_size // process_count
+    self.offset = process_index * self.share
+    self.decode = decode_lib.decoder(stream.records, stream.space)
+
+  def dataset(self, tf, first_step):
+    """Batches from `first_step` on, as tf.data."""
+
+    def read(step):
+      positions, indices = self.positions(step)
+      records = self.stream.records.read(indices)
+      # An object array: NumPy's own bytes would lose trailing zeros.
+      return np.array(records, object), positions
+
+    def read_share(step):
+      records, positions = tf.numpy_function(
+        read, [step], [tf.string, tf.int64]
+      )
+      records.set_shape([self.share])
+      positions.set_shape([self.share])
+      return records, positions
+
+    return (
+      tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
+      .map(read_share)
+      .unbatch()
+      .map(self.example, tfdata.workers(), deterministic=True)
+      .batch(self.share, drop_remainder=True)
+    )
+
+  def positions(self, step):
+    """Places in the endless order, i64[share], and the examples there."""
+    start = int(step) * self.stream.batch_size + self.offset
+    indices = order(
+      len(self.stream.records), self.seed, self.name, start, self.share
+    )
+    return np.arange(start, start + self.share), indices
+
+  def example(self, record, position):
+    """Decodes and augments one example."""
+    # 31 bits of the user's seed, 32 of the stream's name.
+    key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
+    decoded = self.decode(record)
+    image, label = self.stream.augment(
+      decoded['image'], decoded.get('label'), (key, position)
+    )
+    return {'image': image} | ({} if label is None else {'label': label})
+
+  def explain(self, step):
+    """Raises UserError if what this stream reads at `step` is at fault."""
+    positions, indices = self.positions(step)
+    sizes = set()
+    for position, index in zip(positions, indices, strict=True):
+
+      def use(record, position=position):
+        sizes.add(tuple(self.example(record, position)['image'].shape[:2]))
+
+      error = decode_lib.explain(self.stream.records, index, use)
+      if error:
+        raise error
+    if len(sizes) > 1:
+      raise UserError(
+        f'{self.name}: the images of {self.stream.records.name} differ in '
+        f'size ({", ".join(f"{h}x{w}" for h, w in sorted(sizes))}) and cannot '
+        'be batched; set a crop, or prepare them at one size'
+      )
+
+
+def eval_batches(
+  records: Records,
+  *,
+  space: str,
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[dict[str, Any]]:
+  """Every example of a split once, in batches that all have `batch_size` rows.
+
+  Examples are grouped by the sizes of image and label, so that each batch has
+  one size; the last batches of a group are filled up with rows that are not
+  valid. All processes get equally many batches, batch k of one size in all.
+
+  Args:
+    records: the split.
+    space: class space of the labels.
+    batch_size: rows in a batch of this process.
+    process_index, process_count: this process gets examples p, p + P, ... of
+      each group.
+
+  Returns:
+    An iterator over {'image': u8[b, H, W, 3], 'label': u8[b, Hf, Wf], 'id':
+    list of b names, 'valid': bool[b]}. Labels are at their own full size where
+    the split has them. Rows that are not valid are black, labelled 255 and
+    have the name ''.
+
+  Raises:
+    UserError: at once, where the split has no labels or a header cannot be
+      read; while iterating, for an example that cannot be decoded, naming it.
+  """
+  records.require_labels()
+  tf = data_tf.import_tensorflow()
+  plan = _plan(records.sizes, batch_size, process_index, process_count)
+  decode = decode_lib.decoder(records, space, full=True)
+
+  def read(index):
+    return records.read([index])[0]
+
+  indices = [index for _, batch in plan for index in batch]
+  dataset = (
+    tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
+    .map(lambda i: tf.ensure_shape(tf.numpy_function(read, [i], tf.string), []))
+    .map(decode, tfdata.workers(), deterministic=True)
+    .with_options(tfdata.options(tf))
+  )
+  return _evaluate(tf, dataset, plan, records, decode, batch_size)
+
+
+def _evaluate(tf, dataset, plan, records, decode, batch_size):
+  examples = tfdata.elements(dataset)
+  for (image_size, label_size), indices in plan:
+    batch = {
+      'image': np.zeros((batch_size, *image_size, 3), np.uint8),
+      'label': np.full((batch_size, *label_size), IGNORE, np.uint8),
+      'id': [''] * batch_size,
+      'valid': np.arange(batch_size) < len(indices),
+    }
+    for row, index in enumerate(indices):
+      try:
+        example = next(examples)
+      except tf.errors.OpError as e:
+        raise decode_lib.explain(records, index, decode) or e from None
+      batch['image'][row] = example['image']
+      batch['label'][row] = example['label']
+      batch['id'][row] = example['id'].decode()
+    yield batch
+
+
+def _plan(sizes, batch_size, process_index, process_count):
+  """Lists (sizes, indices) of this process's batches, in order."""
+  plan = []
+  for group in sorted(set(sizes)):
+    members = [i for i, size in enumerate(sizes) if size == group]
+    share = members[process_index::process_count]
+    largest = -(-len(members) // process_count)  # of all processes' shares
+    for start in range(0, largest, batch_size):
+      plan.append((group, share[start : start + batch_size]))
+  return plan

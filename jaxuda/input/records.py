@@ -1,0 +1,214 @@
+"""Prepared datasets, read by position."""
+
+import dataclasses
+import functools
+import io
+import itertools
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import PIL.Image
+
+import data
+from data import tf as data_tf
+from jaxuda.errors import UserError
+
+
+# eq=False: two openings of one split are two objects, each with its own cache.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+  """One split of a prepared dataset: serialized examples by position.
+
+  Attributes:
+    name: the dataset, NAME or NAME/VARIANT.
+    split: the split's name.
+    path: the folder of the prepared dataset.
+    encoding: which ids its labels hold (`labels.id_map`).
+    size: (H, W) of every image, or None where the images kept their own sizes.
+    jpeg: whether images are stored as JPEG; labels are always PNG.
+    files: the ArrayRecord files, in order.
+    lengths: the number of examples in each of them.
+  """
+
+  name: str
+  split: str
+  path: pathlib.Path
+  encoding: str
+  size: tuple[int, int] | None
+  jpeg: bool
+  files: tuple[str, ...]
+  lengths: tuple[int, ...]
+
+  def __len__(self) -> int:
+    return sum(self.lengths)
+
+  def read(self, indices: Iterable[int]) -> list[bytes]:
+    """Reads examples; UserError with the file's path where one is damaged."""
+    records = []
+    for index in indices:
+      try:
+        records.append(self._source[index])
+      except RuntimeError as e:  # what array_record raises for a broken file
+        raise self._damaged(self.files[self._file(index)], e) from e
+    return records
+
+  def parse(self, index: int) -> dict[str, bytes]:
+    """One example's features: image, label, label_full, id; b'' if absent."""
+    from google.protobuf import message
+
+    tf = data_tf.import_tensorflow()
+    [record] = self.read([index])
+    try:
+      features = tf.train.Example.FromString(record).features.feature
+    except message.DecodeError:
+      raise self.broken(index, 'is not a tf.train.Example') from None
+    keys = ('image', 'label', 'label_full', 'id')
+    return {k: b''.join(features[k].bytes_list.value) for k in keys}
+
+  @functools.cached_property
+  def labelled(self) -> bool:
+    """Whether the split has labels: its examples all do, or none does."""
+    return bool(self.parse(0)['label'])
+
+  def require_labels(self) -> None:
+    """Raises UserError if the split has no labels."""
+    if not self.labelled:
+      raise UserError(
+        f'{self.name}, split {self.split!r}, has no labels, '
+        f'but they are needed here ({self.path}).'
+      )
+
+  @functools.cached_property
+  def sizes(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """(H, W) of the image and (H, W) of the full label of each example.
+
+    Only headers are decoded, but all records are read, once.
+    """
+    sizes = []
+    for index in range(len(self)):
+      example = self.parse(index)
+      label = example['label_full'] or example['label']
+      try:
+        sizes.append((_picture_size(example['image']), _picture_size(label)))
+      except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as e:
+        raise self.broken(index, f'cannot be used ({e})') from e
+    return sizes
+
+  def broken(self, index: int, reason: str) -> UserError:
+    """The error for an example that cannot be used, naming it."""
+    try:
+      name = f' ({self.parse(index)["id"].decode()})'
+    except (UserError, UnicodeDecodeError):
+      name = ''
+    return UserError(
+      f'{self.name}, split {self.split!r}: example {index}{name} '
+      f'of {self.files[self._file(index)]} {reason}; {self._mend}'
+    )
+
+  @functools.cached_property
+  def _source(self) -> Any:
+    # Imported late: array_record adds its own flags to every command line.
+    from array_record.python import array_record_data_source
+
+    open_files = array_record_data_source.ArrayRecordDataSource
+    try:
+      source = open_files(self.files)
+    except RuntimeError:
+      for file in self.files:  # which of them is it?
+        try:
+          open_files([file])
+        except RuntimeError as e:
+          raise self._damaged(file, e) from e
+      raise
+    if len(source) != len(self):
+      raise self._damaged(
+        self.path, f'{len(source)} examples where {len(self)} were prepared'
+      )
+    return source
+
+  def _file(self, index):
+    ends = itertools.accumulate(self.lengths)
+    return next(i for i, end in enumerate(ends) if index < end)
+
+  def _damaged(self, path, reason):
+    reason = str(reason) or 'it cannot be read to its end'
+    return UserError(f'{path} is damaged: {reason}; {self._mend}')
+
+  @property
+  def _mend(self):
+    return _mend(self.name, self.size, self.path)
+
+
+def open_records(
+  spec: str,
+  size: tuple[int, int] | None,
+  split: str,
+  data_dir: str | pathlib.Path | None = None,
+) -> Records:
+  """Opens one split of a dataset, prepared before or, for streets, now.
+
+  Args:
+    spec: NAME or NAME/VARIANT.
+    size: (H, W) that the images were resized to, or None for 'full'.
+    split: name of the split.
+    data_dir: where prepared datasets are; None for TFDS's default.
+
+  Raises:
+    UserError: the dataset is not prepared, has no such split, has no examples
+      in it, or is damaged.
+  """
+  path = data.ensure(spec, size, data_dir)
+  return _open(spec, size, split, pathlib.Path(path))
+
+
+def _open(spec, size, split, path):
+  info = _info(spec, size, path)
+  if split not in info.splits:
+    raise UserError(
+      f'{spec} has no split {split!r}; it has {", ".join(sorted(info.splits))} '
+      f'({path}).'
+    )
+  shards = info.splits[split]
+  if not shards.num_examples:
+    raise UserError(f'{spec}, split {split!r}, has no examples ({path}).')
+  stored = info.metadata['size']
+  records = Records(
+    name=spec,
+    split=split,
+    path=path,
+    encoding=info.metadata['encoding'],
+    size=tuple(stored) if stored else None,
+    jpeg=info.metadata['jpeg'],
+    files=tuple(str(f) for f in shards.filepaths),
+    lengths=tuple(shards.shard_lengths),
+  )
+  records._source  # noqa: B018  opens every file: a broken one is named here
+  return records
+
+
+def _info(spec, size, path):
+  from google.protobuf import json_format
+
+  tfds = data_tf.import_tfds()
+  try:
+    info = tfds.builder_from_directory(path).info
+    missing = {'encoding', 'size', 'jpeg'} - set(info.metadata or {})
+  except (OSError, ValueError, LookupError, json_format.ParseError) as e:
+    missing = f'{type(e).__name__}: {e}'
+  if missing:
+    raise UserError(
+      f'{path} is not a prepared dataset of this project ({missing}); '
+      f'{_mend(spec, size, path)}'
+    )
+  return info
+
+
+def _picture_size(stored):
+  with PIL.Image.open(io.BytesIO(stored)) as picture:
+    return picture.size[::-1]
+
+
+def _mend(spec, size, path):
+  command = data.prepare_command(spec, size, path.parents[2])
+  return f'delete {path} and prepare it again: {command}'

@@ -1,0 +1,205 @@
+"""The one class table: names, colours, label ids, class spaces and merges.
+
+A *class space* is what a model predicts and a metric counts: an ordered list of
+classes with indices 0..C-1. An *encoding* is the numbering that a dataset's
+label files use. Everything here is derived from `CLASSES` and `CAMVID`; no
+other file knows an id, a colour or a class subset.
+"""
+
+import dataclasses
+import difflib
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxuda.errors import UserError
+
+IGNORE = 255
+
+
+class Class(NamedTuple):
+  """One of the 19 Cityscapes classes; a tuple index is the train id."""
+
+  name: str
+  color: tuple[int, int, int]
+  cityscapes: int  # id in gtFine labelIds, GTA5 and Cross-City label files
+  synthia: int  # id in the SYNTHIA-RAND-CITYSCAPES label files
+  camvid: str | None  # the CamVid class that it counts as; None: an error
+
+
+# Names, ids and colours are those of the cityscapesScripts label table.
+CLASSES = (
+  Class('road', (128, 64, 128), 7, 3, 'road'),
+  Class('sidewalk', (244, 35, 232), 8, 4, 'pavement'),
+  Class('building', (70, 70, 70), 11, 2, 'building'),
+  Class('wall', (102, 102, 156), 12, 21, None),
+  Class('fence', (190, 153, 153), 13, 5, 'fence'),
+  Class('pole', (153, 153, 153), 17, 7, 'pole'),
+  Class('traffic light', (250, 170, 30), 19, 15, 'sign'),
+  Class('traffic sign', (220, 220, 0), 20, 9, 'sign'),
+  Class('vegetation', (107, 142, 35), 21, 6, 'tree'),
+  Class('terrain', (152, 251, 152), 22, 16, 'tree'),
+  Class('sky', (70, 130, 180), 23, 1, 'sky'),
+  Class('person', (220, 20, 60), 24, 10, 'pedestrian'),
+  Class('rider', (255, 0, 0), 25, 17, 'bicyclist'),
+  Class('car', (0, 0, 142), 26, 8, 'car'),
+  Class('truck', (0, 0, 70), 27, 18, 'car'),
+  Class('bus', (0, 60, 100), 28, 19, 'car'),
+  Class('train', (0, 80, 100), 31, 20, 'car'),
+  Class('motorcycle', (0, 0, 230), 32, 12, 'bicyclist'),
+  Class('bicycle', (119, 11, 32), 33, 11, 'bicyclist'),
+)
+
+# The 11 classes of CamVid (SegNet's split) in the order of its label ids, each
+# with the Cityscapes class that it is read as when it is a training label.
+CAMVID = (
+  ('sky', 'sky'),
+  ('building', 'building'),
+  ('pole', 'pole'),
+  ('road', 'road'),
+  ('pavement', 'sidewalk'),
+  ('tree', 'vegetation'),
+  ('sign', 'traffic sign'),
+  ('fence', 'fence'),
+  ('car', 'car'),
+  ('pedestrian', 'person'),
+  ('bicyclist', 'bicycle'),
+)
+
+# What SYNTHIA never shows, and what the 13-class comparisons leave out too.
+NOT_IN_16 = ('terrain', 'truck', 'train')
+NOT_IN_13 = (*NOT_IN_16, 'wall', 'fence', 'pole')
+
+SPACES = ('cityscapes19', 'synthia16', 'crosscity13', 'camvid11')
+
+# Every id that may stand in a label file, void ids included. 34 is the licence
+# plate of GTA5; 255 is absent on purpose: it marks a file of train ids.
+_KNOWN_IDS = {
+  'cityscapes': frozenset(range(35)),
+  'synthia': frozenset(range(23)),
+  'camvid': frozenset(range(12)),
+}
+ENCODINGS = tuple(_KNOWN_IDS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Space:
+  """A class space.
+
+  Attributes:
+    name: one of `SPACES`.
+    classes: the C class names, in index order.
+    colors: u8[C, 3] RGB.
+    subsets: the means that are reported: name -> class indices.
+  """
+
+  name: str
+  classes: tuple[str, ...]
+  colors: np.ndarray
+  subsets: dict[str, tuple[int, ...]]
+
+
+def space(name: str) -> Space:
+  """Returns the class space called `name`; UserError for an unknown one."""
+  _check('class space', name, SPACES)
+  return _space(name)
+
+
+def id_map(encoding: str, space: str) -> np.ndarray:
+  """Maps the raw ids of a label file to class indices.
+
+  Args:
+    encoding: one of `ENCODINGS`.
+    space: one of `SPACES`.
+
+  Returns:
+    u8[256]: raw id -> index in the space, `IGNORE` where there is none.
+  """
+  _check('label encoding', encoding, ENCODINGS)
+  to_space = merge('cityscapes19', space)
+  table = np.full(256, IGNORE, np.uint8)
+  for raw, index in _raw_ids(encoding):
+    if to_space[index] >= 0:
+      table[raw] = to_space[index]
+  return table
+
+
+def known_ids(encoding: str) -> frozenset[int]:
+  """Every id that may occur in a file of this encoding, void ids included."""
+  _check('label encoding', encoding, ENCODINGS)
+  return _KNOWN_IDS[encoding]
+
+
+def merge(from_space: str, to_space: str) -> np.ndarray:
+  """Where each class of one space counts in another.
+
+  Into camvid11, rider, motorcycle and bicycle count as bicyclist, traffic light
+  as sign, terrain as tree, and truck, bus and train as car.
+
+  Returns:
+    i32[C_from]: index in `to_space`, -1 where the class has no place there
+    (a wall in camvid11: an error wherever it is predicted).
+  """
+  _check('class space', from_space, SPACES)
+  _check('class space', to_space, SPACES)
+  target = _as_19(to_space)
+  return np.array([target[i] for i in _members(from_space)], np.int32)
+
+
+def colorize(ids: np.ndarray, space: str) -> np.ndarray:
+  """Paints class indices u8[H, W] (255: black) as RGB u8[H, W, 3]."""
+  _check('class space', space, SPACES)
+  palette = np.zeros((256, 3), np.uint8)
+  colors = _space(space).colors
+  palette[: len(colors)] = colors
+  return palette[ids]
+
+
+def _check(kind, name, valid):
+  if name not in valid:
+    near = difflib.get_close_matches(str(name), valid, 1, cutoff=0.0)[0]
+    raise UserError(
+      f'unknown {kind} {name!r}; did you mean {near!r}? '
+      f'There are: {", ".join(valid)}.'
+    )
+
+
+@functools.cache
+def _space(name):
+  members = [CLASSES[i] for i in _members(name)]
+  classes = tuple(c.name for c in members)
+  if name == 'camvid11':
+    classes = tuple(camvid for camvid, _ in CAMVID)
+  colors = np.array([c.color for c in members], np.uint8)
+  colors.flags.writeable = False
+  subsets = {'mIoU': tuple(range(len(classes)))}
+  if name == 'synthia16':
+    thirteen = [i for i, c in enumerate(classes) if c not in NOT_IN_13]
+    subsets = {'mIoU-16': subsets['mIoU'], 'mIoU-13': tuple(thirteen)}
+  return Space(name, classes, colors, subsets)
+
+
+def _members(name):
+  """The 19-class index that stands for each class of a space, in order."""
+  indices = {c.name: i for i, c in enumerate(CLASSES)}
+  if name == 'camvid11':
+    return [indices[cityscapes] for _, cityscapes in CAMVID]
+  absent = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(name, ())
+  return [i for c, i in indices.items() if c not in absent]
+
+
+def _as_19(name):
+  """For each of the 19 classes its index in a space, or -1."""
+  if name == 'camvid11':
+    order = {camvid: i for i, (camvid, _) in enumerate(CAMVID)}
+    return [order.get(c.camvid, -1) for c in CLASSES]
+  order = {index: i for i, index in enumerate(_members(name))}
+  return [order.get(i, -1) for i in range(len(CLASSES))]
+
+
+def _raw_ids(encoding):
+  """Pairs (raw id, 19-class index) of an encoding."""
+  if encoding == 'camvid':
+    return list(enumerate(_members('camvid11')))
+  return [(getattr(c, encoding), i) for i, c in enumerate(CLASSES)]

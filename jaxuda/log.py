@@ -1,0 +1,120 @@
+"""What a run says: terminal lines, metrics.csv and TensorBoard events."""
+
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from jaxuda import workdir as workdir_lib
+from jaxuda.evaluate import Scores, table
+
+
+def say(text: str = '') -> None:
+  """Prints, once however many hosts there are."""
+  if jax.process_index() == 0:
+    print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+  """'1:02:03' or '2:03'."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}:{minutes:02}:{seconds:02}'
+  return f'{minutes}:{seconds:02}'
+
+
+class Log:
+  """The log of one run; only the first process writes.
+
+  metrics.csv holds what is a function of the config alone (losses, scores), so
+  that an interrupted and continued run writes the same file as an
+  uninterrupted one. Rates go to the terminal and to TensorBoard.
+
+  Attributes:
+    evaluated: the steps whose scores metrics.csv had when the run was resumed.
+  """
+
+  def __init__(self, folder: pathlib.Path, steps: int, images_a_step: int):
+    # Its summary writers need TensorFlow, which takes seconds to import.
+    from clu import metric_writers
+
+    self._first = jax.process_index() == 0
+    self._csv = workdir_lib.MetricsCsv(folder / 'metrics.csv')
+    self._events = (
+      metric_writers.SummaryWriter(str(folder)) if self._first else None
+    )
+    self._steps, self._images = steps, images_a_step
+    self._mark = None
+    self.evaluated: set[int] = set()
+
+  def resume(self, step: int) -> None:
+    """Drops the rows after `step`; notes which steps have been evaluated."""
+    if self._first:
+      self._csv.truncate(step)
+    rows = workdir_lib.read_metrics(self._csv.path)
+    self.evaluated = {
+      row['step'] for row in rows if any(k.startswith('eval_') for k in row)
+    }
+
+  def pause(self) -> None:
+    """Keeps time that is not spent on training out of the rate."""
+    self._mark = None
+
+  def train(self, step: int, measured: dict[str, np.ndarray]) -> None:
+    """Logs what the step that has just ended measured.
+
+    Args:
+      step: steps done.
+      measured: of step.train_step, on the host.
+    """
+    if not self._first:
+      return
+    values = {k: float(v) for k, v in measured.items()}
+    self._csv.append(step, values)
+    now, rate, eta = time.monotonic(), '', ''
+    if self._mark is not None:
+      mark_step, mark_time = self._mark
+      pace = (now - mark_time) / (step - mark_step)
+      rate = f'  {self._images / pace:.1f} images/s'
+      eta = f'  ETA {duration((self._steps - step) * pace)}'
+      self._events.write_scalars(step, {'images_per_s': self._images / pace})
+    self._mark = (step, now)
+    self._events.write_scalars(step, values)
+    losses = '  '.join(
+      f'{k.removeprefix("loss_")} {v:.4f}'
+      for k, v in values.items()
+      if k.startswith('loss_')
+    )
+    width = len(str(self._steps))
+    say(f'step {step:{width}}/{self._steps}  {losses}{rate}{eta}')
+
+  def scores(self, step: int, scores: Scores) -> None:
+    """Logs an evaluation."""
+    say(f'\nevaluation at step {step}, {scores.images} images')
+    say(table({f'step {step}': scores}) + '\n')
+    if not self._first:
+      return
+    values = {f'eval_{k}': v for k, v in scores.means.items()}
+    names = [name.replace(' ', '_') for name in scores.space.classes]
+    values |= {
+      f'eval_iou_{name}': float(v)
+      for name, v in zip(names, scores.ious, strict=True)
+    }
+    if step not in self.evaluated:
+      self._csv.append(step, values)
+    self._events.write_scalars(
+      step, {k: v for k, v in values.items() if np.isfinite(v)}
+    )
+
+  def panels(self, step: int, panels: np.ndarray) -> None:
+    """Writes image panels u8[N, H, W, 3] to TensorBoard."""
+    if self._first:
+      self._events.write_images(step, {'panels': panels})
+
+  def close(self) -> None:
+    """Flushes everything to disk."""
+    self._csv.close()
+    if self._first:
+      self._events.close()

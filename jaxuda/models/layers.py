@@ -1,0 +1,294 @@
+"""Layers that torch checkpoints expect: convolutions, norm modes, resizing.
+
+All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
+"""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+Initializer = Callable[..., Array]
+
+NORM_MODES = ('batch', 'running', 'running_updated', 'frozen')
+
+
+def torch_uniform(fan_in: int) -> Initializer:
+  """torch's default for a convolution's weight and bias: U(+-1/sqrt(fan_in)).
+
+  (kaiming_uniform with a = sqrt(5); AdaptSegNet's and ADVENT's discriminators
+  and the biases of their ASPP heads start from it.)
+  """
+  bound = fan_in**-0.5
+
+  def init(rng, shape, dtype=jnp.float32):
+    return jax.random.uniform(rng, shape, dtype, -bound, bound)
+
+  return init
+
+
+def use_matrix_forms() -> bool:
+  """Whether convolutions are rewritten as matrix products.
+
+  XLA's CPU backend is several times slower at the gradients of 1x1, dilated
+  narrow and 4x4 stride-2 convolutions than at the equal matrix products;
+  accelerators' own libraries take the convolutions as they come.
+  """
+  return jax.default_backend() == 'cpu'
+
+
+class Conv(nn.Module):
+  """A 2-D convolution with torch's explicit symmetric padding.
+
+  Attributes:
+    features: output channels.
+    kernel: side of the square kernel.
+    stride, padding, dilation: as in torch.nn.Conv2d.
+    use_bias: whether a bias is added (initialised as torch does).
+    kernel_init: initializer of the kernel [k, k, in, out]; torch's default if None.
+    dtype: compute type.
+  """
+
+  features: int
+  kernel: int
+  stride: int = 1
+  padding: int = 0
+  dilation: int = 1
+  use_bias: bool = False
+  kernel_init: Initializer | None = None
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[B, H, W, in] -> dtype[B, H', W', features]."""
+    shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    default = torch_uniform(int(np.prod(shape[:3])))
+    kernel = self.param('kernel', self.kernel_init or default, shape)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = conv(x, kernel, self.stride, self.padding, self.dilation)
+    if self.use_bias:
+      bias = self.param('bias', default, (self.features,))
+      y = y + bias.astype(self.dtype)
+    return y
+
+
+def conv(
+  x: Array, kernel: Array, stride: int, padding: int, dilation: int = 1
+) -> Array:
+  """Convolves f[B, H, W, I] with f[k, k, I, O], in the form that is fastest."""
+  k = kernel.shape[0]
+  if use_matrix_forms():
+    if k == 1 and padding == 0:
+      return x[:, ::stride, ::stride] @ kernel[0, 0]
+    if (k, stride, padding, dilation) == (4, 2, 1, 1):
+      return conv_4x4_stride_2(x, kernel)
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    ((padding, padding), (padding, padding)),
+    rhs_dilation=(dilation, dilation),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+
+
+def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
+  """A 4x4 stride-2 padding-1 convolution as a 2x2 one on 2x2 blocks.
+
+  f[B, H, W, I], f[4, 4, I, O] -> f[B, H // 2, W // 2, O]; the same sums.
+  """
+  b, h, w, i = x.shape
+  h2, w2 = h // 2, w // 2
+  # An odd size leaves its last padded row (column) unread, as torch does.
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = x[:, : 2 * h2 + 2, : 2 * w2 + 2]
+  x = x.reshape(b, h2 + 1, 2, w2 + 1, 2, i).transpose(0, 1, 3, 2, 4, 5)
+  x = x.reshape(b, h2 + 1, w2 + 1, 4 * i)
+  o = kernel.shape[-1]
+  kernel = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel.reshape(2, 2, 4 * i, o),
+    (1, 1),
+    'VALID',
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+
+
+class Norm(nn.Module):
+  """Batch normalisation as the papers' systems run it in training.
+
+  Modes, while training (evaluation always uses the running statistics):
+    batch: normalise by the batch's statistics, then update the running ones
+      (AdaptSegNet, ADVENT, BDL, CLAN: train-mode batch norm).
+    running: normalise by the running statistics as they stand, then update
+      them; no gradient flows through statistics (paper 001, section 4.1:
+      "updated with momentum but current batch statistics are not used").
+    running_updated: the same with the update first, the sentence's other
+      reading.
+    frozen: never updated and without epsilon (FADA, core/models/layers.py).
+
+  The running variance is the unbiased one, as torch's. Statistics are float32
+  and global over the batch however it is sharded.
+
+  Attributes:
+    mode: one of NORM_MODES.
+    train: whether this forward trains.
+    dtype: type of the output.
+  """
+
+  mode: str
+  train: bool
+  dtype: jnp.dtype = jnp.float32
+  momentum: float = 0.1
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[B, H, W, C] -> dtype[B, H, W, C]."""
+    shape = (x.shape[-1],)
+    scale = self.param('scale', nn.initializers.ones, shape)
+    bias = self.param('bias', nn.initializers.zeros, shape)
+    running = (
+      self.variable('batch_stats', 'mean', jnp.zeros, shape),
+      self.variable('batch_stats', 'var', jnp.ones, shape),
+    )
+    mean, var = running[0].value, running[1].value
+    x = x.astype(jnp.float32)
+    if self.train and self.mode != 'frozen' and not self.is_initializing():
+      batch_mean = x.mean((0, 1, 2))
+      batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
+      count = x.size // x.shape[-1]
+      unbiased = batch_var * (count / max(count - 1, 1))
+      new_mean, new_var = jax.lax.stop_gradient(
+        (
+          mean + self.momentum * (batch_mean - mean),
+          var + self.momentum * (unbiased - var),
+        )
+      )
+      running[0].value, running[1].value = new_mean, new_var
+      if self.mode == 'batch':
+        mean, var = batch_mean, batch_var
+      elif self.mode == 'running_updated':
+        mean, var = new_mean, new_var
+    epsilon = 0.0 if self.mode == 'frozen' else self.epsilon
+    y = (x - mean) * (scale * jax.lax.rsqrt(var + epsilon)) + bias
+    return y.astype(self.dtype)
+
+
+class ASPP(nn.Module):
+  """The sum of dilated 3x3 convolutions with bias: DeepLabV2's classifier.
+
+  (ADVENT, advent/model/deeplabv2.py: weights N(0, 0.01), padding = dilation.)
+
+  Attributes:
+    num_classes: output channels.
+    dilations: of the branches that are summed.
+    dtype: compute type.
+  """
+
+  num_classes: int
+  dilations: Sequence[int]
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[B, H, W, C] -> f32[B, H, W, num_classes]."""
+    kernels, bias = [], 0.0
+    for i, _ in enumerate(self.dilations):
+      branch = _Branch(self.num_classes, name=f'conv2d_list_{i}')
+      kernel, branch_bias = branch(x.shape[-1])
+      kernels.append(kernel.astype(self.dtype))
+      bias = bias + branch_bias
+    x = x.astype(self.dtype)
+    if use_matrix_forms():
+      y = _shifted_sum(x, kernels, self.dilations)
+    else:
+      y = sum(
+        conv(x, kernel, 1, dilation, dilation)
+        for kernel, dilation in zip(kernels, self.dilations, strict=True)
+      )
+    return y.astype(jnp.float32) + bias
+
+
+class _Branch(nn.Module):
+  """Holds the parameters of one ASPP branch under the checkpoint's name."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, channels: int) -> tuple[Array, Array]:
+    shape = (3, 3, channels, self.features)
+    kernel = self.param('kernel', nn.initializers.normal(0.01), shape)
+    bias_init = torch_uniform(9 * channels)
+    return kernel, self.param('bias', bias_init, (self.features,))
+
+
+def _shifted_sum(
+  x: Array, kernels: Sequence[Array], dilations: Sequence[int]
+) -> Array:
+  """Dilated 3x3 convolutions as one matrix product, then shift and add.
+
+  A tap that is shifted further than the map is wide reads only padding, so it
+  is left out altogether.
+  """
+  h, w = x.shape[1:3]
+  taps = [
+    (kernel[i, j], (i - 1) * d, (j - 1) * d)
+    for kernel, d in zip(kernels, dilations, strict=True)
+    for i in range(3)
+    for j in range(3)
+    if abs(i - 1) * d < h and abs(j - 1) * d < w
+  ]
+  k = kernels[0].shape[-1]
+  maps = x @ jnp.concatenate([tap for tap, _, _ in taps], axis=-1)
+  total = jnp.zeros((*x.shape[:3], k), maps.dtype)
+  for n, (_, dy, dx) in enumerate(taps):
+    part = maps[..., n * k : (n + 1) * k]
+    part = part[:, max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)]
+    pad = ((0, 0), (max(-dy, 0), max(dy, 0)), (max(-dx, 0), max(dx, 0)))
+    total = total + jnp.pad(part, (*pad, (0, 0)))
+  return total
+
+
+def max_pool(x: Array, ceil: bool) -> Array:
+  """3x3 stride-2 padding-1 max-pooling; `ceil` as torch's ceil_mode.
+
+  f[B, H, W, C] -> f[B, H', W', C]. The padding never wins (-inf).
+  """
+  pads = [(1, 1 + (size % 2 == 0 if ceil else 0)) for size in x.shape[1:3]]
+  return jax.lax.reduce_window(
+    x,
+    -jnp.inf,
+    jax.lax.max,
+    (1, 3, 3, 1),
+    (1, 2, 2, 1),
+    ((0, 0), *pads, (0, 0)),
+  )
+
+
+def resize_align_corners(x: Array, size: tuple[int, int]) -> Array:
+  """Bilinear resizing with align_corners=True: src = i (in - 1) / (out - 1).
+
+  f[B, h, w, C] -> f32[B, *size, C]; two small matrix products.
+  """
+  x = x.astype(jnp.float32)
+  rows = _interpolation(x.shape[1], size[0])
+  columns = _interpolation(x.shape[2], size[1])
+  precision = jax.lax.Precision.HIGHEST
+  x = jnp.einsum('bhwc,Hh->bHwc', x, rows, precision=precision)
+  return jnp.einsum('bHwc,Ww->bHWc', x, columns, precision=precision)
+
+
+def _interpolation(small: int, large: int) -> np.ndarray:
+  """f32[large, small]: the weights that each output takes of each input."""
+  at = np.arange(large) * ((small - 1) / max(large - 1, 1))
+  low = np.minimum(at.astype(int), max(small - 2, 0))
+  high = np.minimum(low + 1, small - 1)
+  weights = np.zeros((large, small), np.float64)
+  np.add.at(weights, (np.arange(large), low), 1 - (at - low))
+  np.add.at(weights, (np.arange(large), high), at - low)
+  return weights.astype(np.float32)

@@ -1,0 +1,120 @@
+"""Runs: what a config builds, and what a workdir gives back."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax.numpy as jnp
+import ml_collections
+
+from jaxuda import labels, methods, optim
+from jaxuda.errors import UserError
+from jaxuda.models import deeplab, layers
+from jaxuda.state import Nets, Txs
+
+_CHOICES = {
+  'model.backbone': ('resnet', 'vgg16'),
+  'model.norm': layers.NORM_MODES,
+  'model.affine': ('frozen', 'trained'),
+  'model.kernel_init': ('caffe', 'he'),
+  'model.dtype': ('float32', 'bfloat16'),
+  'classes': labels.SPACES,
+  'statistics': ('both', 'target'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A trained segmenter.
+
+  Attributes:
+    config: the experiment's.
+    net: the segmenter.
+    params, batch_stats: its variables, on the host.
+    step: of the checkpoint.
+    space: the class space of its logits.
+    eval_space: the class space in which it is scored.
+  """
+
+  config: ml_collections.ConfigDict
+  net: deeplab.DeepLabV2
+  params: dict
+  batch_stats: dict
+  step: int
+  space: labels.Space
+  eval_space: labels.Space
+
+
+def segmenter(config) -> deeplab.DeepLabV2:
+  """The segmenter that `config.model` and `config.classes` describe.
+
+  Raises:
+    UserError: a setting is none of its choices.
+  """
+  for key, choices in _CHOICES.items():
+    value = config
+    for name in key.split('.'):
+      value = value[name]
+    if value not in choices:
+      raise UserError(f'config.{key}={value!r} is none of {choices}.')
+  model = config.model.to_dict()
+  del model['affine']  # the optimizer's business
+  model['dtype'] = jnp.dtype(model['dtype'])
+  return deeplab.DeepLabV2(
+    num_classes=len(labels.space(config.classes).classes), **model
+  )
+
+
+def build(config) -> tuple[Nets, Txs]:
+  """The modules and optimizers of an experiment."""
+  method = methods.load(config.method)
+  nets = Nets(segmenter(config), method.discriminators(config))
+  return nets, Txs(optim.segmenter(config), optim.discriminators(config))
+
+
+def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+  """The config that a workdir was trained with."""
+  path = pathlib.Path(workdir) / 'config.json'
+  if not path.is_file():
+    raise UserError(f'{workdir} is not a run: it has no config.json.')
+  try:
+    content = json.loads(path.read_text())
+  except ValueError as e:
+    raise UserError(f'{path} is damaged: {e}.') from None
+  return ml_collections.ConfigDict(_tuples(content))
+
+
+def _tuples(value):
+  """JSON's lists back to the tuples that a config holds."""
+  if isinstance(value, dict):
+    return {k: _tuples(v) for k, v in value.items()}
+  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
+  """Restores a run's segmenter on the host, whatever it was trained on.
+
+  Args:
+    workdir: the run's folder.
+    checkpoint: 'latest', 'best' or a step.
+
+  Raises:
+    UserError: not a run, no such checkpoint, or a damaged one.
+  """
+  from jaxuda import checkpoint as checkpoint_lib
+
+  workdir = pathlib.Path(workdir)
+  config = read_config(workdir)
+  net = segmenter(config)
+  at = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
+  step, tree, _ = checkpoint_lib.restore_part(workdir / 'checkpoints', at)
+  space = labels.space(config.classes)
+  return Run(
+    config,
+    net,
+    tree['segmenter']['params'],
+    tree['segmenter'].get('batch_stats', {}),
+    step,
+    space,
+    labels.space(config.eval.classes or config.classes),
+  )

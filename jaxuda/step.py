@@ -1,0 +1,166 @@
+"""The one training step that all methods share, and prediction."""
+
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxuda import losses
+from jaxuda.models import deeplab, layers
+from jaxuda.state import Nets, Player, TrainState, Txs
+
+Array = jax.Array
+
+
+def train_step(
+  state: TrainState,
+  batch: dict[str, dict[str, Array]],
+  *,
+  nets: Nets,
+  txs: Txs,
+  method: ModuleType,
+  config,
+) -> tuple[TrainState, dict[str, Array]]:
+  """Trains the segmenter and all discriminators by one step.
+
+  Both players differentiate the same forward passes at the parameters from
+  before the step, as the originals do: the segmenter its cross entropy and its
+  half of the game with the discriminators held constant, the discriminators
+  their half on the segmenter's outputs held constant. A step with a gradient
+  that is not finite changes nothing but the counters.
+
+  Args:
+    state: donate it.
+    batch: {'source': {'image': u8[B, Hs, Ws, 3], 'label': u8[B, Hs, Ws]},
+      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS.
+    nets, txs, method: modules, optimizers and a module of jaxuda.methods.
+    config: reads `seed`, `weights`, `max_skipped` and the method's settings.
+
+  Returns:
+    The new state, and f32[] measurements: each term unweighted
+    (`loss_<term>`), both gradient norms, and the counts of skipped steps.
+  """
+  rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
+
+  def discriminate_with(d_params):
+    return lambda name, view: nets.discriminators[name].apply(
+      {'params': d_params[name]}, view
+    )
+
+  def segmenter_loss(params):
+    source, target, batch_stats = _forward(
+      nets.segmenter,
+      params,
+      state.segmenter.batch_stats,
+      batch,
+      config.statistics,
+    )
+    terms = {
+      f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
+      for level, logits in source.logits.items()
+    }
+    discriminate = discriminate_with(state.discriminators.params)
+    terms |= method.segmenter_terms(source, target, discriminate, rng, config)
+    return _weigh(terms, config), (terms, source, target, batch_stats)
+
+  def discriminator_loss(d_params, source, target):
+    discriminate = discriminate_with(d_params)
+    terms = method.discriminator_terms(
+      source, target, discriminate, rng, config
+    )
+    return _weigh(terms, config), terms
+
+  seg_grads, (terms, source, target, batch_stats) = jax.grad(
+    segmenter_loss, has_aux=True
+  )(state.segmenter.params)
+  source, target = jax.lax.stop_gradient((source, target))
+  d_grads, d_terms = jax.grad(discriminator_loss, has_aux=True)(
+    state.discriminators.params, source, target
+  )
+
+  norms = {
+    'grad_norm_segmenter': optax.tree.norm(seg_grads),
+    'grad_norm_discriminators': jnp.asarray(optax.tree.norm(d_grads)),
+  }
+  finite = jnp.isfinite(sum(norms.values()))
+  new = TrainState(
+    step=state.step,
+    segmenter=_update(state.segmenter, seg_grads, txs.segmenter, batch_stats),
+    discriminators=_update(
+      state.discriminators, d_grads, txs.discriminators, {}
+    ),
+    skipped=state.skipped,
+    skipped_in_row=jnp.zeros_like(state.skipped_in_row),
+  )
+  # Past the limit nothing moves, whatever comes: the loop looks only at times.
+  ended = state.skipped_in_row >= config.max_skipped
+  one = jnp.where(ended, 0, 1)
+  bad = state.replace(
+    skipped=state.skipped + one, skipped_in_row=state.skipped_in_row + one
+  )
+  keep = finite & ~ended
+  new = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, bad)
+  new = new.replace(step=state.step + 1)
+  measured = {f'loss_{k}': v for k, v in (terms | d_terms).items()} | norms
+  return new, measured | {
+    'skipped': new.skipped,
+    'skipped_in_row': new.skipped_in_row,
+  }
+
+
+def _forward(net, params, batch_stats, batch, statistics):
+  """Source, then target; the running statistics follow both in that order.
+
+  With `statistics` 'target' they follow the target alone, where it is read.
+  """
+  source, new_stats = deeplab.forward(
+    net, params, batch_stats, batch['source']['image']
+  )
+  target = None
+  if 'target' in batch:
+    target, new_stats = deeplab.forward(
+      net,
+      params,
+      batch_stats if statistics == 'target' else new_stats,
+      batch['target']['image'],
+    )
+  return source, target, new_stats
+
+
+def _weigh(terms, config) -> Array:
+  return sum((config.weights[k] * v for k, v in terms.items()), jnp.zeros(()))
+
+
+def _update(player: Player, grads, tx, batch_stats) -> Player:
+  updates, opt_state = tx.update(grads, player.opt_state, player.params)
+  return Player(
+    optax.apply_updates(player.params, updates), batch_stats, opt_state
+  )
+
+
+def predict(
+  params: dict,
+  batch_stats: dict,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2,
+  size: tuple[int, int],
+) -> Array:
+  """Class probabilities of the main head, by the running statistics.
+
+  The logits are upsampled with aligned corners, then normalised (ADVENT,
+  advent/domain_adaptation/eval_UDA.py).
+
+  Args:
+    params, batch_stats: the segmenter's.
+    image: u8[B, H, W, 3].
+    net: the segmenter.
+    size: (h, w) of the answer.
+
+  Returns:
+    f32[B, h, w, C].
+  """
+  variables = {'params': params, 'batch_stats': batch_stats}
+  logits, _ = net.apply(variables, image, train=False)
+  return jax.nn.softmax(layers.resize_align_corners(logits['main'], size))

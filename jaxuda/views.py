@@ -1,0 +1,55 @@
+"""What a discriminator looks at: functions of a segmenter's outputs."""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+SELF_INFORMATION = ('normalised', 'natural')
+
+
+def self_information(logits: Array, form: str) -> Array:
+  """The weighted self-information map of the softmax, per class.
+
+  Args:
+    logits: f32[B, H, W, C].
+    form: 'normalised', -p log2(p + 1e-30) / log2(C) (ADVENT,
+      advent/utils/func.py, prob_2_entropy), or 'natural', h(y) = -y log y
+      (paper 001, section 3.1).
+
+  Returns:
+    f32[B, H, W, C].
+  """
+  log_p = jax.nn.log_softmax(logits)
+  information = -jnp.exp(log_p) * log_p
+  if form == 'normalised':
+    return information / jnp.log(logits.shape[-1])
+  return information
+
+
+def patch_corners(
+  rng: Array, shape: tuple[int, int], size: tuple[int, int], patch: int
+) -> Array:
+  """i32[*shape, 2]: uniform top-left corners of square patches in a map."""
+  limit = jnp.array([s - patch + 1 for s in size])
+  return jax.random.randint(rng, (*shape, 2), 0, limit)
+
+
+def crop(maps: Array, corners: Array, patch: int) -> Array:
+  """Cuts square patches from each map: g of paper 001, Eq. 2.
+
+  Args:
+    maps: f[B, H, W, C].
+    corners: i32[B, N, 2], row and column of each patch's first pixel.
+    patch: side in pixels.
+
+  Returns:
+    f[B * N, patch, patch, C], the patches of an image one after the other.
+  """
+
+  def cut(one, corner):
+    start = (corner[0], corner[1], 0)
+    return jax.lax.dynamic_slice(one, start, (patch, patch, one.shape[-1]))
+
+  patches = jax.vmap(jax.vmap(cut, (None, 0)))(maps, corners)
+  return patches.reshape(-1, *patches.shape[2:])

@@ -1,0 +1,60 @@
+"""NumPy forms of the layers, written from torch's documentation (float64)."""
+
+import numpy as np
+
+
+def conv(x, kernel, stride=1, padding=0, dilation=1):
+  """torch.nn.Conv2d on [B, H, W, I] with a kernel [k, k, I, O]."""
+  pad = (padding, padding)
+  x = np.pad(np.asarray(x, np.float64), ((0, 0), pad, pad, (0, 0)))
+  k = kernel.shape[0]
+  h, w = ((n - dilation * (k - 1) - 1) // stride + 1 for n in x.shape[1:3])
+  total = 0.0
+  for i in range(k):
+    for j in range(k):
+      rows = slice(i * dilation, i * dilation + (h - 1) * stride + 1, stride)
+      columns = slice(j * dilation, j * dilation + (w - 1) * stride + 1, stride)
+      total = total + x[:, rows, columns] @ np.float64(kernel[i, j])
+  return total
+
+
+def max_pool(x, ceil):
+  """torch.nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=ceil)."""
+  h, w = ((n - 1) / 2 + 1 for n in x.shape[1:3])
+  rounded = np.ceil if ceil else np.floor
+  y = np.full((x.shape[0], int(rounded(h)), int(rounded(w)), x.shape[3]), 0.0)
+  for i in range(y.shape[1]):
+    for j in range(y.shape[2]):
+      rows = slice(max(2 * i - 1, 0), 2 * i + 2)
+      columns = slice(max(2 * j - 1, 0), 2 * j + 2)
+      y[:, i, j] = x[:, rows, columns].max((1, 2))
+  return y
+
+
+def norm(x, affine, statistics, epsilon=1e-5):
+  """torch.nn.BatchNorm2d in evaluation."""
+  std = np.sqrt(np.float64(statistics['var']) + epsilon)
+  return (x - statistics['mean']) / std * affine['scale'] + affine['bias']
+
+
+def bottleneck(x, params, statistics, stride, dilation):
+  """ADVENT's Bottleneck: the first convolution has the stride."""
+  y = conv(x, params['conv1']['kernel'], stride)
+  y = np.maximum(norm(y, params['bn1'], statistics['bn1']), 0)
+  y = conv(y, params['conv2']['kernel'], 1, dilation, dilation)
+  y = np.maximum(norm(y, params['bn2'], statistics['bn2']), 0)
+  y = conv(y, params['conv3']['kernel'])
+  y = norm(y, params['bn3'], statistics['bn3'])
+  if 'downsample_0' in params:
+    x = conv(x, params['downsample_0']['kernel'], stride)
+    x = norm(x, params['downsample_1'], statistics['downsample_1'])
+  return np.maximum(x + y, 0)
+
+
+def aspp(x, params, dilations):
+  """ADVENT's Classifier_Module."""
+  branches = [params[f'conv2d_list_{i}'] for i in range(len(dilations))]
+  return sum(
+    conv(x, branch['kernel'], 1, d, d) + branch['bias']
+    for branch, d in zip(branches, dilations, strict=True)
+  )

@@ -1,0 +1,39 @@
+"""What holds for the whole suite: the CPU, and one cache of compiled code."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# Set before jax is imported, and inherited by the processes that tests start.
+# Many tests compile the same training step; the first one pays for it.
+_CACHE = tempfile.mkdtemp(prefix='jaxuda-compiled-')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+
+def pytest_unconfigure():
+  shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope='session')
+def streets_data(tmp_path_factory):
+  """A folder of prepared data: a few scenes of streets."""
+  import tiny_runs
+
+  folder = tmp_path_factory.mktemp('streets')
+  tiny_runs.prepare(folder)
+  return folder
+
+
+@pytest.fixture(scope='session')
+def finished_run(streets_data, tmp_path_factory):
+  """A tiny run from start to end, not to be changed."""
+  import tiny_runs
+
+  workdir = tmp_path_factory.mktemp('runs') / 'run'
+  with tiny_runs.quick_compiles():
+    return tiny_runs.finish(workdir, streets_data)

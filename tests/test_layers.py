@@ -1,0 +1,263 @@
+"""Layers against XLA's convolutions, NumPy and numbers from torch 2.13."""
+
+import by_hand
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxuda.models import layers
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+  return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def matrix_forms(monkeypatch):
+  # On every backend, or the test would compare XLA's convolution with itself.
+  monkeypatch.setattr(layers, 'use_matrix_forms', lambda: True)
+
+
+def lax_conv(x, kernel, stride, padding, dilation):
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    [(padding, padding)] * 2,
+    rhs_dilation=(dilation, dilation),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    precision='highest',
+  )
+
+
+def assert_same_function(ours, reference, *arguments):
+  """Equal values, and equal gradients under a random cotangent."""
+  cotangent = normal(*jax.eval_shape(reference, *arguments).shape)
+
+  @jax.jit
+  def both(arguments):
+    results = []
+    for function in (ours, reference):
+      y, pull = jax.vjp(function, *arguments)
+      results.append((y, pull(cotangent)))
+    return results
+
+  mine, theirs = map(jax.tree.leaves, both(arguments))
+  assert len(mine) == 1 + len(arguments)
+  for one, other in zip(mine, theirs, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize('size', [(8, 10), (7, 9), (6, 11), (1, 1)])
+@pytest.mark.parametrize('stride', [1, 2])
+def test_1x1_convolution_as_a_product(size, stride):
+  assert_same_function(
+    lambda x, k: layers.conv(x, k, stride, 0),
+    lambda x, k: lax_conv(x, k, stride, 0, 1),
+    normal(2, *size, 3),
+    normal(1, 1, 3, 5),
+  )
+
+
+@pytest.mark.parametrize('size', [(8, 10), (7, 9), (6, 11), (2, 3)])
+def test_4x4_stride_2_convolution_in_blocks(size):
+  assert_same_function(
+    lambda x, k: layers.conv(x, k, 2, 1),
+    lambda x, k: lax_conv(x, k, 2, 1, 1),
+    normal(2, *size, 3),
+    normal(4, 4, 3, 5),
+  )
+
+
+# The second map is no wider than the second dilation, the last than none: only
+# the centre taps of its kernels read the image.
+@pytest.mark.parametrize('size', [(13, 20), (8, 7), (1, 5), (2, 3)])
+def test_aspp_as_shifted_products(size):
+  dilations = (3, 7, 12)
+  module = layers.ASPP(4, dilations)
+  x = normal(2, *size, 3)
+  params = jax.tree.map(
+    lambda p: normal(*p.shape), module.init(jax.random.key(0), x)['params']
+  )
+
+  def reference(x, params):
+    branches = [params[f'conv2d_list_{i}'] for i in range(3)]
+    return sum(
+      lax_conv(x, branch['kernel'], 1, d, d) + branch['bias']
+      for branch, d in zip(branches, dilations, strict=True)
+    )
+
+  def flat(function):
+    leaves, tree = jax.tree.flatten(params)
+    return lambda x, *p: function(x, jax.tree.unflatten(tree, p)), leaves
+
+  ours, leaves = flat(lambda x, p: module.apply({'params': p}, x))
+  theirs, _ = flat(reference)
+  assert_same_function(ours, theirs, x, *leaves)
+  np.testing.assert_allclose(
+    ours(x, *leaves), by_hand.aspp(x, params, dilations), atol=1e-4
+  )
+
+
+@pytest.mark.parametrize(
+  ('kernel', 'stride', 'padding', 'dilation'),
+  [(7, 2, 3, 1), (3, 1, 4, 4), (1, 2, 0, 1), (4, 2, 1, 1)],
+)
+def test_conv_pads_as_torch(kernel, stride, padding, dilation):
+  x = normal(1, 9, 12, 2)
+  module = layers.Conv(3, kernel, stride, padding, dilation, use_bias=True)
+  params = module.init(jax.random.key(0), x)['params']
+  assert np.abs(params['kernel']).max() <= (2 * kernel**2) ** -0.5
+  expected = by_hand.conv(x, params['kernel'], stride, padding, dilation)
+  y = module.apply({'params': params}, x)
+  np.testing.assert_allclose(y, expected + params['bias'], atol=1e-5)
+
+
+def apply_norm(mode, x, statistics, train=True):
+  params = {'scale': jnp.array([1.5, 0.5]), 'bias': jnp.array([0.2, -1.0])}
+  y, updated = layers.Norm(mode, train).apply(
+    {'params': params, 'batch_stats': statistics}, x, mutable=['batch_stats']
+  )
+  return y, updated['batch_stats']
+
+
+STATISTICS = {'mean': np.float32([0.5, -1.0]), 'var': np.float32([0.04, 2.0])}
+AFFINE = {'scale': np.array([1.5, 0.5]), 'bias': np.array([0.2, -1.0])}
+
+
+def moved(x, statistics):
+  """torch's update: momentum 0.1, the unbiased variance."""
+  x = np.float64(x).reshape(-1, x.shape[-1])
+  return {
+    'mean': 0.9 * statistics['mean'] + 0.1 * x.mean(0),
+    'var': 0.9 * statistics['var'] + 0.1 * x.var(0, ddof=1),
+  }
+
+
+@pytest.mark.parametrize('mode', layers.NORM_MODES)
+def test_norm_while_training(mode):
+  x = 3 * normal(2, 3, 4, 2) + 1
+  y, updated = apply_norm(mode, x, STATISTICS)
+  flat = np.float64(x).reshape(-1, 2)
+  new = moved(x, STATISTICS)
+  used = {
+    'batch': {'mean': flat.mean(0), 'var': flat.var(0)},
+    'running': STATISTICS,
+    'running_updated': new,
+    'frozen': STATISTICS,
+  }[mode]
+  epsilon = 0 if mode == 'frozen' else 1e-5
+  np.testing.assert_allclose(
+    y, by_hand.norm(x, AFFINE, used, epsilon), rtol=1e-5, atol=1e-5
+  )
+  expected = STATISTICS if mode == 'frozen' else new
+  for name in ('mean', 'var'):
+    np.testing.assert_allclose(updated[name], expected[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize('mode', layers.NORM_MODES)
+def test_norm_evaluates_by_the_running_statistics(mode):
+  x = normal(1, 3, 4, 2)
+  y, updated = apply_norm(mode, x, STATISTICS, train=False)
+  epsilon = 0 if mode == 'frozen' else 1e-5
+  expected = by_hand.norm(x, AFFINE, STATISTICS, epsilon)
+  np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+  jax.tree.map(np.testing.assert_array_equal, updated, STATISTICS)
+
+
+def test_norm_fixtures():
+  x = jnp.array([1.0, 2.0, 4.0]).reshape(1, 1, 3, 1)
+  zero = {'mean': jnp.zeros(1), 'var': jnp.ones(1)}
+  _, updated = layers.Norm('batch', True).apply(
+    {'params': {'scale': jnp.ones(1), 'bias': jnp.zeros(1)}}
+    | {'batch_stats': zero},
+    x,
+    mutable=['batch_stats'],
+  )
+  assert updated['batch_stats']['var'][0] == pytest.approx(0.9 + 0.1 * 7 / 3)
+  x = jnp.full((1, 1, 1, 2), 2.0)
+  y, _ = apply_norm('frozen', x, STATISTICS)
+  assert y[0, 0, 0, 0] == pytest.approx(11.45, rel=1e-6)
+  y, _ = apply_norm('running', x, STATISTICS)
+  assert y[0, 0, 0, 0] == pytest.approx(11.448594, rel=1e-7)
+
+
+@pytest.mark.parametrize('mode', ['running', 'running_updated', 'frozen'])
+def test_no_gradient_through_statistics(mode):
+  """dy/dx is then diagonal: scale / sqrt(var), a constant."""
+  x = normal(1, 3, 4, 2)
+  cotangent = normal(1, 3, 4, 2)
+  _, pull = jax.vjp(lambda x: apply_norm(mode, x, STATISTICS)[0], x)
+  used = moved(x, STATISTICS) if mode == 'running_updated' else STATISTICS
+  epsilon = 0 if mode == 'frozen' else 1e-5
+  slope = AFFINE['scale'] / np.sqrt(used['var'] + epsilon)
+  np.testing.assert_allclose(pull(cotangent)[0], cotangent * slope, rtol=1e-5)
+
+
+def test_batch_mode_differentiates_its_statistics():
+  """A normalised batch does not change when its input is shifted or scaled."""
+  x = normal(1, 3, 4, 2)
+  cotangent = normal(1, 3, 4, 2)
+  _, pull = jax.vjp(lambda x: apply_norm('batch', x, STATISTICS)[0], x)
+  gradient = np.array(pull(cotangent)[0])
+  centred = x - x.mean((0, 1, 2))
+  for direction in (np.ones_like(x), centred):
+    along = (gradient * direction).sum((0, 1, 2))
+    np.testing.assert_allclose(along, 0, atol=1e-3)
+  assert np.abs(gradient).max() > 0.1
+
+
+@pytest.mark.parametrize('ceil', [True, False])
+@pytest.mark.parametrize('size', [(8, 9), (7, 6), (1, 2)])
+def test_max_pool(size, ceil):
+  x = normal(2, *size, 3) - 5  # negative: the padding must not win
+  y = layers.max_pool(jnp.array(x), ceil)
+  np.testing.assert_array_equal(y, by_hand.max_pool(x, ceil).astype('f4'))
+
+
+def test_max_pool_fixture():
+  ramp = jnp.arange(360.0).reshape(1, 360, 1, 1)
+  rounded_up = layers.max_pool(ramp, ceil=True)[0, :, 0, 0]
+  assert rounded_up.shape == (181,)
+  assert rounded_up[-3:].tolist() == [357, 359, 359]
+  assert layers.max_pool(ramp, ceil=False).shape[1] == 180
+
+
+def test_resize_fixtures():
+  x = jnp.array([[-1, 0.25], [-0.25, 1]]).reshape(1, 2, 2, 1)
+  expected = [
+    [-1, -0.6875, -0.375, -0.0625, 0.25],
+    [-0.625, -0.3125, 0, 0.3125, 0.625],
+    [-0.25, 0.0625, 0.375, 0.6875, 1],
+  ]
+  y = layers.resize_align_corners(x, (3, 5))[0, :, :, 0]
+  np.testing.assert_allclose(y, expected, atol=1e-7)
+  x = jnp.array([0.0, 1, 4]).reshape(1, 1, 3, 1)
+  y = layers.resize_align_corners(x, (1, 8))[0, 0, :, 0]
+  expected = [0, 0.2857, 0.5714, 0.8571, 1.4286, 2.2857, 3.1429, 4]
+  np.testing.assert_allclose(y, expected, atol=5e-5)
+
+
+def test_resize_of_single_pixels():
+  one = jnp.array([3.0, 7.0]).reshape(1, 1, 1, 2)
+  y = layers.resize_align_corners(one, (3, 4))
+  np.testing.assert_array_equal(y, np.broadcast_to(one, (1, 3, 4, 2)))
+  ramp = jnp.arange(6.0).reshape(1, 2, 3, 1)
+  y = layers.resize_align_corners(ramp, (1, 1))  # torch takes the first corner
+  assert y.ravel().tolist() == [0.0]
+
+
+def test_resize_up_and_same():
+  """A plane stays a plane, corners stay corners, the same size is untouched."""
+  rows, columns = np.mgrid[0:91, 0:161]
+  plane = (2.0 * rows - columns)[None, ..., None].astype(np.float32)
+  y = layers.resize_align_corners(jnp.array(plane), (720, 1280))
+  assert y.shape == (1, 720, 1280, 1)
+  rows, columns = np.mgrid[0:720, 0:1280]
+  expected = 2.0 * rows * 90 / 719 - columns * 160 / 1279
+  np.testing.assert_allclose(y[0, ..., 0], expected, atol=1e-4)
+  same = layers.resize_align_corners(jnp.array(plane), (91, 161))
+  np.testing.assert_array_equal(same, plane)

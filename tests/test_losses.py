@@ -1,0 +1,74 @@
+"""Losses against numbers that torch 2.13 gives, and at their edges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxuda import losses
+
+# logits[c, h, w] = ((7 c + 3 h + 5 w) mod 11) / 4 - 1, here as [1, h, w, c].
+H, W, C = np.mgrid[0:2, 0:2, 0:3]
+LOGITS = (((7 * C + 3 * H + 5 * W) % 11) / 4 - 1)[None].astype(np.float32)
+LABEL = np.array([[[0, 2], [255, 1]]], np.uint8)
+ANSWERS = np.array([[[-1, 0], [0.5, 2]]], np.float32)
+
+
+def test_the_input_is_the_fixtures():
+  assert LOGITS[0, 0, 0].tolist() == [-1.0, 0.75, -0.25]
+  assert LOGITS[0, 1, 1].tolist() == [1.0, 0.0, -1.0]
+
+
+def test_cross_entropy_over_valid_pixels():
+  assert losses.cross_entropy(LOGITS, LABEL) == pytest.approx(1.36296499)
+
+
+def test_cross_entropy_is_a_mean_over_the_batch():
+  """Over the valid pixels of all images together, not of image means."""
+  two = np.concatenate([LOGITS, 2 * LOGITS])
+  labels = np.concatenate([LABEL, np.array([[[255, 255], [255, 0]]], 'u1')])
+  z = 2 * np.float64(LOGITS[0, 1, 1])
+  other = np.log(np.exp(z).sum()) - z[0]
+  expected = (3 * 1.36296499 + other) / 4
+  assert losses.cross_entropy(two, labels) == pytest.approx(expected)
+
+
+def test_gradient_of_cross_entropy():
+  """(softmax - one-hot) / count where valid, nothing where ignored."""
+  z = np.float64(LOGITS)
+  p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+  expected = (p - np.eye(3)[np.where(LABEL == 255, 0, LABEL)]) / 3
+  expected[0, 1, 0] = 0
+  gradient = jax.grad(losses.cross_entropy)(jnp.array(LOGITS), LABEL)
+  np.testing.assert_allclose(gradient, expected, atol=1e-7)
+
+
+def test_nothing_but_ignored_pixels():
+  label = np.full_like(LABEL, 255)
+  value, gradient = jax.value_and_grad(losses.cross_entropy)(
+    jnp.array(LOGITS), label
+  )
+  assert value == 0
+  np.testing.assert_array_equal(gradient, np.zeros_like(LOGITS))
+
+
+def test_cross_entropy_of_large_logits():
+  logits = jnp.array([[[[1e4, -1e4, 0.0]]]])
+  label = np.array([[[1]]], np.uint8)
+  value, gradient = jax.value_and_grad(losses.cross_entropy)(logits, label)
+  assert value == pytest.approx(2e4)
+  assert gradient.ravel().tolist() == [1.0, -1.0, 0.0]
+
+
+def test_domain_loss():
+  assert losses.domain_loss(ANSWERS, 0.0) == pytest.approx(1.02685356)
+  assert losses.domain_loss(ANSWERS, 1.0) == pytest.approx(0.65185350)
+  # AdaptSegNet's and ADVENT's labels.
+  assert (losses.SOURCE, losses.TARGET) == (0, 1)
+
+
+def test_domain_loss_of_sure_answers():
+  sure = jnp.array([-1e4, 1e4])
+  value, gradient = jax.value_and_grad(losses.domain_loss)(sure, 1.0)
+  assert value == pytest.approx(5e3)
+  assert gradient.tolist() == [-0.5, 0.0]

@@ -1,0 +1,97 @@
+"""Command lines: quick answers, sentences instead of tracebacks."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+PAGE = f'{tiny.ROOT}/configs/advent_patch.py'
+HEAVY = ('tensorflow', 'tensorflow_datasets', 'orbax', 'clu', 'tensorboard')
+
+# What runs on machines that have jax, flax and optax, and no more.
+CORE = (
+  'step', 'state', 'models', 'models.deeplab', 'models.discriminators',
+  'models.layers', 'methods', 'methods.advent_patch', 'losses', 'views',
+  'optim', 'metrics', 'labels', 'errors', 'config', 'sharding',
+)  # fmt: skip
+
+
+def python(*arguments, cwd):
+  """Runs python with the project on its path.
+
+  Also returns the seconds it computed: those of the clock depend on what else
+  the machine does.
+  """
+
+  def seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+  start = seconds()
+  done = subprocess.run(
+    [sys.executable, *arguments],
+    cwd=cwd,
+    env=os.environ | {'PYTHONPATH': str(tiny.ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=100,
+  )
+  return done, seconds() - start
+
+
+def imported(stderr):
+  """Top-level packages in what `-X importtime` wrote."""
+  lines = [x for x in stderr.splitlines() if x.startswith('import time:')]
+  return {line.rpartition('|')[2].strip().partition('.')[0] for line in lines}
+
+
+def test_core_rooms_need_neither_tensorflow_nor_orbax(tmp_path):
+  code = '\n'.join([
+    'import sys',
+    f'for name in {HEAVY}: sys.modules[name] = None',
+    *(f'import jaxuda.{name}' for name in CORE),
+  ])  # fmt: skip
+  done, _ = python('-c', code, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('tool', ['main', 'evaluate'])
+def test_help(tool, tmp_path):
+  arguments = ('-X', 'importtime', '-m', f'jaxuda.{tool}', '--help')
+  done, seconds = python(*arguments, cwd=tmp_path)
+  assert seconds < 2
+  assert done.returncode == 0
+  assert f'python -m jaxuda.{tool}' in done.stdout
+  assert '--workdir' in done.stdout
+  assert not imported(done.stderr) & set(HEAVY)
+  assert {'absl', 'jaxuda'} <= imported(done.stderr)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'sentence'),
+  [
+    ([], '--config=configs/PAGE.py is needed'),
+    (['--cnfig=x.py'], "Unknown command line flag 'cnfig'"),
+    (['--config=nowhere.py'], "config page 'nowhere.py' does not exist"),
+    ([f'--config={PAGE}', 'more'], "unexpected argument 'more'"),
+    ([f'--config={PAGE}:strets'], "did you mean 'streets'?"),
+    ([f'--config={PAGE}:step=3'], "did you mean 'steps'?"),
+    ([f'--config={PAGE}', '--config.optim.lr=fast'], 'optim.lr takes float'),
+    ([f'--config={PAGE}', '--config.steps', '1.5'], 'config.steps takes int'),
+  ],
+)
+def test_a_wrong_command_line_is_one_sentence(arguments, sentence, tmp_path):
+  command = ('-X', 'importtime', '-m', 'jaxuda.main', *arguments)
+  done, seconds = python(*command, cwd=tmp_path)
+  assert done.returncode == 2 and done.stdout == ''
+  lines = done.stderr.splitlines()
+  said = [x for x in lines if not x.startswith('import time:')]
+  assert len(said) == 1 and said[0].startswith('error: ')
+  assert sentence in said[0]
+  assert not imported(done.stderr) & {*HEAVY, 'jax'}
+  assert seconds < 2
+  assert not list(tmp_path.iterdir())

@@ -1,0 +1,214 @@
+"""Optimizers against torch's update rules, written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from jaxuda import optim
+from jaxuda.models.deeplab import DeepLabV2
+
+LR, HEAD, MOMENTUM, DECAY, POWER, HORIZON = 0.1, 10.0, 0.9, 5e-4, 0.9, 25
+
+
+def with_settings(*overrides):
+  """The numbers above, whatever the page says, and changes to them."""
+  return tiny.config(
+    'source_only',
+    f'optim.lr={LR}',
+    f'optim.head_factor={HEAD}',
+    f'optim.momentum={MOMENTUM}',
+    f'optim.weight_decay={DECAY}',
+    f'optim.power={POWER}',
+    f'optim.horizon={HORIZON}',
+    'model.affine=frozen',
+    *overrides,
+  )
+
+
+def toy_params():
+  """One parameter of each kind, under the network's names."""
+  names = {
+    'backbone': {
+      'conv1': ('kernel',),
+      'bn1': ('scale', 'bias'),
+      'layer1_0': {
+        'conv2': ('kernel',),
+        'bn2': ('scale', 'bias'),
+        'downsample_0': ('kernel',),
+        'downsample_1': ('scale', 'bias'),
+      },
+      'features_0': ('kernel', 'bias'),  # VGG's convolutions have biases
+    },
+    'layer5': {'conv2d_list_0': ('kernel', 'bias')},
+    'layer6': {'conv2d_list_0': ('kernel', 'bias')},
+  }
+  rng = np.random.default_rng(0)
+
+  def draw(tree):
+    if isinstance(tree, tuple):
+      return {n: rng.standard_normal(3).astype('f4') for n in tree}
+    return {name: draw(inner) for name, inner in tree.items()}
+
+  return draw(names)
+
+
+def scale_of(path):
+  names = [key.key for key in path]
+  if names[0] in ('layer5', 'layer6'):
+    return HEAD
+  in_norm = names[-2] in ('bn1', 'bn2', 'downsample_1')
+  return 0.0 if in_norm else 1.0
+
+
+def sgd(p, g, lr, memory, i):
+  """torch.optim.SGD: the decay enters the buffer, the rate does not."""
+  memory['buffer'] = MOMENTUM * memory.get('buffer', 0.0) + g + DECAY * p
+  return p - lr * memory['buffer']
+
+
+def adamw(p, g, lr, memory, i):
+  """torch.optim.AdamW with betas (0.9, 0.99)."""
+  memory['m'] = 0.9 * memory.get('m', 0.0) + 0.1 * g
+  memory['v'] = 0.99 * memory.get('v', 0.0) + 0.01 * g**2
+  m, v = memory['m'] / (1 - 0.9 ** (i + 1)), memory['v'] / (1 - 0.99 ** (i + 1))
+  return p * (1 - lr * DECAY) - lr * m / (np.sqrt(v) + 1e-8)
+
+
+@pytest.mark.parametrize('rule', [sgd, adamw])
+@pytest.mark.parametrize('affine', ['frozen', 'trained'])
+def test_ten_steps_of_the_segmenters_optimizer(affine, rule):
+  config = with_settings(
+    f'model.affine={affine}', f'optim.name={rule.__name__}'
+  )
+  tx = optim.segmenter(config)
+  params = toy_params()
+  state = tx.init(params)
+  update = jax.jit(tx.update)
+  paths = jax.tree_util.tree_leaves_with_path(params)
+  expected = {path: np.float64(leaf) for path, leaf in paths}
+  memory = {path: {} for path in expected}
+  rng = np.random.default_rng(1)
+  for i in range(10):
+    grads = jax.tree.map(
+      lambda p: rng.standard_normal(p.shape).astype('f4'), params
+    )
+    updates, state = update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    for path, g in jax.tree_util.tree_leaves_with_path(grads):
+      scale = scale_of(path) or (affine == 'trained')
+      lr = scale * LR * (1 - i / HORIZON) ** POWER
+      expected[path] = rule(expected[path], g, lr, memory[path], i)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    np.testing.assert_allclose(leaf, expected[path], rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_affine_stays_bit_for_bit():
+  tx = optim.segmenter(with_settings())
+  params = toy_params()
+  grads = jax.tree.map(jnp.ones_like, params)
+  updates, _ = tx.update(grads, tx.init(params), params)
+  new = optax.apply_updates(params, updates)
+  before = jax.tree_util.tree_leaves_with_path(params)
+  for (path, old), leaf in zip(before, jax.tree.leaves(new), strict=True):
+    assert np.array_equal(old, leaf) == (scale_of(path) == 0)
+
+
+def test_sgd_fixture():
+  """torch: p = 1, g = 0.3, decay 5e-4, lr 0.1, momentum 0.9, three steps."""
+  tx = optim.segmenter(with_settings('optim.power=0.0'))
+  params = {'backbone': {'conv1': {'kernel': jnp.ones(())}}}
+  state, seen = tx.init(params), []
+  for _ in range(3):
+    grads = jax.tree.map(lambda p: jnp.full_like(p, 0.3), params)
+    updates, state = tx.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    seen.append(float(params['backbone']['conv1']['kernel']))
+  assert seen == pytest.approx([0.96995, 0.912857, 0.831427], abs=1e-6)
+
+
+def test_adam_fixture():
+  """torch since 1.3: betas (0.9, 0.99), lr 1e-4, tiny gradients."""
+  config = with_settings('discriminator.lr=1e-4', 'optim.power=0.0')
+  tx = optim.discriminators(config)
+  params = {'main': {'kernel': jnp.zeros(())}}
+  state, seen = tx.init(params), []
+  for g in (1e-6, 2e-6, -1e-6):
+    updates, state = tx.update({'main': {'kernel': jnp.float32(g)}}, state)
+    params = optax.apply_updates(params, updates)
+    seen.append(float(params['main']['kernel']))
+  expected = [-9.900990e-05, -1.947925e-04, -2.365068e-04]
+  assert seen == pytest.approx(expected, rel=1e-5)
+
+
+def test_adam_follows_the_same_schedule():
+  """A constant gradient moves Adam by the learning rate of each step."""
+  config = with_settings(
+    'discriminator.lr=0.01', 'optim.power=0.9', 'optim.horizon=4'
+  )
+  tx = optim.discriminators(config)
+  params = {'main': {'kernel': jnp.zeros(())}}
+  state, moves = tx.init(params), []
+  for _ in range(5):
+    updates, state = tx.update({'main': {'kernel': jnp.float32(1.0)}}, state)
+    moves.append(-float(updates['main']['kernel']))
+  rest = [1, 0.75, 0.5, 0.25, 0]
+  assert moves == pytest.approx([0.01 * r**0.9 for r in rest], abs=1e-7)
+
+
+def test_poly_fixtures():
+  schedule = optim.poly(2.5e-4, 250_000, 0.9)
+  expected = {
+    0: 2.5e-4,
+    1: 2.499991e-4,
+    1000: 2.4909982e-4,
+    120_000: 1.3878516e-4,
+    150_000: 1.0959582e-4,
+  }
+  for step, lr in expected.items():
+    assert schedule(jnp.int32(step)) == pytest.approx(lr, rel=1e-6)
+  schedule = optim.poly(2.5e-4, 62_500, 0.9)
+  assert schedule(39_999) == pytest.approx(9.9684958e-5, rel=1e-6)
+
+
+def test_poly_ends_at_zero_and_stays_there():
+  schedule = optim.poly(1.0, 10, 0.9)
+  assert [float(schedule(jnp.int32(i))) for i in (10, 11, 99)] == [0, 0, 0]
+
+
+def test_the_horizon_is_the_run_unless_given():
+  """The last step of a run of 4 has a quarter of the rate left."""
+  config = with_settings(
+    'steps=4',
+    'optim.horizon=None',
+    'optim.power=1.0',
+    'discriminator.lr=0.01',
+  )
+  tx = optim.discriminators(config)
+  params = {'main': {'kernel': jnp.zeros(())}}
+  state = tx.init(params)
+  for _ in range(4):
+    updates, state = tx.update({'main': {'kernel': jnp.float32(1.0)}}, state)
+  assert updates['main']['kernel'] == pytest.approx(-0.0025, rel=1e-5)
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_groups_of_resnet101(frozen):
+  """torch trains 44,496,216 parameters; 105,344 are affines of batch norm."""
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  net = DeepLabV2(19)
+  params = jax.eval_shape(
+    lambda x: net.init(jax.random.key(0), x, train=False), image
+  )['params']
+  sizes = {'head': 0, 'backbone': 0, 'frozen': 0}
+  groups = optim.group_labels(params, frozen)
+  for group, leaf in zip(
+    jax.tree.leaves(groups), jax.tree.leaves(params), strict=True
+  ):
+    sizes[group] += leaf.size
+  head = 4 * (9 * 1024 * 19 + 19) + 4 * (9 * 2048 * 19 + 19)
+  assert sizes['head'] == head
+  assert sizes['frozen'] == (105_344 if frozen else 0)
+  assert sum(sizes.values()) - 105_344 == 44_496_216

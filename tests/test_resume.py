@@ -1,0 +1,156 @@
+"""Interrupted and continued runs end as uninterrupted ones, bit for bit."""
+
+import re
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+import tiny_runs
+from small_state import equal
+
+FIRST_STAGE = """
+from configs import source_only
+
+def get_config(arg=None):
+  return source_only.get_config(','.join(['streets', {settings!r}, arg]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick():
+  with tiny_runs.quick_compiles():
+    yield
+
+
+def assert_same(workdir, finished):
+  """All that is a function of the config: weights, log, scores, figures."""
+  state, expected = tiny_runs.state(workdir), tiny_runs.state(finished)
+  assert equal(state, expected)
+  assert state['step'] == 9
+  for name in ('metrics.csv', 'scores.json', 'config.json'):
+    assert (workdir / name).read_bytes() == (finished / name).read_bytes()
+  for picture in (finished / 'figures').iterdir():
+    ours = workdir / 'figures' / picture.name
+    assert ours.read_bytes() == picture.read_bytes()
+
+
+def test_the_state_holds_all_that_evolves(finished_run):
+  """What the other tests compare."""
+  state = tiny_runs.state(finished_run.workdir)
+  assert set(state) == {
+    'step',
+    'segmenter',
+    'discriminators',
+    'skipped',
+    'skipped_in_row',
+  }
+  for player in ('segmenter', 'discriminators'):
+    assert jax.tree.leaves(state[player]['params'])
+    moments = [
+      leaf
+      for leaf in jax.tree.leaves(state[player]['opt_state'])
+      if np.ndim(leaf) == 4
+    ]
+    assert moments and all(np.any(leaf) for leaf in moments)
+  mean = state['segmenter']['batch_stats']['backbone']['bn1']['mean']
+  assert np.any(mean)
+
+
+@pytest.mark.parametrize('stops', [(2,), (4, 7)])
+def test_stopped_and_continued(stops, finished_run, streets_data, tmp_path):
+  arguments = tiny_runs.command(tmp_path / 'run', streets_data)
+  for stop in stops:
+    with tiny_runs.signalled_at(stop):
+      assert tiny_runs.run(*arguments) == 143
+    assert tiny_runs.state(tmp_path / 'run')['step'] == stop
+    assert not (tmp_path / 'run' / 'scores.json').exists()
+  assert tiny_runs.run(*arguments) == 0
+  assert_same(tmp_path / 'run', finished_run.workdir)
+
+
+def test_terminated_and_killed(finished_run, streets_data, tmp_path):
+  """SIGTERM, then SIGKILL twice, each at some moment behind a line."""
+  workdir = tmp_path / 'run'
+  arguments = tiny_runs.command(workdir, streets_data)
+  rng = np.random.default_rng()
+
+  child = tiny_runs.start(*arguments)
+  tiny_runs.wait_for(child, r'^step +2/9')
+  child.send_signal(signal.SIGTERM)
+  said, complaints = child.communicate(timeout=300)
+  assert child.returncode == 143, complaints
+  assert 'SIGTERM: saving at the next step, then stopping' in complaints
+  assert 'Traceback' not in complaints
+  [step] = re.findall(r'stopped by a signal at step (\d+); start again', said)
+  assert int(step) in (2, 3, 4)
+  assert tiny_runs.state(workdir)['step'] == int(step)
+
+  for line in (r'^step +6/9', r'^evaluation at step 8'):
+    child = tiny_runs.start(*arguments)
+    tiny_runs.wait_for(child, r'^continuing at step')
+    tiny_runs.wait_for(child, line)
+    time.sleep(rng.uniform(0, 0.3))
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+
+  assert tiny_runs.run(*arguments) == 0
+  assert_same(workdir, finished_run.workdir)
+
+
+def test_a_finished_run_is_only_shown(finished_run, streets_data, capsys):
+  def contents():
+    files = finished_run.workdir.rglob('*')
+    rewritten = ('.lock', 'config.json')
+    return {p: p.stat().st_mtime_ns for p in files if p.name not in rewritten}
+
+  before = contents()
+  arguments = tiny_runs.command(finished_run.workdir, streets_data)
+  assert tiny_runs.run(*arguments) == 0
+  assert contents() == before
+  said = capsys.readouterr().out
+  assert not re.search('^step ', said, re.MULTILINE)
+  # The table, the figures and the headline that the training ended with.
+  assert finished_run.said.endswith(said) and 'figure: ' in said
+
+
+def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
+  settings = [s for s in tiny_runs.SETTINGS if s.split('=')[0] != 'steps']
+  settings = [s for s in settings if not s.startswith(('disc', 'patch'))]
+  page = tmp_path / 'start.py'
+  text = FIRST_STAGE.format(settings=','.join([*settings, 'steps=2']))
+  page.write_text(text)
+  workdir, first = (
+    tmp_path / 'runs' / 'main',
+    tmp_path / 'runs' / 'start-seed=0',
+  )
+  arguments = tiny_runs.command(
+    workdir, streets_data, f'init={page}', 'steps=4'
+  )
+
+  # Stopped in the first stage, before the second one is there.
+  with tiny_runs.signalled_at(1):
+    assert tiny_runs.run(*arguments) == 143
+  assert tiny_runs.state(first)['step'] == 1
+  assert not workdir.exists()
+
+  # Continued, and stopped in the second stage.
+  with tiny_runs.signalled_at(3):
+    assert tiny_runs.run(*arguments) == 143
+  said = capsys.readouterr().out
+  assert said.count('first stage: ') == 2
+  assert f'starting from {first}, step 2' in said
+  trained = {p: p.stat().st_mtime_ns for p in first.rglob('*')}
+  start, scores = (
+    (folder / name).read_text()
+    for folder, name in ((workdir, 'start_scores.json'), (first, 'scores.json'))
+  )
+  assert start == scores
+
+  assert tiny_runs.run(*arguments) == 0
+  said = capsys.readouterr().out
+  assert 'first stage: ' not in said and 'continuing at step 3' in said
+  assert 'at its start, start-seed=0' in said
+  assert {p: p.stat().st_mtime_ns for p in first.rglob('*')} == trained

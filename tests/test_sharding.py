@@ -1,0 +1,67 @@
+"""One device and four give the same training."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from jaxuda import sharding
+from jaxuda.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def results(tmp_path_factory):
+  """{'1/NAME': value, '4/NAME': value}, from a process with four devices.
+
+  A process of its own, because the number of devices is fixed when jax starts.
+  NPROC: on fewer cores than devices the CPU client's thread pool would be too
+  small for collectives, which then wait for each other for ever.
+  """
+  path = tmp_path_factory.mktemp('devices') / 'results.npz'
+  environment = os.environ | {
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+    'NPROC': '32',
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': str(tiny.ROOT),
+  }
+  subprocess.run(
+    [sys.executable, tiny.ROOT / 'tests/four_devices.py', path],
+    env=environment,
+    check=True,
+    timeout=400,
+  )
+  return dict(np.load(path))
+
+
+def test_four_devices_train_as_one(results):
+  """Losses, norms and statistics: batch norm is global over the batch."""
+  names = [k.removeprefix('4/') for k in results if k.startswith('4/')]
+  assert sum(k.startswith('params') for k in names) > 40
+  for name in names:
+    one, four = results[f'1/{name}'], results[f'4/{name}']
+    np.testing.assert_allclose(four, one, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_four_devices_count_as_one(results):
+  counts = results['4/counts']
+  np.testing.assert_array_equal(counts, results['1/counts'])
+  # Every pixel that is not ignored: 10 of the 64 rows are.
+  assert counts.sum() == 4 * 54 * 96
+
+
+def test_batches_that_do_not_divide():
+  mesh = sharding.make_mesh()
+  sharding.check_batch('source.batch_size', 3 * mesh.size, mesh)
+  for size in (0, -mesh.size):
+    with pytest.raises(UserError, match=f'source.batch_size={size} must be'):
+      sharding.check_batch('source.batch_size', size, mesh)
+
+
+def test_put_leaves_what_is_no_array():
+  batch = {'image': np.zeros((2, 3)), 'id': ['a', 'b']}
+  moved = sharding.putter(sharding.make_mesh())(batch)
+  assert isinstance(moved['image'], jax.Array) and moved['id'] == ['a', 'b']

@@ -1,0 +1,141 @@
+"""SIGTERM and Ctrl-C: stop at a step, at once when asked twice."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from jaxuda import checkpoint, signals
+
+TESTS = pathlib.Path(__file__).parent
+
+
+def start(code, *args):
+  return subprocess.Popen(
+    [sys.executable, '-c', textwrap.dedent(code), *map(str, args)],
+    env=os.environ
+    | {
+      'JAX_PLATFORMS': 'cpu',
+      'NPROC': '32',
+      'PYTHONPATH': f'{TESTS}:{TESTS.parent}',
+    },
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_first_signal_sets_a_flag_and_handlers_come_back(number, capfd):
+  before = signal.getsignal(number)
+  with signals.StopSignal() as stop:
+    assert not stop.requested and not stop.requested_at(0)
+    os.kill(os.getpid(), number)
+    assert stop._received.wait(60)
+    assert stop.requested and stop.requested_at(1)
+    assert list(stop.until_requested(range(3))) == []
+  assert signal.getsignal(number) is before
+  assert f'{number.name}: saving at the next step' in capfd.readouterr().err
+
+
+def test_until_requested_passes_all_when_not_asked():
+  with signals.StopSignal() as stop:
+    assert list(stop.until_requested(range(3))) == [0, 1, 2]
+
+
+def test_other_signals_are_left_alone():
+  received = []
+  before = signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
+  with signals.StopSignal() as stop:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert received and not stop.requested
+  signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_exits_even_inside_native_code(number):
+  """As when XLA compiles for minutes: no Python handler runs meanwhile."""
+  child = start(
+    """
+    import jax, jax.numpy as jnp
+    from jaxuda import signals
+    with signals.StopSignal():
+      x = jnp.ones((1500, 1500))
+      slow = jax.jit(lambda x: jax.lax.fori_loop(0, 10**6, lambda i, x: x @ x, x))
+      print('on', flush=True)
+      slow(x).block_until_ready()
+    """
+  )
+  assert child.stdout.readline() == 'on\n'
+  child.send_signal(number)
+  assert child.stderr.readline() == '\n'
+  assert 'a second one stops at once' in child.stderr.readline()
+  child.send_signal(number)
+  child.communicate(timeout=60)
+  assert child.returncode == 128 + number
+
+
+def test_processes_stop_and_save_at_the_same_step(tmp_path):
+  """One of two processes is signalled; both save that step together."""
+  with socket.socket() as s:
+    s.bind(('localhost', 0))
+    port = s.getsockname()[1]
+  code = """
+    import sys, time, jax
+    port, index, folder = sys.argv[1:]
+    jax.distributed.initialize(f'localhost:{port}', 2, int(index))
+    import jax.numpy as jnp
+    from jaxuda import checkpoint, signals, workdir
+    mesh = jax.make_mesh((2,), ('data',))
+    whole = jax.NamedSharding(mesh, jax.P())
+    update = jax.jit(
+      lambda s: {'step': s['step'] + 1, 'x': s['x'] + 2},
+      donate_argnums=0, out_shardings=whole
+    )
+    with (
+      workdir.open_workdir(folder, {}) as resumed,
+      checkpoint.Checkpoints(folder + '/checkpoints') as checkpoints,
+      signals.StopSignal() as stop,
+    ):
+      state = jax.jit(
+        lambda: {'step': 0, 'x': jnp.ones(9)}, out_shardings=whole)()
+      if resumed:
+        abstract = jax.tree.map(
+          lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
+          state)
+        state, _ = checkpoints.restore('latest', abstract)
+      start = int(state['step'])
+      for i in range(start, start + 2000):
+        if stop.requested_at(i):
+          checkpoints.save(i, state)
+          break
+        if i - start == 5:
+          checkpoints.save(i, state)
+          print('on', flush=True)
+        state = update(state)
+        time.sleep(0.01)
+      checkpoints.wait()
+      assert not checkpoints.failed
+      print(resumed, i, checkpoints.latest_step())
+  """
+  for resumed in (False, True):
+    children = [start(code, port, i, tmp_path) for i in range(2)]
+    while (line := children[0].stdout.readline()) != 'on\n':
+      assert line, children[0].stderr.read()
+    children[1].send_signal(signal.SIGTERM)
+    outputs = [child.communicate(timeout=120) for child in children]
+    assert [c.returncode for c in children] == [0, 0], outputs
+    steps = [out.split()[-3:] for out, _ in outputs]
+    assert steps[0] == steps[1]
+    assert steps[0][0] == str(resumed) and steps[0][1] == steps[0][2]
+  step, state, _ = checkpoint.restore_part(
+    tmp_path / 'checkpoints', parts=('step', 'x')
+  )
+  assert step == state['step'] == int(steps[0][1])
+  np.testing.assert_array_equal(state['x'], np.full(9, 1 + 2 * step))

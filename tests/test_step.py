@@ -1,0 +1,214 @@
+"""The training step, for every method by its config page."""
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from tiny import assert_close, one_step, same
+
+from jaxuda import losses, methods, runs, step
+from jaxuda.models import deeplab
+from jaxuda.state import Player
+
+PAGES = tiny.method_pages()
+
+
+def of_segmenter(term):
+  return not term.startswith('d_')
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_measurements(page):
+  """Each term is finite and has a weight, and each weight a term."""
+  _, measured = one_step(page)
+  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  assert terms == set(tiny.weights(page))
+  assert all(np.isfinite(v) for v in measured.values())
+  assert all(v.shape == () for v in measured.values())
+  assert measured['skipped'] == measured['skipped_in_row'] == 0
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_both_players_learn(page):
+  start = tiny.first_state(page)
+  after, measured = one_step(page)
+  assert after.step == 1
+  assert measured['grad_norm_segmenter'] > 0
+  assert not same(after.segmenter.params, start.segmenter.params)
+  assert not same(after.segmenter.batch_stats, start.segmenter.batch_stats)
+  for name, params in after.discriminators.params.items():
+    before = start.discriminators.params[name]
+    for new, old in zip(
+      jax.tree.leaves(params), jax.tree.leaves(before), strict=True
+    ):
+      assert (new != old).any(), name
+  if not start.discriminators.params:
+    assert measured['grad_norm_discriminators'] == 0
+
+
+@pytest.mark.parametrize(
+  ('page', 'term'), [(p, term) for p in PAGES for term in tiny.weights(p)]
+)
+def test_each_term_trains_one_player(page, term):
+  """Without one of its terms a player moves otherwise, the other does not."""
+  with_it, _ = one_step(page, **{term: 2.0})
+  without, _ = one_step(page, **{term: 0.0})
+  moved = {
+    name: not same(getattr(with_it, name).params, getattr(without, name).params)
+    for name in ('segmenter', 'discriminators')
+  }
+  assert moved == {
+    'segmenter': of_segmenter(term),
+    'discriminators': not of_segmenter(term),
+  }
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_without_its_terms_a_method_is_source_only(page):
+  """The same parameters; the target's statistics may differ."""
+  own = [k for k in tiny.weights(page) if not k.startswith(('seg_', 'd_'))]
+  adapted, _ = one_step(page, **dict.fromkeys(own, 0.0))
+  overrides = ('method=source_only',)
+  start = tiny.first_state(page)
+  _, txs = runs.build(tiny.config(page, *overrides))
+  start = start.replace(
+    discriminators=Player({}, {}, txs.discriminators.init({}))
+  )
+  run = tiny.stepper(page, *overrides)
+  batch = {'source': tiny.batch(tiny.config(page))['source']}
+  plain, _ = run(start, batch, tiny.weights(page))
+  assert_close(
+    adapted.segmenter.params, plain.segmenter.params, rtol=1e-5, atol=1e-7
+  )
+  assert_close(
+    adapted.segmenter.opt_state, plain.segmenter.opt_state, rtol=1e-4, atol=1e-6
+  )
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_compiled_once(page):
+  """The state that comes out has the types of the one that went in."""
+  run, current = tiny.stepper(page), tiny.first_state(page)
+  for seed in range(3):
+    batch = tiny.batch(tiny.config(page), seed)
+    current, _ = run(current, batch, tiny.weights(page))
+  assert current.step == 3
+  assert run._cache_size() == 1
+  abstract = jax.tree.map(jax.typeof, tiny.first_state(page))
+  assert jax.tree.map(jax.typeof, current) == abstract
+
+
+@pytest.mark.parametrize('statistics', ['both', 'target'])
+def test_forward_passes_before_the_update(statistics):
+  """Source, then target, at the old parameters; both players see them."""
+  page, override = 'advent_patch', f'statistics={statistics}'
+  config = tiny.config(page, override)
+  method = methods.load(config.method)
+  nets, _ = runs.build(config)
+  start, batch = tiny.first_state(page), tiny.batch(config)
+  # A fresh discriminator says nearly the same of everything.
+  decided = jax.tree.map(lambda p: 3 * p, start.discriminators.params)
+  start = start.replace(
+    discriminators=start.discriminators.replace(params=decided)
+  )
+  forward = jax.jit(
+    functools.partial(deeplab.forward, nets.segmenter),
+    compiler_options=tiny.QUICK,
+  )
+  params, stats = start.segmenter.params, start.segmenter.batch_stats
+  source, stats = forward(params, stats, batch['source']['image'])
+  if statistics == 'target':
+    stats = start.segmenter.batch_stats
+  target, stats = forward(params, stats, batch['target']['image'])
+
+  def discriminate(name, view):
+    variables = {'params': start.discriminators.params[name]}
+    return nets.discriminators[name].apply(variables, view)
+
+  rng = jax.random.fold_in(jax.random.key(config.seed), 0)
+  given = (source, target, discriminate, rng, config)
+  expected = {
+    f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
+    for level, logits in source.logits.items()
+  }
+  expected |= method.segmenter_terms(*given)
+  expected |= method.discriminator_terms(*given)
+  run = tiny.stepper(page, override)
+  after, measured = run(start, batch, tiny.weights(page))
+  assert abs(measured['loss_d_main'] - np.log(2)) > 0.01
+  measured = {k: measured[f'loss_{k}'] for k in expected}
+  assert_close(measured, expected, rtol=1e-4)
+  assert_close(after.segmenter.batch_stats, stats, rtol=1e-4, atol=1e-4)
+
+
+def test_patches_differ_from_step_to_step():
+  """The key is folded with the step; nothing else here depends on it."""
+  for page, moves in (('advent_patch', True), ('advent', False)):
+    run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
+    start = tiny.first_state(page)
+    later = start.replace(step=jnp.int32(5))
+    _, first = run(start, batch, tiny.weights(page))
+    _, second = run(later, batch, tiny.weights(page))
+    assert (first['loss_d_main'] != second['loss_d_main']) == moves
+    assert first['loss_seg_main'] == second['loss_seg_main']
+
+
+def test_the_state_is_donated():
+  """As the loop compiles it: every buffer of the old state is reused."""
+  config = tiny.config('advent_patch')
+  nets, txs = runs.build(config)
+  method = methods.load(config.method)
+  run = jax.jit(
+    functools.partial(
+      step.train_step, nets=nets, txs=txs, method=method, config=config
+    ),
+    donate_argnums=0,
+    compiler_options=tiny.QUICK,
+  )
+  old = jax.tree.map(jnp.copy, tiny.first_state('advent_patch'))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    new, _ = run(old, tiny.batch(config))
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
+  expected, _ = one_step('advent_patch')
+  assert_close(
+    new.segmenter.params, expected.segmenter.params, rtol=1e-4, atol=1e-6
+  )
+
+
+def test_bfloat16():
+  """Computes near to float32, and keeps its state in float32."""
+  page = 'advent_patch'
+  config = tiny.config(page, 'model.dtype=bfloat16')
+  run = tiny.stepper(page, 'model.dtype=bfloat16')
+  start = tiny.first_state(page)
+  after, measured = run(start, tiny.batch(config), tiny.weights(page))
+  assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, start)
+  assert measured['skipped'] == 0
+  _, expected = one_step(page)
+  for name, value in measured.items():
+    assert value.dtype in (jnp.float32, jnp.int32)
+    if name.startswith('loss_'):
+      assert value == pytest.approx(float(expected[name]), rel=0.05)
+      if name.startswith('loss_seg'):
+        assert value != expected[name]  # it did compute otherwise
+
+
+def test_vgg16():
+  """No second head and no batch norm, though the config's default has both."""
+  page, override = 'advent', 'model.backbone=vgg16'
+  start = tiny.first_state(page, override)
+  run = tiny.stepper(page, override)
+  after, measured = run(
+    start, tiny.batch(tiny.config(page, override)), tiny.weights(page)
+  )
+  terms = {k for k in measured if k.startswith('loss_')}
+  assert terms == {'loss_seg_main', 'loss_adv_main', 'loss_d_main'}
+  assert measured['skipped'] == 0 and after.segmenter.batch_stats == {}
+  for name, layer in after.segmenter.params['backbone'].items():
+    old = start.segmenter.params['backbone'][name]
+    assert (layer['bias'] != old['bias']).any(), name

@@ -1,0 +1,79 @@
+"""Steps that are not finite change nothing but the counters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from tiny import assert_close, one_step, same
+
+PAGES = tiny.method_pages()
+INFINITE = float('inf')
+
+
+def with_nan(player, name):
+  """The player with a NaN in the parameter that has this name."""
+
+  def poison(path, leaf):
+    at = '.'.join(key.key for key in path)
+    return leaf.at[(0,) * leaf.ndim].set(np.nan) if at == name else leaf
+
+  params = jax.tree_util.tree_map_with_path(poison, player.params)
+  assert not same(params, player.params)
+  return player.replace(params=params)
+
+
+def skips(page, start, **changed):
+  """Runs a step and asserts that only the counters moved."""
+  batch = tiny.batch(tiny.config(page))
+  after, measured = tiny.stepper(page)(
+    start, batch, tiny.weights(page, **changed)
+  )
+  assert same(after.segmenter, start.segmenter)
+  assert same(after.discriminators, start.discriminators)
+  assert after.step == start.step + 1
+  assert after.skipped == measured['skipped'] == start.skipped + 1
+  assert measured['skipped_in_row'] == start.skipped_in_row + 1
+  return after
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_what_is_not_finite_is_skipped(page):
+  start = tiny.first_state(page)
+  for term in tiny.weights(page):
+    skips(page, start, **{term: INFINITE})
+  name = 'backbone.conv1.kernel'
+  skips(page, start.replace(segmenter=with_nan(start.segmenter, name)))
+  for d in start.discriminators.params:
+    bad = with_nan(start.discriminators, f'{d}.conv1.kernel')
+    skips(page, start.replace(discriminators=bad))
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_a_finite_step_ends_a_row(page):
+  run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
+  current = tiny.first_state(page)
+  for _ in range(2):
+    current = skips(page, current, seg_main=INFINITE)
+  current, measured = run(current, batch, tiny.weights(page))
+  assert (current.skipped, current.skipped_in_row) == (2, 0)
+  assert measured['skipped'] == 2 and measured['skipped_in_row'] == 0
+  # Two skipped steps later it is the same first update.
+  assert_close(
+    current.segmenter, one_step(page)[0].segmenter, rtol=1e-3, atol=1e-5
+  )
+
+
+def test_nothing_moves_after_too_many_skipped_steps():
+  page = 'source_only'
+  limit = tiny.config(page).max_skipped
+  run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
+  start = tiny.first_state(page)
+  current = start.replace(skipped_in_row=jnp.int32(limit - 1))
+  current = skips(page, current, seg_main=INFINITE)
+  assert current.skipped_in_row == limit
+  for changed in ({}, {'seg_main': INFINITE}):
+    current, measured = run(current, batch, tiny.weights(page, **changed))
+    assert (current.skipped, current.skipped_in_row) == (1, limit)
+    assert measured['skipped_in_row'] == limit
+    assert same(current.segmenter, start.segmenter)

@@ -1,0 +1,224 @@
+"""Verification of raw files and of prepared records."""
+
+import json
+
+import numpy as np
+import pytest
+import raw_trees
+from PIL import Image
+
+import data
+from data import prepare, verify
+from data.streets.raw import write_raw_tree
+from jaxuda.errors import exit_with_sentence
+
+
+def run(tmp_path, *argv):
+  """Runs the command line: (exit code, the reports of its JSON file)."""
+  path = tmp_path / 'report.json'
+  with pytest.raises(SystemExit) as e:
+    exit_with_sentence(verify.main, [*argv, f'--json={path}'])
+  written = json.loads(path.read_text())
+  assert written['ok'] == (e.value.code == 0)
+  assert written['ok'] == all(r['ok'] for r in written['reports'])
+  return e.value.code, written['reports']
+
+
+def complete(monkeypatch, spec, count=3):
+  """Makes `count` images a split the published number."""
+  module = data.module(spec.partition('/')[0])
+  counts = dict.fromkeys(raw_trees.SPLITS[spec], count)
+  monkeypatch.setattr(module, 'COUNTS', counts)
+
+
+@pytest.mark.parametrize('spec', raw_trees.SPLITS)
+def test_a_sound_download(tmp_path, monkeypatch, capsys, spec):
+  raw_trees.write(spec, tmp_path)
+  complete(monkeypatch, spec)
+  code, [report] = run(tmp_path, spec, f'--raw={tmp_path}')
+  assert code == 0
+  assert report['dataset'] == spec
+  assert report['problems'] == report['warnings'] == []
+  assert report['splits'] == {
+    split: {'found': 3, 'expected': 3} for split in raw_trees.SPLITS[spec]
+  }
+  assert f'{spec}: all is well' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('spec', raw_trees.SPLITS)
+def test_rendered_trees_are_sound_downloads(tmp_path, monkeypatch, spec):
+  name = spec.partition('/')[0]
+  write_raw_tree(name, tmp_path, count=2, size=(48, 96))
+  complete(monkeypatch, spec, 2)
+  code, [report] = run(tmp_path, spec, f'--raw={tmp_path}')
+  assert code == 0
+  assert report['problems'] == report['warnings'] == []
+
+
+def test_every_fault_is_found_and_named(tmp_path, monkeypatch, capsys):
+  complete(monkeypatch, 'cityscapes', 9)
+  tree = raw_trees.write('cityscapes', tmp_path, count=9)['train']
+  items = [item for _, item in sorted(tree.items())]
+  items[0].image.write_bytes(items[0].image.read_bytes()[:200])
+  items[1].label.unlink()
+  items[2].image.unlink()
+  Image.new('RGB', (8, 8)).save(items[3].image)
+  Image.fromarray(items[4].ids).convert('RGB').save(items[4].label)
+  ids = items[5].ids.copy()
+  ids[0, :7], ids[1, :2] = 99, 255
+  Image.fromarray(ids).save(items[5].label)
+  Image.fromarray(0 * ids).save(items[6].label)
+  # Both halves of one pair at once.
+  items[7].image.write_bytes(b'')
+  items[7].label.write_bytes(b'')
+  code, [report] = run(tmp_path, 'cityscapes', f'--raw={tmp_path}')
+  assert code == 1
+  assert [(p['kind'], p['path']) for p in report['problems']] == [
+    ('unreadable', str(items[0].image)),
+    ('missing pair', str(items[1].image)),
+    ('missing pair', str(items[2].label)),
+    ('size mismatch', str(items[3].label)),
+    ('wrong encoding', str(items[4].label)),
+    ('unknown ids', str(items[5].label)),
+    ('unreadable', str(items[7].image)),
+    ('unreadable', str(items[7].label)),
+  ]
+  assert report['problems'][5]['ids'] == {'99': 7, '255': 2}
+  assert [(w['kind'], w['path']) for w in report['warnings']] == [
+    ('all ignored', str(items[6].label))
+  ]
+  assert {p['split'] for p in report['problems']} == {'train'}
+  said = capsys.readouterr().out
+  assert f'{items[5].label}: has ids outside the cityscapes map' in said
+
+
+def test_counts_against_the_published_ones(tmp_path):
+  raw_trees.write('synthia', tmp_path)
+  code, [report] = run(tmp_path, 'synthia', f'--raw={tmp_path}')
+  assert code == 1
+  assert report['splits'] == {'train': {'found': 3, 'expected': 9400}}
+  assert [p['kind'] for p in report['problems']] == ['count']
+
+
+def test_warnings_alone_are_no_failure(tmp_path, monkeypatch):
+  complete(monkeypatch, 'gta5', 4)
+  tree = raw_trees.write('gta5', tmp_path)['train']
+  # Published with two sizes, see data/gta5/README.md.
+  for folder, name in (('images', 'image'), ('labels', 'label')):
+    path = getattr(tree['00001'], name)
+    path.with_name('15188.png').write_bytes(path.read_bytes())
+    assert (tmp_path / folder / '15188.png').exists()
+  Image.new('RGB', (8, 8)).save(tmp_path / 'images' / '15188.png')
+  code, [report] = run(tmp_path, 'gta5', f'--raw={tmp_path}')
+  assert code == 0
+  assert [w['kind'] for w in report['warnings']] == ['published mismatch']
+
+
+def test_several_variants_make_several_reports(tmp_path, monkeypatch):
+  complete(monkeypatch, 'crosscity/rome')
+  raw_trees.write('crosscity/rome', tmp_path)
+  for city in ('Rio', 'Tokyo', 'Taipei'):
+    (tmp_path / city).symlink_to(tmp_path / 'Rome')
+  code, reports = run(tmp_path, 'crosscity', f'--raw={tmp_path}')
+  assert code == 0
+  assert [r['dataset'] for r in reports] == [
+    f'crosscity/{city}' for city in ('rome', 'rio', 'tokyo', 'taipei')
+  ]
+
+
+def test_arguments_and_absent_datasets(tmp_path, capsys):
+  for words, argv in {
+    'no such folder': ['gta5', f'--raw={tmp_path / "none"}'],
+    'one of the two': ['gta5'],
+    'it has no raw files': ['streets', '--raw=x'],
+    'python -m data.prepare gta5 --raw=DIR --size=9x9': [
+      'gta5',
+      '--size=9x9',
+      f'--data_dir={tmp_path}',
+    ],
+  }.items():
+    with pytest.raises(SystemExit) as e:
+      exit_with_sentence(verify.main, argv)
+    assert e.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def camvid(tmp_path):
+  """A prepared CamVid of three images a split."""
+  raw_trees.write('camvid', tmp_path / 'raw')
+  return prepare.prepare(
+    'camvid',
+    size=(24, 40),
+    raw=tmp_path / 'raw',
+    data_dir=tmp_path / 'out',
+    allow_missing=True,
+  )
+
+
+def check_prepared(tmp_path):
+  where = f'--data_dir={tmp_path / "out"}'
+  return run(tmp_path, 'camvid', '--size=24x40', where)
+
+
+def test_sound_records(tmp_path, camvid):
+  code, [report] = check_prepared(tmp_path)
+  assert code == 0
+  assert report['where'] == str(camvid)
+  assert report['splits'] == {
+    split: {'found': 3, 'expected': 3} for split in ('train', 'val', 'test')
+  }
+
+
+def test_a_flipped_bit_anywhere_in_a_record_file_is_found(tmp_path, camvid):
+  [path] = camvid.glob('camvid-val.array_record*')
+  sound = path.read_bytes()
+  rng = np.random.default_rng(0)
+  # The file is padded to 64 KiB blocks: only its chunks hold records.
+  for position in rng.integers(100, sound.rindex(b'0016E5'), 5):
+    content = bytearray(sound)
+    content[position] ^= 1 << int(rng.integers(8))
+    path.write_bytes(content)
+    code, [report] = check_prepared(tmp_path)
+    assert code == 1
+    assert {p['kind'] for p in report['problems']} == {'damaged record'}
+    assert all(p['path'].startswith(str(path)) for p in report['problems'])
+
+
+def test_a_truncated_and_a_missing_record_file(tmp_path, camvid):
+  [path] = camvid.glob('camvid-val.array_record*')
+  path.write_bytes(path.read_bytes()[:-100])
+  [lost] = camvid.glob('camvid-test.array_record*')
+  lost.unlink()
+  code, [report] = check_prepared(tmp_path)
+  assert code == 1
+  # ArrayRecord opens a truncated file without a word, and finds nothing in it.
+  assert [(p['split'], p['kind']) for p in report['problems']] == [
+    ('val', 'count'),
+    ('test', 'count'),
+  ]
+  assert '0 val records, 3 were prepared' in report['problems'][0]['message']
+
+
+def test_records_that_are_sound_but_not_those_written(tmp_path, camvid):
+  # Two split files swapped: every chunk is intact.
+  [val] = camvid.glob('camvid-val.array_record*')
+  [test] = camvid.glob('camvid-test.array_record*')
+  val_bytes = val.read_bytes()
+  val.write_bytes(test.read_bytes())
+  test.write_bytes(val_bytes)
+  code, [report] = check_prepared(tmp_path)
+  assert code == 1
+  assert [p['kind'] for p in report['problems']] == ['damaged record'] * 6
+  assert 'crc32.json disagrees' in report['problems'][0]['message']
+
+
+def test_damaged_metadata_is_one_sentence(tmp_path, camvid, capsys):
+  (camvid / 'crc32.json').write_text('{"train": [')
+  with pytest.raises(SystemExit) as e:
+    exit_with_sentence(
+      verify.main,
+      ['camvid', '--size=24x40', f'--data_dir={tmp_path / "out"}'],
+    )
+  assert e.value.code == 2
+  assert 'delete it and prepare it again' in capsys.readouterr().err
