@@ -40,10 +40,12 @@ def results(tmp_path_factory):
 def test_four_devices_train_as_one(results):
   """Losses, norms and statistics: batch norm is global over the batch."""
   names = [k.removeprefix('4/') for k in results if k.startswith('4/')]
-  assert sum(k.startswith('params') for k in names) > 40
+  assert sum(k.startswith("['params']") for k in names) > 30
+  assert sum(k.startswith("['moments']") for k in names) == 20
   for name in names:
     one, four = results[f'1/{name}'], results[f'4/{name}']
-    np.testing.assert_allclose(four, one, rtol=1e-4, atol=1e-5, err_msg=name)
+    small = 1e-3 * np.abs(one).max()
+    np.testing.assert_allclose(four, one, rtol=1e-4, atol=small, err_msg=name)
 
 
 def test_four_devices_count_as_one(results):
