@@ -83,7 +83,6 @@ def train_step(
     'grad_norm_segmenter': optax.tree.norm(seg_grads),
     'grad_norm_discriminators': jnp.asarray(optax.tree.norm(d_grads)),
   }
-  finite = jnp.isfinite(sum(norms.values()))
   new = TrainState(
     step=state.step,
     segmenter=_update(state.segmenter, seg_grads, txs.segmenter, batch_stats),
@@ -93,20 +92,28 @@ def train_step(
     skipped=state.skipped,
     skipped_in_row=jnp.zeros_like(state.skipped_in_row),
   )
-  # Past the limit nothing moves, whatever comes: the loop looks only at times.
-  ended = state.skipped_in_row >= config.max_skipped
-  one = jnp.where(ended, 0, 1)
-  bad = state.replace(
-    skipped=state.skipped + one, skipped_in_row=state.skipped_in_row + one
-  )
-  keep = finite & ~ended
-  new = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, bad)
-  new = new.replace(step=state.step + 1)
+  finite = jnp.isfinite(sum(norms.values()))
+  new = _keep_finite(state, new, finite, config.max_skipped)
   measured = {f'loss_{k}': v for k, v in (terms | d_terms).items()} | norms
   return new, measured | {
     'skipped': new.skipped,
     'skipped_in_row': new.skipped_in_row,
   }
+
+
+def _keep_finite(state, new, finite, max_skipped):
+  """The new state, or where it is not finite the old one; one step later.
+
+  Past the limit nothing moves, whatever comes: the loop looks only at times.
+  """
+  ended = state.skipped_in_row >= max_skipped
+  one = jnp.where(ended, 0, 1)
+  bad = state.replace(
+    skipped=state.skipped + one, skipped_in_row=state.skipped_in_row + one
+  )
+  keep = finite & ~ended
+  kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, bad)
+  return kept.replace(step=state.step + 1)
 
 
 def _forward(net, params, batch_stats, batch, statistics):

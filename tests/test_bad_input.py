@@ -54,12 +54,13 @@ def refused(capsys, tmp_path):
   return call
 
 
-def flip_a_bit(folder: pathlib.Path) -> None:
-  """In the middle of the largest file, which holds the arrays."""
+def flip_bits(folder: pathlib.Path) -> None:
+  """One in every KiB of the largest file, which holds the arrays."""
   files = [p for p in folder.rglob('*') if p.is_file()]
   file = max(files, key=lambda p: p.stat().st_size)
   content = bytearray(file.read_bytes())
-  content[len(content) // 2] ^= 1
+  for position in range(512, len(content), 1024):
+    content[position] ^= 1
   file.write_bytes(content)
 
 
@@ -180,7 +181,7 @@ def test_a_damaged_checkpoint(
   run, finished_run, streets_data, refused, tmp_path, caplog, capsys
 ):
   """The one before is used, and the run ends as if nothing had happened."""
-  flip_a_bit(run / 'checkpoints' / '9')
+  flip_bits(run / 'checkpoints' / '9')
   (run / 'scores.json').unlink()
   photos = tmp_path / 'photos'
   photos.mkdir()
@@ -204,7 +205,7 @@ def test_a_damaged_checkpoint(
     assert (run / name).read_bytes() == expected
 
   for checkpoint in run.glob('checkpoints/[0-9]*'):
-    flip_a_bit(checkpoint)
+    flip_bits(checkpoint)
   (run / 'scores.json').unlink()
   assert 'damaged checkpoint of step 9, 8' in refused(
     *tiny_runs.command(run, streets_data)

@@ -83,7 +83,8 @@ def test_metrics(rows, finished_run):
       assert row['grad_norm_segmenter'] > 0 and row['skipped'] == 0
   scores = json.loads((finished_run.workdir / 'scores.json').read_text())
   assert scores['images'] == 3
-  assert rows[-1]['eval_mIoU'] == pytest.approx(scores['means']['mIoU'])
+  mean = scores['means']['mIoU']  # to six places
+  assert rows[-1]['eval_mIoU'] == pytest.approx(mean, abs=1e-6)
   for name, value in scores['iou'].items():
     logged = rows[-1][f'eval_iou_{name.replace(" ", "_")}']
     assert np.isnan(logged) if value is None else abs(logged - value) < 1e-6

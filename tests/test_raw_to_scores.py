@@ -234,7 +234,7 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path):
   assert found == json.loads((path / 'scores.json').read_text()) | {'step': 2}
   tree = folder / 'raw' / target.partition('/')[0]
   predicted = predictions(path, tree / images, tmp_path)
-  assert len(np.unique(np.stack(list(predicted.values())))) > 2
+  assert len(np.unique(np.stack(list(predicted.values())))) > 1
   expected = by_hand(case, predicted, tree)
   np.testing.assert_allclose(scores.ious, expected, atol=2e-3)
   assert tuple(scores.means) == means

@@ -84,7 +84,7 @@ def test_terminated_and_killed(finished_run, streets_data, tmp_path):
   assert 'SIGTERM: saving at the next step, then stopping' in complaints
   assert 'Traceback' not in complaints
   [step] = re.findall(r'stopped by a signal at step (\d+); start again', said)
-  assert int(step) in (2, 3, 4)
+  assert 2 <= int(step) < 9
   assert tiny_runs.state(workdir)['step'] == int(step)
 
   for line in (r'^step +6/9', r'^evaluation at step 8'):
