@@ -1,5 +1,6 @@
 """The training loop, read from top to bottom; only orchestration."""
 
+import contextlib
 import functools
 import pathlib
 
@@ -151,34 +152,32 @@ class _Training:
     """Trains to the end; None if a signal stopped it."""
     config, self.stop = self.config, stop
     images = sum(stream.batch_size for stream in self.streams.values())
-    self.log = Log(self.workdir, config.steps, images)
     self.checkpoints = checkpoint.Checkpoints(self.workdir / 'checkpoints')
-    try:
+    with contextlib.closing(self.checkpoints):
       current = self._start()
       first = int(current.step)
-      self.log.resume(first)
-      batches = input_lib.train_batches(
-        self.streams,
-        seed=config.seed,
-        first_step=first,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-      )
-      with input_lib.prefetch(batches, self.put) as stream:
-        current, scores = self._loop(current, first, stream)
-      if scores is None:
-        return None
-      self.checkpoints.close()
-      if reason := self.checkpoints.failed.get(config.steps):
-        raise UserError(
-          f'the last checkpoint of {self.workdir} was not written ({reason}): '
-          'make room and start again.'
+      self.log = Log(self.workdir, config.steps, images)
+      with contextlib.closing(self.log):
+        self.log.resume(first)
+        batches = input_lib.train_batches(
+          self.streams,
+          seed=config.seed,
+          first_step=first,
+          process_index=jax.process_index(),
+          process_count=jax.process_count(),
         )
-      self._finish(current, scores)
-      return scores
-    finally:
-      self.checkpoints.close()
-      self.log.close()
+        with input_lib.prefetch(batches, self.put) as stream:
+          current, scores = self._loop(current, first, stream)
+        if scores is None:
+          return None
+        self.checkpoints.close()
+        if reason := self.checkpoints.failed.get(config.steps):
+          raise UserError(
+            f'the last checkpoint of {self.workdir} was not written ({reason}):'
+            ' make room and start again.'
+          )
+        self._finish(current, scores)
+        return scores
 
   def _start(self) -> state.TrainState:
     """The newest checkpoint, or a fresh state, born on its devices."""
