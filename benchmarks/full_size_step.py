@@ -9,6 +9,7 @@ Random images at the config's own sizes; needs no data and no TensorFlow.
 import datetime
 import functools
 import json
+import os
 import pathlib
 import resource
 import sys
@@ -69,6 +70,7 @@ def main(argv) -> None:
     'config': _CONFIG.value,
     'overrides': _OVERRIDES,
     'device': jax.devices()[0].device_kind,
+    'cores': os.cpu_count(),
     'compile_s': round(compile_s, 1),
     'step_s': [round(s, 2) for s in seconds[1:]],
     'xla_temporaries_gib': round(memory.temp_size_in_bytes / 2**30, 2),
