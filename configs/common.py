@@ -102,19 +102,20 @@ def streets() -> ConfigDict:
   config.source = dataset('streets/game', 'train', size, 4, flip=True)
   config.target = dataset('streets/city', 'train', size, 4, flip=True)
   config.eval.update(name='streets/city', size=size, batch_size=8)
-  # deeplabv2_small: the same network with 1.2 M parameters and one head,
-  # trained from scratch. In a thousand steps SGD at its best rate learns half
+  # deeplabv2_small: the same network with 1.0 M parameters and one head,
+  # trained from scratch; dilations for its maps of 13x25 in place of 65x129. In a thousand steps SGD at its best rate learns half
   # of what AdamW does (17 and 36 mIoU on the target's own labels in 400).
   config.model.update(
     blocks=(1, 1, 2, 2),
     width=16,
+    dilations=(3, 6),
     multi_level=False,
     kernel_init='he',
     affine='trained',
   )
   config.optim.update(name='adamw', lr=2e-3, head_factor=1.0, horizon=None)
-  config.steps = 1000
-  config.update(log_every=10, eval_every=300, checkpoint_every=300)
+  config.steps = 600
+  config.update(log_every=10, eval_every=400, checkpoint_every=200)
   return config
 
 
@@ -137,7 +138,7 @@ SETTINGS = {
 def adapt(config: ConfigDict, setting: str) -> None:
   """What every adaptation of the rendered source shares.
 
-  Chosen on the `tune` split with seed 100, never on `val`: 800 steps are few
+  Chosen on the `tune` split with seed 100, never on `val`: 400 steps are few
   beside the papers' 120,000 and more, so that the adversarial weight and the
   discriminator's rate are larger than theirs.
   """
@@ -145,13 +146,13 @@ def adapt(config: ConfigDict, setting: str) -> None:
     return
   # From a source-trained network, as the papers start from pretrained ones.
   config.init = 'configs/source_only.py:streets'
-  config.steps = 800
+  config.steps = 400
   # Each domain is normalised by its own statistics while it trains, so that
   # the target is evaluated as it was aligned. With 'both' every row of the
   # README's table loses about three points.
   config.model.norm = 'batch'
   config.statistics = 'target'
-  config.discriminator.update(width=64, lr=2e-3)
+  config.discriminator.update(width=32, lr=2e-3)
   if 'adv_main' in config.weights:
     config.weights.adv_main = 0.1
   if 'patch' in config:
