@@ -48,9 +48,7 @@ def main(argv) -> None:
   config = config_lib.load(_CONFIG.value, _OVERRIDES)
   method = methods.load(config.method)
   nets, txs = runs.build(config)
-  init = functools.partial(
-    state.init, nets=nets, txs=txs, num_classes=nets.segmenter.num_classes
-  )
+  init = functools.partial(state.init, nets=nets, txs=txs)
   current = jax.jit(init)(jax.random.key(config.seed))
   batch = jax.device_put(random_batch(config, method.STREAMS))
   one_step = functools.partial(

@@ -24,13 +24,13 @@ def get_config(arg=None):
     # which the paper departs, uses the same maps for both.
     'redraw': False,
   }
-  # h(y) = -y log y as printed (section 3.1), or ADVENT's 'normalised' log2
-  # form. log(C) = 2.9 times larger, else the same.
+  # h(y) = -y log y as printed (section 3.1); ADVENT's 'normalised' log2 form is
+  # the same divided by log(C) = 2.9.
   config.information = 'natural'
   # Eq. 4 to the letter is 'reversal': the segmenter maximises the
-  # discriminator's loss on both domains. The paper also says that AGP-GI
-  # "minimizes the same adversarial loss" as ADVENT and lands within 0.3 of
-  # it, and ADVENT minimises the flipped-label loss on the target alone.
+  # discriminator's loss on both domains. But the paper also says that
+  # its baseline AGP-GI "minimizes the same adversarial loss" as ADVENT, which
+  # minimises the flipped-label loss, on the target alone.
   config.objective = 'flipped'
   # "d: x -> R^2" (section 3.1); its softmax is a sigmoid of the difference.
   config.discriminator.outputs = 2

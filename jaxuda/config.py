@@ -122,6 +122,10 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     inner = [name for name in flat if name.startswith(key + '.')]
     hint = f'; it holds {", ".join(inner)}' if inner else nearest(key, flat)
     raise UserError(f'config has no key {key!r}{hint}')
+  if key == 'method':
+    raise UserError(
+      f'a method is chosen by its page: --config=configs/{text}.py'
+    )
   default = flat[key]
   kind = OPTIONAL.get(key) or type(default)
   value = _parse(key, text, kind, default)
@@ -137,7 +141,7 @@ def _parse(key, text, kind, default):
   if text == 'None' and key in OPTIONAL:
     return None
   if kind is str:
-    return text[1:-1] if text[:1] + text[-1:] == '()' else text
+    return text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):

@@ -1,4 +1,9 @@
-"""Optimizers as the originals run them, as optax transformations."""
+"""The two players' optimizers, as optax transformations.
+
+The originals' SGD lists each convolution of a residual block three times and
+each shortcut four times, so that one step moves them about as often; here
+every parameter is updated once.
+"""
 
 from collections.abc import Callable
 
@@ -24,6 +29,11 @@ def poly(base: float, horizon: int, power: float) -> Callable:
   return schedule
 
 
+def _horizon(config) -> int:
+  o = config.optim
+  return config.steps if o.horizon is None else o.horizon
+
+
 def segmenter(config) -> optax.GradientTransformation:
   """The segmenter's optimizer; heads learn faster, frozen affines not at all.
 
@@ -40,7 +50,7 @@ def segmenter(config) -> optax.GradientTransformation:
   o = config.optim
 
   def group(factor):
-    rate = poly(factor * o.lr, o.horizon or config.steps, o.power)
+    rate = poly(factor * o.lr, _horizon(config), o.power)
     if o.name == 'adamw':
       return optax.adamw(
         rate, b1=o.momentum, b2=0.99, weight_decay=o.weight_decay
@@ -87,5 +97,5 @@ def discriminators(config) -> optax.GradientTransformation:
   optax's epsilon placement is torch's since 1.3.
   """
   d, o = config.discriminator, config.optim
-  schedule = poly(d.lr, o.horizon or config.steps, o.power)
+  schedule = poly(d.lr, _horizon(config), o.power)
   return optax.adam(schedule, b1=0.9, b2=0.99)

@@ -7,7 +7,8 @@ import pathlib
 import jax.numpy as jnp
 import ml_collections
 
-from jaxuda import labels, methods, optim
+from jaxuda import config as config_lib
+from jaxuda import labels, methods, optim, views
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab, layers
 from jaxuda.state import Nets, Txs
@@ -20,6 +21,10 @@ _CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'classes': labels.SPACES,
   'statistics': ('both', 'target'),
+  'discriminator.outputs': (1, 2),
+  # Of some methods only.
+  'information': views.SELF_INFORMATION,
+  'objective': ('flipped', 'reversal'),
 }
 
 
@@ -51,12 +56,14 @@ def segmenter(config) -> deeplab.DeepLabV2:
   Raises:
     UserError: a setting is none of its choices.
   """
+  flat = config_lib.flatten(config)
   for key, choices in _CHOICES.items():
-    value = config
-    for name in key.split('.'):
-      value = value[name]
-    if value not in choices:
-      raise UserError(f'config.{key}={value!r} is none of {choices}.')
+    if key in flat and flat[key] not in choices:
+      raise UserError(f'config.{key}={flat[key]!r} is none of {choices}.')
+  if config.model.backbone == 'vgg16' and config.model.multi_level:
+    raise UserError(
+      'config.model.multi_level=True needs the ResNet; VGG-16 has one head.'
+    )
   model = config.model.to_dict()
   del model['affine']  # the optimizer's business
   model['dtype'] = jnp.dtype(model['dtype'])

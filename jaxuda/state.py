@@ -52,6 +52,7 @@ class Nets:
   """The modules of a run (static; nothing here evolves)."""
 
   segmenter: deeplab.DeepLabV2 = flax.struct.field(pytree_node=False)
+  # Each says in `channels` what the views that it looks at have.
   discriminators: Mapping[str, nn.Module] = flax.struct.field(pytree_node=False)
 
 
@@ -65,21 +66,19 @@ class Txs:
   )
 
 
-def init(rng: Array, nets: Nets, txs: Txs, num_classes: int) -> TrainState:
+def init(rng: Array, nets: Nets, txs: Txs) -> TrainState:
   """A fresh state; pure, so that `jax.eval_shape` gives its shapes.
 
   Args:
     rng: a typed key.
     nets, txs: of the run.
-    num_classes: channels that a discriminator's view has.
   """
   image = jnp.zeros((1, 64, 64, 3), jnp.uint8)
-  view = jnp.zeros((1, 64, 64, num_classes))
   rngs = jax.random.split(rng, 1 + len(nets.discriminators))
   variables = nets.segmenter.init(rngs[0], image, train=False)
   params = variables['params']
   d_params = {
-    name: net.init(key, view)['params']
+    name: net.init(key, jnp.zeros((1, 64, 64, net.channels)))['params']
     for key, (name, net) in zip(
       rngs[1:], sorted(nets.discriminators.items()), strict=True
     )

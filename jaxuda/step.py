@@ -49,34 +49,34 @@ def train_step(
     )
 
   def segmenter_loss(params):
-    source, target, batch_stats = _forward(
+    outputs, batch_stats = _forward(
       nets.segmenter,
       params,
       state.segmenter.batch_stats,
-      batch,
+      {stream: batch[stream]['image'] for stream in method.STREAMS},
       config.statistics,
     )
+    label = batch['source']['label']
     terms = {
-      f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
-      for level, logits in source.logits.items()
+      f'seg_{level}': losses.cross_entropy(logits, label)
+      for level, logits in outputs['source'].logits.items()
     }
     discriminate = discriminate_with(state.discriminators.params)
-    terms |= method.segmenter_terms(source, target, discriminate, rng, config)
-    return _weigh(terms, config), (terms, source, target, batch_stats)
+    terms |= method.segmenter_terms(outputs, batch, discriminate, rng, config)
+    return _weigh(terms, config), (terms, outputs, batch_stats)
 
-  def discriminator_loss(d_params, source, target):
+  def discriminator_loss(d_params, outputs):
     discriminate = discriminate_with(d_params)
     terms = method.discriminator_terms(
-      source, target, discriminate, rng, config
+      outputs, batch, discriminate, rng, config
     )
     return _weigh(terms, config), terms
 
-  seg_grads, (terms, source, target, batch_stats) = jax.grad(
+  seg_grads, (terms, outputs, batch_stats) = jax.grad(
     segmenter_loss, has_aux=True
   )(state.segmenter.params)
-  source, target = jax.lax.stop_gradient((source, target))
   d_grads, d_terms = jax.grad(discriminator_loss, has_aux=True)(
-    state.discriminators.params, source, target
+    state.discriminators.params, jax.lax.stop_gradient(outputs)
   )
 
   norms = {
@@ -116,23 +116,17 @@ def _keep_finite(state, new, finite, max_skipped):
   return kept.replace(step=state.step + 1)
 
 
-def _forward(net, params, batch_stats, batch, statistics):
-  """Source, then target; the running statistics follow both in that order.
+def _forward(net, params, batch_stats, images, statistics):
+  """Each stream in turn; the running statistics follow them in that order.
 
   With `statistics` 'target' they follow the target alone, where it is read.
   """
-  source, new_stats = deeplab.forward(
-    net, params, batch_stats, batch['source']['image']
-  )
-  target = None
-  if 'target' in batch:
-    target, new_stats = deeplab.forward(
-      net,
-      params,
-      batch_stats if statistics == 'target' else new_stats,
-      batch['target']['image'],
-    )
-  return source, target, new_stats
+  outputs, new_stats = {}, batch_stats
+  for stream, image in images.items():
+    if statistics == 'target' and stream == 'target':
+      new_stats = batch_stats
+    outputs[stream], new_stats = deeplab.forward(net, params, new_stats, image)
+  return outputs, new_stats
 
 
 def _weigh(terms, config) -> Array:

@@ -40,7 +40,8 @@ def emitted(config) -> set[str]:
     def discriminate(name, view):
       return nets.discriminators[name].init_with_output(KEY, view)[0]
 
-    given = (shown, shown, discriminate, KEY, config)
+    outputs = dict.fromkeys(method.STREAMS, shown)
+    given = (outputs, None, discriminate, KEY, config)
     own = method.segmenter_terms(*given) | method.discriminator_terms(*given)
     return own | {f'seg_{level}': jnp.zeros(()) for level in logits}
 
@@ -233,7 +234,11 @@ def test_refused_pages(monkeypatch):
     ('optim.name=adam', "optim.name='adam' is not 'sgd' or 'adamw'"),
     ('statistics=source', "statistics='source' is none of"),
     ('classes=coco', "classes='coco' is none of"),
-    ('method=fada2', "method 'fada2' is none of"),
+    ('method=fada2', r'by its page: --config=configs/fada2\.py'),
+    ('information=normalized', "information='normalized' is none of"),
+    ('objective=minimax', "objective='minimax' is none of"),
+    ('discriminator.outputs=3', r'outputs=3 is none of \(1, 2\)'),
+    ('model.backbone=vgg16', 'multi_level=True needs the ResNet'),
   ],
 )
 def test_settings_that_nothing_implements(override, sentence):
@@ -277,3 +282,9 @@ def test_a_module_is_a_page(tmp_path):
   config = config_lib.load(f'{page}:streets,steps=5')
   assert config.method == 'advent' and config.steps == 5
   assert isinstance(methods.load(config.method), types.ModuleType)
+
+
+def test_brackets_keep_a_value_with_commas_whole():
+  for text in ('[a.py:streets,steps=3]', '(a.py:streets,steps=3)'):
+    config = load('advent_patch', f'streets,init={text}')
+    assert config.init == 'a.py:streets,steps=3'

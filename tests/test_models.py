@@ -73,7 +73,7 @@ def test_sizes_at_full_size(size):
     'aux': (1, *eighth, 19),
   }
   answer, _ = jax.eval_shape(
-    lambda x: FCDiscriminator().init_with_output(KEY, x),
+    lambda x: FCDiscriminator(19).init_with_output(KEY, x),
     outputs.logits['main'],
   )
   assert answer.shape == (1, *thirtysecond)
@@ -93,7 +93,7 @@ def test_sizes_of_vgg(size):
 
 def test_a_patch_of_256_gives_8x8_answers():
   view = jax.ShapeDtypeStruct((3, 256, 256, 19), jnp.float32)
-  for net in (FCDiscriminator(), FCDiscriminator(outputs=2)):
+  for net in (FCDiscriminator(19), FCDiscriminator(19, outputs=2)):
     answer, _ = jax.eval_shape(partial(net.init_with_output, KEY), view)
     assert answer.shape == (3, 8, 8) and answer.dtype == jnp.float32
 
@@ -128,7 +128,7 @@ def test_counts_of_the_others():
   assert count(params['backbone']) == 28_872_512  # FADA's VGG-16
   assert count(params['layer6']) == 4 * (9 * 1024 * 19 + 19)
   view = jax.ShapeDtypeStruct((1, 64, 64, 19), jnp.float32)
-  d = jax.eval_shape(lambda x: FCDiscriminator().init(KEY, x), view)['params']
+  d = jax.eval_shape(lambda x: FCDiscriminator(19).init(KEY, x), view)['params']
   # 16 i o + o for 19, 64, 128, 256, 512 -> 64, 128, 256, 512, 1
   assert count(d) == 2_781_121
   assert set(d) == {'conv1', 'conv2', 'conv3', 'conv4', 'classifier'}
@@ -238,7 +238,7 @@ def test_dilations_are_the_branches():
 def test_discriminator_in_numpy():
   x = np.random.default_rng(0).standard_normal((2, 64, 65, 5)).astype('f4')
   for outputs in (1, 2):
-    net = FCDiscriminator(4, outputs)
+    net = FCDiscriminator(5, 4, outputs)
     variables = random_variables(jax.eval_shape(net.init, KEY, x))
     answer = net.apply(variables, x)
     p, y = variables['params'], x

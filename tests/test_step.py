@@ -72,15 +72,13 @@ def test_without_its_terms_a_method_is_source_only(page):
   """The same parameters; the target's statistics may differ."""
   own = [k for k in tiny.weights(page) if not k.startswith(('seg_', 'd_'))]
   adapted, _ = one_step(page, **dict.fromkeys(own, 0.0))
-  overrides = ('method=source_only',)
-  start = tiny.first_state(page)
-  _, txs = runs.build(tiny.config(page, *overrides))
-  start = start.replace(
+  _, txs = runs.build(tiny.config('source_only'))
+  start = tiny.first_state(page).replace(
     discriminators=Player({}, {}, txs.discriminators.init({}))
   )
-  run = tiny.stepper(page, *overrides)
   batch = {'source': tiny.batch(tiny.config(page))['source']}
-  plain, _ = run(start, batch, tiny.weights(page))
+  run = tiny.stepper('source_only')
+  plain, _ = run(start, batch, tiny.weights('source_only'))
   assert_close(
     adapted.segmenter.params, plain.segmenter.params, rtol=1e-5, atol=1e-7
   )
@@ -130,7 +128,8 @@ def test_forward_passes_before_the_update(statistics):
     return nets.discriminators[name].apply(variables, view)
 
   rng = jax.random.fold_in(jax.random.key(config.seed), 0)
-  given = (source, target, discriminate, rng, config)
+  outputs = {'source': source, 'target': target}
+  given = (outputs, batch, discriminate, rng, config)
   expected = {
     f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
     for level, logits in source.logits.items()
@@ -199,12 +198,14 @@ def test_bfloat16():
 
 
 def test_vgg16():
-  """No second head and no batch norm, though the config's default has both."""
-  page, override = 'advent', 'model.backbone=vgg16'
-  start = tiny.first_state(page, override)
-  run = tiny.stepper(page, override)
+  """No second head and no batch norm."""
+  page = 'advent'
+  overrides = 'model.backbone=vgg16', 'model.multi_level=False'
+  start = tiny.first_state(page, *overrides)
+  assert set(start.discriminators.params) == {'main'}
+  run = tiny.stepper(page, *overrides)
   after, measured = run(
-    start, tiny.batch(tiny.config(page, override)), tiny.weights(page)
+    start, tiny.batch(tiny.config(page, *overrides)), tiny.weights(page)
   )
   terms = {k for k in measured if k.startswith('loss_')}
   assert terms == {'loss_seg_main', 'loss_adv_main', 'loss_d_main'}

@@ -70,7 +70,7 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
 def first_state(page: str, *overrides: str) -> state.TrainState:
   """The state that training starts from; not to be donated."""
   nets, txs = runs.build(config(page, *overrides))
-  init = functools.partial(state.init, nets=nets, txs=txs, num_classes=CLASSES)
+  init = functools.partial(state.init, nets=nets, txs=txs)
   return jax.jit(init, compiler_options=QUICK)(jax.random.key(0))
 
 

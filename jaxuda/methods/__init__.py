@@ -2,18 +2,18 @@
 
 A method module has
 
-  STREAMS: the domains that are read and forwarded, 'source' first
+  STREAMS: what is read and forwarded, in this order, 'source' first
   discriminators(config) -> {name: flax module}
-  segmenter_terms(source, target, discriminate, rng, config) -> {name: f32[]}
-  discriminator_terms(source, target, discriminate, rng, config) -> {...}
+  segmenter_terms(outputs, batch, discriminate, rng, config) -> {name: f32[]}
+  discriminator_terms(outputs, batch, discriminate, rng, config) -> {...}
   check(config), optional: raises UserError for settings that cannot work
 
-`source` and `target` are models.deeplab.Outputs (`target` is None where the
-method does not read it), `discriminate(name, view)` applies a discriminator,
-and `rng` is the same key in both calls of one step. What
-`discriminator_terms` receives is cut off from the segmenter's gradient. The
-cross entropy on the source is the step's own and not a method's. Each term is
-multiplied by the weight of its name in `config.weights`.
+`outputs` holds a models.deeplab.Outputs and `batch` the images and labels of
+each stream (the target's labels are not in it), `discriminate(name, view)`
+applies a discriminator, and `rng` is the same key in both calls of one step.
+What `discriminator_terms` receives is cut off from the segmenter's gradient.
+The cross entropy on the source is the step's own and not a method's. Each term
+is multiplied by the weight of its name in `config.weights`.
 """
 
 import importlib

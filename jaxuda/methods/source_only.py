@@ -13,13 +13,13 @@ def discriminators(config) -> dict:
   return {}
 
 
-def segmenter_terms(source, target, discriminate, rng, config) -> dict:
+def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
   """No term besides the step's cross entropy."""
-  del source, target, discriminate, rng, config
+  del outputs, batch, discriminate, rng, config
   return {}
 
 
-def discriminator_terms(source, target, discriminate, rng, config) -> dict:
+def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
   """No discriminators."""
-  del source, target, discriminate, rng, config
+  del outputs, batch, discriminate, rng, config
   return {}

@@ -91,6 +91,11 @@ class DeepLabV2(nn.Module):
     return layers.ASPP(self.num_classes, self.dilations, self.dtype, name=name)
 
 
+def heads(model) -> tuple[str, ...]:
+  """The names of the logits of the network that `config.model` describes."""
+  return ('main', 'aux') if model.multi_level else ('main',)
+
+
 def forward(
   net: DeepLabV2, params: dict, batch_stats: dict, image: Array
 ) -> tuple[Outputs, dict]:

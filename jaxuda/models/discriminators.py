@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxuda.models import layers
+from jaxuda import labels
+from jaxuda.models import deeplab, layers
 
 Array = jax.Array
 
@@ -15,12 +16,14 @@ class FCDiscriminator(nn.Module):
   (AdaptSegNet, model/discriminator.py; ADVENT, advent/model/discriminator.py.)
 
   Attributes:
+    channels: of what it looks at.
     width: channels of the first layer, 64 as published.
     outputs: 1 for a logit (ADVENT), 2 for paper 001's d: x -> R^2, whose
       softmax depends on the difference of its outputs alone.
     dtype: compute type.
   """
 
+  channels: int
   width: int = 64
   outputs: int = 1
   dtype: jnp.dtype = jnp.float32
@@ -44,3 +47,14 @@ class FCDiscriminator(nn.Module):
     )(x)
     x = x.astype(jnp.float32)
     return x[..., 0] if self.outputs == 1 else x[..., 1] - x[..., 0]
+
+
+def one_a_head(config) -> dict[str, FCDiscriminator]:
+  """A discriminator for the class maps of each head: {head: module}."""
+  d = config.discriminator
+  classes = len(labels.space(config.classes).classes)
+  dtype = jnp.dtype(config.model.dtype)
+  return {
+    head: FCDiscriminator(classes, d.width, d.outputs, dtype)
+    for head in deeplab.heads(config.model)
+  }
