@@ -8,15 +8,17 @@ import pytest
 
 # Set before jax is imported, and inherited by the processes that tests start.
 # Many tests compile the same training step; the first one pays for it.
-_CACHE = tempfile.mkdtemp(prefix='jaxuda-compiled-')
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
+_IS_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
+if not _IS_WORKER:
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='jaxuda-')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 
 def pytest_unconfigure():
-  shutil.rmtree(_CACHE, ignore_errors=True)
+  if not _IS_WORKER:
+    shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 
 @pytest.fixture(scope='session')
