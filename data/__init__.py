@@ -14,6 +14,7 @@ import importlib
 import os
 import pathlib
 import re
+import shlex
 import types
 
 from jaxuda.errors import UserError
@@ -116,7 +117,7 @@ def prepare_command(
   """The exact command that prepares a dataset."""
   name, _ = split_spec(spec)
   raw = ' --raw=DIR' if module(name).NEEDS_RAW else ''
-  where = f' --data_dir={data_dir}' if data_dir else ''
+  where = f' --data_dir={shlex.quote(str(data_dir))}' if data_dir else ''
   return f'python -m data.prepare {spec}{raw} --size={size_name(size)}{where}'
 
 
@@ -138,10 +139,11 @@ def ensure(
   name, _ = split_spec(spec)
   if module(name).NEEDS_RAW:
     raise UserError(
-      f'{spec} is not prepared at {size_name(size)}: run '
-      f'`{prepare_command(spec, size, data_dir)}` (data/{name}/README.md says '
-      'where to get the files), or add :streets to the config, which needs no '
-      'download.'
+      f'{spec} is not prepared at {size_name(size)} in {folder.parents[2]}: '
+      f'run `{prepare_command(spec, size, data_dir)}` (data/{name}/README.md '
+      'says where to get the files), or name the folder where it is prepared '
+      'with --config.data_dir=DIR or $TFDS_DATA_DIR, or add :streets to the '
+      'config, which needs no download.'
     )
   prepare = importlib.import_module('data.prepare')
   return prepare.prepare(spec, size=size, data_dir=data_dir)

@@ -34,6 +34,7 @@ class Task:
   size: data.Size
   jpeg: int | None  # quality
   labelled: bool
+  allow_ignored: bool
   example: files.Example
 
 
@@ -50,9 +51,10 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
   warnings = []
   if module.NEEDS_RAW:
     loaded = check.load(task.name, task.example, task.labelled)
-    error = loaded.error()
+    allowed = (check.ALL_IGNORED,) if task.allow_ignored else ()
+    error = loaded.error(allowed)
     if error:
-      raise error
+      raise _with_flag(error)
     image, label, warnings = loaded
   else:
     image, label = module.render_example(task.example.id, task.size)
@@ -72,6 +74,14 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
   return example, warnings
 
 
+def _with_flag(error):
+  """Names the flag that goes on, where there is one."""
+  if error.kind != check.ALL_IGNORED:
+    return error
+  text = f'{error.text} --allow_ignored keeps such files.'
+  return files.Problem(error.kind, error.path, text)
+
+
 def checksum(example: dict[str, bytes]) -> int:
   """CRC-32 over the features of a record, in order."""
   value = 0
@@ -88,6 +98,7 @@ def write(
   counts: dict[str, int],
   generate: Callable[[str], Iterator[dict[str, bytes]]],
   left_out: list[str],
+  allow_missing: bool = False,
 ) -> pathlib.Path:
   """Writes a dataset as ArrayRecord files in a TFDS folder.
 
@@ -102,6 +113,7 @@ def write(
     counts: split -> number of examples.
     generate: split -> its records, in order.
     left_out: references of raw files without a partner, kept in the metadata.
+    allow_missing: whether files may have been missing; kept there, too.
 
   Returns:
     The folder of the dataset.
@@ -114,6 +126,7 @@ def write(
     'jpeg': jpeg is not None,
     'quality': jpeg,
     'left_out': left_out,
+    'allow_missing': allow_missing,
   }
   config = tfds.core.BuilderConfig(
     name=data.config_name(variant, size, jpeg is not None),

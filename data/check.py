@@ -10,7 +10,8 @@ from data.files import Problem
 from jaxuda import labels as class_table
 
 # Found, reported, and no reason to refuse.
-WARNINGS = ('all ignored', 'published mismatch', 'no such split')
+WARNINGS = ('published mismatch', 'no such split', 'no labels', 'partial')
+ALL_IGNORED = 'all ignored'
 
 
 class Loaded(NamedTuple):
@@ -20,9 +21,10 @@ class Loaded(NamedTuple):
   label: Image.Image | None  # raw ids, 8-bit grey
   problems: list[Problem]
 
-  def error(self) -> Problem | None:
-    """The first problem that is more than a warning."""
-    return next((p for p in self.problems if p.kind not in WARNINGS), None)
+  def error(self, allowed: tuple[str, ...] = ()) -> Problem | None:
+    """The first problem that is more than a warning; not of kind `allowed`."""
+    passed = (*WARNINGS, *allowed)
+    return next((p for p in self.problems if p.kind not in passed), None)
 
 
 def load(name: str, example: files.Example, labelled: bool) -> Loaded:
@@ -91,7 +93,7 @@ def _check_ids(name, label, ref):
     )
   mapped = class_table.id_map(encoding, 'cityscapes19') != class_table.IGNORE
   if not np.asarray(counts)[mapped].any():
-    yield Problem('all ignored', ref, 'has no pixel of any class.')
+    yield Problem(ALL_IGNORED, ref, 'has no pixel of any class.')
 
 
 def _size_problem(name, example, image, label):

@@ -4,15 +4,29 @@ A file is named by a *reference*: its path, or `ARCHIVE.zip::MEMBER`.
 """
 
 import functools
+import lzma
 import os
 import pathlib
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from jaxuda.errors import UserError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 _IN_ZIP = '::'
+# What reading a damaged, encrypted or exotically packed archive member raises.
+_BROKEN_ZIP = (
+  zipfile.BadZipFile,
+  zlib.error,
+  lzma.LZMAError,
+  struct.error,
+  EOFError,
+  KeyError,
+  RuntimeError,
+)
 
 
 class Problem(UserError):
@@ -46,14 +60,34 @@ class Split(NamedTuple):
 
   examples: list[Example]
   labelled: bool  # whether every example must have a label
+  problems: tuple[Problem, ...] = ()  # what belongs to no single example
 
 
-def pair(images: dict[str, str], labels: dict[str, str] | None) -> Split:
+class Found(dict[str, str]):
+  """id -> reference.
+
+  Attributes:
+    duplicates: a `Problem` for each further file of an id.
+  """
+
+  def __init__(self):
+    super().__init__()
+    self.duplicates = []
+
+
+def pair(
+  images: Found, labels: Found | None, problems: Iterable[Problem] = ()
+) -> Split:
   """Pairs references by id; without `labels` the split is unlabelled."""
-  ids = sorted({*images, *(labels or {})})
+  labelled = labels is not None
+  labels = labels if labelled else Found()
   return Split(
-    [Example(i, images.get(i), (labels or {}).get(i)) for i in ids],
-    labels is not None,
+    [
+      Example(i, images.get(i), labels.get(i))
+      for i in sorted({*images, *labels})
+    ],
+    labelled,
+    (*images.duplicates, *labels.duplicates, *problems),
   )
 
 
@@ -63,17 +97,20 @@ def listing(
   dataset: str,
   ending: str = '',
   suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
-) -> dict[str, str]:
+) -> Found:
   """Finds the files `<id><ending><suffix>` of one folder.
 
   Returns:
     id -> path. Hidden files are left out, folders are not: they are an error
     that belongs to whoever reads them.
+
+  Raises:
+    UserError: there is no such folder.
   """
   check_folder(folder, dataset)
-  found = {}
-  for entry in sorted(os.listdir(folder)):
-    _add(found, entry, str(folder / entry), ending, suffixes)
+  found = Found()
+  for path in _entries(folder):
+    _add(found, path.name, str(path), ending, suffixes)
   return found
 
 
@@ -100,18 +137,39 @@ def tree(
       f'data/{dataset}/README.md shows the expected files.'
     )
   found = {}
-  for where, folders, names in os.walk(folder):
-    for name in [*names, *(f for f in folders if pathlib.Path(f).suffix)]:
-      path = pathlib.Path(where) / name
+  for path in _walk(folder, ()):
+    # A folder that is named like a file is an error of whoever reads it.
+    if path.suffix or not path.is_dir():
       found[path.relative_to(folder).as_posix()] = str(path)
   return found
 
 
+def _walk(
+  folder: pathlib.Path, above: tuple[str, ...]
+) -> Iterator[pathlib.Path]:
+  """All that is below a folder, through links, but not around in circles."""
+  real = os.path.realpath(folder)
+  if real in above:
+    return
+  for path in _entries(folder):
+    yield path
+    if path.is_dir():
+      yield from _walk(path, (*above, real))
+
+
+def _entries(folder):
+  try:
+    return sorted(folder.iterdir())
+  except OSError as e:
+    text = f'cannot be read: {e.strerror}.'
+    raise Problem('unreadable', str(folder), text) from None
+
+
 def select(
   found: dict[str, str], split: str, ending: str, suffixes=('.png',)
-) -> dict[str, str]:
+) -> Found:
   """Of a `tree`, the files `<split>/<anything>/<id><ending>`: id -> ref."""
-  chosen = {}
+  chosen = Found()
   for path, ref in sorted(found.items()):
     if path.startswith(f'{split}/'):
       _add(chosen, path.rpartition('/')[2], ref, ending, suffixes)
@@ -137,8 +195,8 @@ def read(ref: str) -> bytes:
       data = pathlib.Path(ref).read_bytes()
   except IsADirectoryError:
     raise Problem('unreadable', ref, 'is a directory, not a file.') from None
-  except (OSError, zipfile.BadZipFile, KeyError, EOFError) as e:
-    reason = getattr(e, 'strerror', None) or str(e)
+  except (OSError, *_BROKEN_ZIP) as e:
+    reason = getattr(e, 'strerror', None) or str(e).rstrip('.')
     raise Problem('unreadable', ref, f'cannot be read: {reason}.') from None
   if not data:
     raise Problem('unreadable', ref, 'is empty.')
@@ -153,7 +211,9 @@ def _add(found, name, ref, ending, suffixes):
     return
   key = stem.removesuffix(ending)
   if key in found:
-    raise Problem('duplicate', ref, f'has the same name as {found[key]}.')
+    text = f'has the same name as {found[key]}.'
+    found.duplicates.append(Problem('duplicate', ref, text))
+    return
   found[key] = ref
 
 

@@ -13,10 +13,11 @@ from jaxuda.errors import UserError
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-  """Lets SIGTERM and Ctrl-C unwind the stack, so that everything is cleaned up.
+  """Lets a stop unwind the stack, so that everything is cleaned up.
 
-  Gives a function that raises if one of them came: what a handler raises inside
-  a callback of some library is lost.
+  That is SIGTERM, Ctrl-C, and the end of the terminal, unless `nohup` or the
+  like told this process to outlive it. Gives a function that raises if one of
+  them came: what a handler raises inside a callback of some library is lost.
   """
   came = []
 
@@ -34,7 +35,10 @@ def interruptible() -> Iterator[Callable[[], None]]:
   if threading.current_thread() is not threading.main_thread():
     yield check
     return
-  before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+  stops = [signal.SIGTERM, signal.SIGINT]
+  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    stops.append(signal.SIGHUP)
+  before = {s: signal.signal(s, stop) for s in stops}
   try:
     yield check
   finally:

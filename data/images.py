@@ -144,7 +144,13 @@ def _decode(data, ref):
   try:
     image = Image.open(io.BytesIO(data))
     image.load()
-  except (OSError, SyntaxError, ValueError, EOFError) as e:
+  except (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    Image.DecompressionBombError,
+  ) as e:
     raise Problem('unreadable', ref, f'cannot be decoded: {e}.') from None
   return image
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 
 from jaxuda.errors import UserError
 
@@ -34,6 +35,10 @@ def ordered_map(
   The first exception of an item is raised at its place.
   """
   workers = workers or cores()
+  # Python's own helper process minds a hangup alone of the signals that reach
+  # all of a terminal, and its successor complains of what it does not know.
+  with _spared(signal.SIGHUP):
+    resource_tracker.ensure_running()
   context = multiprocessing.get_context('spawn')
   executor = concurrent.futures.ProcessPoolExecutor(
     workers, mp_context=context, initializer=_start_worker
@@ -41,7 +46,7 @@ def ordered_map(
 
   if workers > 1 and expected > FEW:
     for _ in range(workers):
-      executor.submit(os.getpid)
+      _submit(executor, os.getpid)
 
   def mapped(function, items):
     items = list(items)
@@ -55,6 +60,16 @@ def ordered_map(
     executor.shutdown(wait=True, cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _spared(signum):
+  """Processes that are started inside never get this signal, from birth on."""
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _spread(executor, workers, function, items):
   chunks = iter([items[i : i + CHUNK] for i in range(0, len(items), CHUNK)])
   # No more than this many results wait for a slow writer.
@@ -65,7 +80,7 @@ def _spread(executor, workers, function, items):
         chunk = next(chunks, None)
         if chunk is None:
           break
-        pending.append(executor.submit(_run_chunk, function, chunk))
+        pending.append(_submit(executor, _run_chunk, function, chunk))
       if not pending:
         return
       results, error = pending.popleft().result()
@@ -77,6 +92,12 @@ def _spread(executor, workers, function, items):
       'a worker process died; if nothing above says why, memory ran out: try '
       'again with --workers=1.'
     ) from None
+
+
+def _submit(executor, *call):
+  # Ctrl-C reaches every process of the terminal; the parent alone decides.
+  with _spared(signal.SIGINT):
+    return executor.submit(*call)
 
 
 def _run_chunk(function, chunk):
@@ -91,8 +112,6 @@ def _run_chunk(function, chunk):
 
 
 def _start_worker():
-  # Ctrl-C reaches every process of the terminal; the parent alone decides.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   parent = multiprocessing.parent_process()
 
   def die_with_parent():

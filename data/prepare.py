@@ -9,6 +9,7 @@ size. The first problem stops it with one sentence and nothing is left behind.
 
 import argparse
 import collections
+import functools
 import os
 import pathlib
 import shutil
@@ -16,7 +17,16 @@ import sys
 import time
 
 import data
-from data import builder, check, files, guard, images, lock, pool, progress
+from data import (
+  builder,
+  gather,
+  guard,
+  images,
+  lock,
+  pool,
+  progress,
+  stored,
+)
 from data import tf as data_tf
 from jaxuda.errors import UserError, exit_with_sentence
 
@@ -31,6 +41,7 @@ def prepare(
   data_dir: str | os.PathLike | None = None,
   jpeg: int | None = None,
   allow_missing: bool = False,
+  allow_ignored: bool = False,
   workers: int | None = None,
 ) -> pathlib.Path:
   """Prepares one dataset; prints what it does.
@@ -42,25 +53,42 @@ def prepare(
     data_dir: root of the prepared datasets; None for the default.
     jpeg: quality of lossy images, None for lossless PNG.
     allow_missing: prepare what is there although files are missing.
+    allow_ignored: prepare images whose label has no pixel of any class, too.
     workers: number of processes; None for all cores.
 
   Returns:
     The folder of the prepared dataset.
 
   Raises:
-    UserError: names the first file that is wrong, or what else is.
+    UserError: names the first file that is wrong, or what else is; or it was
+      prepared before, from fewer images or at another JPEG quality.
   """
   folder = data.prepared_dir(spec, size, data_dir, jpeg=jpeg is not None)
-  if data.is_prepared(folder):
-    print(f'{spec} is prepared already: {folder}')
+  if _is_done(spec, folder, jpeg, allow_missing):
     return folder
-  splits, left_out = find(spec, raw, allow_missing)
+  splits, left_out = gather.gather(spec, raw, allow_missing)
+  tasks = _tasks(spec, size, jpeg, splits, allow_ignored)
+  write = functools.partial(
+    builder.write,
+    spec,
+    size,
+    folder.parents[2],
+    jpeg,
+    left_out=left_out,
+    allow_missing=allow_missing,
+  )
+  done = functools.partial(_is_done, spec, folder, jpeg, allow_missing)
+  _make(spec, folder, tasks, workers, write, done)
+  return folder
+
+
+def _make(spec, folder, tasks, workers, write, done):
+  """Writes all records, alone and cleanly; says what it did."""
   root = folder.parents[2]
   start = time.monotonic()
   waiting = f'{spec}: waiting for another process that prepares it'
   lock_file = folder.parent.with_name(f'.{folder.parent.name}.lock')
-  total = sum(len(found.examples) for found in splits.values())
-  with pool.ordered_map(workers, total) as mapped:
+  with pool.ordered_map(workers, sum(map(len, tasks.values()))) as mapped:
     # TensorFlow takes seconds, in which the workers start. It comes before the
     # signal handler because its import can swallow what a handler raises.
     data_tf.import_tfds()
@@ -70,91 +98,84 @@ def prepare(
       guard.clean(folder),
       lock.hold(lock_file, lambda: print(waiting, flush=True)),
     ):
-      if data.is_prepared(folder):
-        return folder
+      if done():  # by the one that was waited for
+        return
       for stale in folder.parent.glob(f'incomplete.*_{folder.name}'):
         shutil.rmtree(stale)  # of a process that was killed
-      _write(spec, size, root, jpeg, splits, left_out, mapped, check_stop)
+      _write(spec, root, tasks, mapped, check_stop, write)
   seconds = time.monotonic() - start
-  print(f'{spec}: {_summary(folder, splits)}, {seconds:.0f} s: {folder}')
-  return folder
+  print(f'{spec}: {_summary(folder, tasks)}, {seconds:.0f} s: {folder}')
 
 
-def find(
-  spec: str, raw: str | os.PathLike | None, allow_missing: bool
-) -> tuple[dict[str, files.Split], list[str]]:
-  """Finds every example of a dataset and checks that none is missing.
-
-  Returns:
-    split -> its examples, and the files left out for want of a partner.
-  """
-  name, variant = data.split_spec(spec)
-  module = data.module(name)
-  if module.NEEDS_RAW and not raw:
+def _is_done(spec, folder, jpeg, allow_missing):
+  """Whether it is prepared, as it is asked for now; says so."""
+  if not data.is_prepared(folder):
+    return False
+  again = f'delete {folder} and prepare again.'
+  quality = stored.metadata(folder).get('quality')
+  if quality != jpeg:
     raise UserError(
-      f'{spec} is made from its download: give its folder with --raw=DIR '
-      f'(data/{name}/README.md says where to get it).'
+      f'{spec} is prepared at JPEG quality {quality}, not {jpeg}; {again}'
     )
-  splits, left_out = {}, []
-  for split, published in module.COUNTS.items():
-    found = module.examples(pathlib.Path(raw or '.'), variant, split)
-    if found is None:
-      print(f'{spec}: there is no {split} split in {raw}')
-      continue
-    problems = [
-      p for e in found.examples for p in check.missing(e, found.labelled)
-    ]
-    if problems and not allow_missing:
-      raise UserError(f'{problems[0]} --allow_missing leaves such files out.')
-    if len(found.examples) != published and not allow_missing:
-      raise UserError(
-        f'{raw}: {spec} has {published:,} {split} images, here are '
-        f'{len(found.examples):,}; --allow_missing prepares what is there.'
-      )
-    if problems:
-      left_out += [p.path for p in problems]
-      complete = [
-        e for e in found.examples if not check.missing(e, found.labelled)
-      ]
-      found = found._replace(examples=complete)
-      print(
-        f'{spec}, {split}: left out {len(problems):,} files without a partner, '
-        f'the first is {problems[0].path}'
-      )
-    if not found.examples:
-      raise UserError(
-        f'{raw}: no {split} images of {spec}; data/{name}/README.md shows the '
-        'expected files.'
-      )
-    if not found.labelled:
-      print(f'{spec}, {split}: without labels')
-    splits[split] = found
-  return splits, left_out
+  lengths = stored.lengths(folder)
+  if short := stored.shortfall(spec, lengths):
+    there = sum(lengths[split] for split in short)
+    some = f'{there:,} of {sum(short.values()):,} images'
+    if not allow_missing:
+      raise UserError(f'{spec} was prepared from {some}; {again}')
+    print(f'{spec} is prepared already, from {some}: {folder}')
+    return True
+  print(f'{spec} is prepared already: {folder}')
+  return True
 
 
-def _write(spec, size, root, jpeg, splits, left_out, mapped, check_stop):
+def _tasks(spec, size, jpeg, splits, allow_ignored):
+  """split -> what is to be done for each of its examples."""
   name, variant = data.split_spec(spec)
-  counts = {split: len(found.examples) for split, found in splits.items()}
+  return {
+    split: [
+      builder.Task(
+        name,
+        variant,
+        split,
+        size,
+        jpeg,
+        found.labelled,
+        allow_ignored,
+        example,
+      )
+      for example in found.examples
+    ]
+    for split, found in splits.items()
+  }
+
+
+def _write(spec, root, tasks, mapped, check_stop, write):
+  """Makes all records; `write` is `builder.write` but for these."""
+  # Late, because it is TensorFlow.
+  from tensorflow_datasets.core import shuffle
+
   warnings = []
 
   def generate(split):
-    found = splits[split]
-    tasks = [
-      builder.Task(name, variant, split, size, jpeg, found.labelled, example)
-      for example in found.examples
-    ]
+    todo = tasks[split]
     written = 0
-    with progress.bar(f'{spec} {split}', len(tasks)) as advance:
-      for i, (record, noted) in enumerate(mapped(builder.record, tasks), 1):
+    with progress.bar(f'{spec} {split}', len(todo)) as advance:
+      for i, (record, noted) in enumerate(mapped(builder.record, todo), 1):
         check_stop()
         warnings.extend(noted)
         written += sum(map(len, record.values()))
         if i == ENOUGH:
-          _check_space(root, written / i * (len(tasks) - i))
+          _check_space(root, written / i * (len(todo) - i))
         yield record
         advance()
+    # TFDS has them in temporary files then, which it reads and writes again.
+    if written > shuffle.MAX_MEM_BUFFER_SIZE:
+      gib = written / 2**30
+      print(f'{spec} {split}: putting {gib:.1f} GiB in order', flush=True)
 
-  builder.write(spec, size, root, jpeg, counts, generate, left_out)
+  counts = {split: len(todo) for split, todo in tasks.items()}
+  write(counts=counts, generate=generate)
   for kind, count in collections.Counter(w.kind for w in warnings).items():
     first = next(w for w in warnings if w.kind == kind)
     print(f'{spec}: warning: {kind}, {count:,} files: {first}')
@@ -170,16 +191,13 @@ def _check_space(root, needed):
     )
 
 
-def _summary(folder, splits):
+def _summary(folder, tasks):
   size = sum(f.stat().st_size for f in folder.iterdir())
-  counts = ', '.join(
-    f'{len(found.examples):,} {split}' for split, found in splits.items()
-  )
+  counts = ', '.join(f'{len(todo):,} {split}' for split, todo in tasks.items())
   return f'{counts} examples written, {size / 2**20:,.0f} MiB'
 
 
-def main(argv: list[str]) -> int:
-  """The command line."""
+def _parser():
   parser = argparse.ArgumentParser(
     prog='python -m data.prepare',
     description=__doc__,
@@ -215,9 +233,19 @@ def main(argv: list[str]) -> int:
     help='prepare what is there although files are missing',
   )
   parser.add_argument(
+    '--allow_ignored',
+    action='store_true',
+    help='keep images whose label has no pixel of any class',
+  )
+  parser.add_argument(
     '--workers', type=int, help='number of processes (default: all cores)'
   )
-  args = parser.parse_args(argv)
+  return parser
+
+
+def main(argv: list[str]) -> int:
+  """The command line."""
+  args = _parser().parse_args(argv)
   if args.jpeg is not None and not 1 <= args.jpeg <= 100:
     raise UserError(f'--jpeg={args.jpeg}: a JPEG quality is from 1 to 100.')
   if args.workers is not None and args.workers < 1:
@@ -234,6 +262,7 @@ def main(argv: list[str]) -> int:
       data_dir=args.data_dir,
       jpeg=args.jpeg,
       allow_missing=args.allow_missing,
+      allow_ignored=args.allow_ignored,
       workers=args.workers,
     )
   return 0

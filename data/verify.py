@@ -3,11 +3,13 @@
   python -m data.verify gta5 --raw=DIR
   python -m data.verify gta5 --size=720x1280
 
-Raw files: number of examples against the published one, missing pairs, files
-that cannot be read, wrong label encodings, ids outside the map, image and label
-of different sizes, labels without a single pixel of any class (a warning).
-Prepared records: their number, checksums, sizes and ids. Prints a table, writes
-a JSON file, exits with 0 if all is well, 1 if not, 2 if it could not look.
+Raw files: number of examples against the published one, missing pairs, two
+files of one name, files that cannot be read, wrong label encodings, ids outside
+the map, image and label of different sizes, labels without a single pixel of
+any class. Prepared records (streets: of the default size if none is given):
+their number against the published one, checksums, sizes and ids. Prints a
+table, writes a JSON file, exits with 0 if all is well (there may be warnings),
+1 if not, 2 if it could not look.
 """
 
 import argparse
@@ -56,14 +58,15 @@ def verify_raw(
   splits, problems = {}, []
   with pool.ordered_map(workers) as mapped:
     for split, published in module.COUNTS.items():
-      found = module.examples(pathlib.Path(raw), variant, split)
+      found = module.examples(pathlib.Path(raw).expanduser(), variant, split)
       count = len(found.examples) if found else 0
       splits[split] = {'found': count, 'expected': published}
       if found is None:
         text = f'there is no {split} split.'
         problems.append((split, files.Problem('no such split', str(raw), text)))
         continue
-      if count != published:
+      problems += [(split, p) for p in found.problems]
+      if published not in (None, count):
         text = f'{count:,} {split} images, published are {published:,}.'
         problems.append((split, files.Problem('count', str(raw), text)))
       tasks = [_RawTask(name, e, found.labelled) for e in found.examples]
@@ -82,7 +85,7 @@ def report(
   spec: str,
   what: str,
   where: str,
-  splits: dict[str, dict[str, int]],
+  splits: dict[str, dict[str, int | None]],
   problems: list[tuple[str, files.Problem]],
 ) -> dict:
   """What the JSON file holds of one dataset.
@@ -128,7 +131,8 @@ def show(result: dict) -> None:
   for column in ('found', 'expected', *kinds):
     table.add_column(column, justify='right')
   for split, n in result['splits'].items():
-    row = [split, f'{n["found"]:,}', f'{n["expected"]:,}']
+    expected = '' if n['expected'] is None else f'{n["expected"]:,}'
+    row = [split, f'{n["found"]:,}', expected]
     table.add_row(*row, *(f'{counts[split, kind]:,}' for kind in kinds))
   console.print(table)
   for title in ('problems', 'warnings'):
@@ -137,37 +141,42 @@ def show(result: dict) -> None:
       print(f'{title[:-1]}: {entry["path"]}: {entry["message"]}')
     if len(result[title]) > SHOWN:
       print(f'... and {len(result[title]) - SHOWN:,} more {title}')
-  state = (
-    'all is well' if result['ok'] else f'{len(result["problems"]):,} wrong'
-  )
+  state = 'all is well'
+  if result['problems']:
+    state = f'{len(result["problems"]):,} wrong'
+  elif result['warnings']:
+    state = f'nothing wrong, {len(result["warnings"]):,} warnings'
   print(f'{result["dataset"]}: {state} in {result["where"]}')
 
 
 def main(argv: list[str]) -> int:
   """The command line; returns the exit code."""
   args = _parser().parse_args(argv)
-  if bool(args.raw) == bool(args.size):
+  specs = data.specs_of(args.name)
+  module = data.module(data.split_spec(specs[0])[0])
+  given = bool(args.raw) + bool(args.size)
+  # What is rendered has no raw files, so that one of the two is left.
+  if given > 1 or (not given and module.NEEDS_RAW):
     raise UserError(
       'give --raw=DIR to check raw files or --size=HxW to check prepared '
       'records, one of the two.'
     )
   results = []
-  for spec in data.specs_of(args.name):
+  for spec in specs:
     if args.raw:
       found = [verify_raw(spec, args.raw, args.workers)]
     else:
       from data import verify_prepared
 
-      found = verify_prepared.verify(
-        spec, data.parse_size(args.size), args.data_dir, args.workers
-      )
+      size = data.parse_size(args.size) if args.size else module.DEFAULT_SIZE
+      found = verify_prepared.verify(spec, size, args.data_dir, args.workers)
     for result in found:
       show(result)
     results += found
   ok = all(result['ok'] for result in results)
   path = args.json or f'verify-{args.name.replace("/", "-")}.json'
   try:
-    pathlib.Path(path).write_text(
+    pathlib.Path(path).expanduser().write_text(
       json.dumps({'ok': ok, 'reports': results}, indent=2) + '\n'
     )
   except OSError as e:

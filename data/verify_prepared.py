@@ -1,4 +1,4 @@
-"""Checks prepared records: their number, checksums, sizes and ids."""
+"""Checks prepared records: their numbers, checksums, sizes and ids."""
 
 import functools
 import io
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 import data
-from data import builder, check, images, pool, progress
+from data import builder, check, images, pool, progress, stored
 from data import tf as data_tf
 from data.files import Problem
 from data.verify import report
@@ -54,8 +54,9 @@ def verify(
 
 def _verify_folder(spec, size, folder, workers):
   name, _ = data.split_spec(spec)
-  splits, problems = {}, []
   lengths, checksums = _described(folder)
+  short = stored.shortfall(spec, lengths)
+  splits, problems = {}, list(_partial(folder, lengths, short))
   with pool.ordered_map(workers) as mapped:
     for split, expected in lengths.items():
       tasks = []
@@ -67,7 +68,10 @@ def _verify_folder(spec, size, folder, workers):
         if len(tasks) != expected:
           text = f'{len(tasks):,} {split} records, {expected:,} were prepared.'
           problems.append((split, Problem('count', str(folder), text)))
-      splits[split] = {'found': len(tasks), 'expected': expected}
+      splits[split] = {
+        'found': len(tasks),
+        'expected': short.get(split, expected),
+      }
       seen = {}
       with progress.bar(f'{spec} {split}', len(tasks)) as advance:
         for task, (key, found) in zip(
@@ -81,14 +85,21 @@ def _verify_folder(spec, size, folder, workers):
   return report(spec, 'prepared records', str(folder), splits, problems)
 
 
+def _partial(folder, lengths, short):
+  """What was missing when it was prepared: a warning where that was allowed."""
+  allowed = stored.metadata(folder).get('allow_missing')
+  for split, published in short.items():
+    text = f'prepared from {lengths[split]:,} {split} images, published are '
+    text += f'{published:,}.'
+    kind = 'partial' if allowed else 'count'
+    yield split, Problem(kind, str(folder), text)
+
+
 def _described(folder):
   """split -> number of records, split -> their checksums."""
+  lengths = stored.lengths(folder)
   try:
-    info = json.loads((folder / 'dataset_info.json').read_text())
     checksums = json.loads((folder / builder.CHECKSUMS).read_text())
-    lengths = {
-      s['name']: sum(map(int, s['shardLengths'])) for s in info['splits']
-    }
     if lengths != {split: len(sums) for split, sums in checksums.items()}:
       raise ValueError(f'{builder.CHECKSUMS} has other counts')
   except (OSError, ValueError, LookupError, TypeError) as e:

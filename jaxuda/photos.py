@@ -1,8 +1,10 @@
 """Image files of any kind: finding, naming and reading them."""
 
 import collections
+import contextlib
 import os
 import pathlib
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image, ImageOps
 from jaxuda.errors import UserError
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+_opening = threading.Lock()
 
 
 class Photo(NamedTuple):
@@ -108,11 +111,26 @@ def read(path: str | os.PathLike) -> np.ndarray:
     UnreadableError: no image, a damaged one, or floating point.
   """
   try:
-    with Image.open(path) as image:
+    with _open(path) as image:
       image.load()
       return np.asarray(_rgb(_upright(image)))
   except Exception as e:  # Pillow's decoders raise whatever they meet.
     raise UnreadableError(getattr(e, 'strerror', None) or str(e)) from e
+
+
+def _open(path):
+  """Opens an image of any size: Pillow's limit is against files of strangers."""
+  with _opening, _without_limit():
+    return Image.open(path)
+
+
+@contextlib.contextmanager
+def _without_limit():
+  limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+  try:
+    yield
+  finally:
+    Image.MAX_IMAGE_PIXELS = limit
 
 
 def _upright(image):

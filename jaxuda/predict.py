@@ -255,14 +255,18 @@ def main(argv: list[str]) -> int:
     if not given[name].value:
       raise UserError(f'--{name} is needed; see --help.')
   scales = _parse_scales(given.scales)
-  found = photos.find(given.images, without=given.output)
+  workdir, images, output = (
+    os.path.expanduser(path)
+    for path in (given.workdir, given.images, given.output)
+  )
+  found = photos.find(images, without=output)
 
   from jaxuda import runs
 
-  run = runs.load(given.workdir, given.checkpoint)
+  run = runs.load(workdir, given.checkpoint)
   if given.checkpoint == 'best':
     print('oracle-selected: this checkpoint was chosen by target labels.')
-  predict_images(run, found, given.output, scales=scales, flip=given.flip)
+  predict_images(run, found, output, scales=scales, flip=given.flip)
   return 0
 
 

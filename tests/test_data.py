@@ -16,7 +16,6 @@ from PIL import Image
 import data
 from data import prepare
 from data import tf as data_tf
-from jaxuda.errors import UserError
 
 SPECS = tuple(raw_trees.SPLITS)
 
@@ -72,6 +71,7 @@ def test_records_are_bit_equal_to_pillow_on_the_raw_files(tmp_path, spec, size):
     'jpeg': False,
     'quality': None,
     'left_out': [],
+    'allow_missing': True,
   }
 
 
@@ -128,7 +128,9 @@ def test_records_do_not_depend_on_the_number_of_workers(tmp_path):
   assert files[0] == files[1]
 
 
-def test_order_survives_the_buckets_of_a_large_split(tmp_path, monkeypatch):
+def test_order_survives_the_buckets_of_a_large_split(
+  tmp_path, monkeypatch, capsys
+):
   from tensorflow_datasets.core import shuffle
 
   monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 1000)
@@ -145,6 +147,8 @@ def test_order_survives_the_buckets_of_a_large_split(tmp_path, monkeypatch):
     tree['train']
   )
   assert largest == 1  # one bucket would have held the whole split in memory
+  # What takes a while after the bar's end is announced.
+  assert 'gta5 train: putting 0.0 GiB in order' in capsys.readouterr().out
 
 
 def test_jpeg_is_an_option_with_its_own_folder(tmp_path):
@@ -183,16 +187,6 @@ def test_gta5_pairs_published_with_two_sizes_are_resized_each(tmp_path):
     assert pixels(record['image']).shape == (*shape, 3)
 
 
-def test_prepared_twice_says_where(tmp_path, capsys):
-  _, folder = prepared(tmp_path, 'synthia', (24, 40))
-  before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-  capsys.readouterr()
-  again = prepare.prepare('synthia', size=(24, 40), data_dir=tmp_path / 'out')
-  assert again == folder
-  assert f'prepared already: {folder}' in capsys.readouterr().out
-  assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
-
-
 def test_specs_sizes_and_commands():
   assert data.split_spec('crosscity/rome') == ('crosscity', 'rome')
   assert data.split_spec('gta5') == ('gta5', '')
@@ -221,13 +215,6 @@ def test_published_counts():
     'crosscity': {'train': 3200, 'test': 100},
     'camvid': {'train': 367, 'val': 101, 'test': 233},
   }
-
-
-def test_a_dataset_that_is_not_prepared_gives_the_command(tmp_path):
-  with pytest.raises(UserError) as e:
-    data.ensure('gta5', (720, 1280), tmp_path)
-  assert 'python -m data.prepare gta5 --raw=DIR --size=720x1280' in str(e.value)
-  assert ':streets' in str(e.value)
 
 
 def test_streets_prepares_itself(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import raw_trees
 from PIL import Image
 
-from data import prepare
+from data import prepare, stored
 from data.streets import raw as raw_encodings
 from jaxuda.errors import UserError
 
@@ -121,6 +121,11 @@ def train_ids(item):
   return item.label, f'255 ({pixels:,} pixels)'
 
 
+def nothing_but_void(item):
+  Image.fromarray(0 * item.ids).save(item.label)
+  return item.label, 'has no pixel of any class. --allow_ignored keeps such'
+
+
 def id_above_255(item):
   deep = np.stack([item.ids.astype(np.uint16)] * 3, -1)
   deep[0, :3, 0] = 300
@@ -150,6 +155,7 @@ def id_above_255(item):
     ('gta5', id_outside),
     ('cityscapes', train_ids),
     ('synthia', id_above_255),
+    ('cityscapes', nothing_but_void),
   ],
 )
 def test_a_bad_file_is_named_and_nothing_is_left(tmp_path, spec, spoil):
@@ -209,6 +215,31 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path):
   assert last.name.endswith('labelIds.png')
   sentence = refusal(tmp_path, 'cityscapes')
   assert f'{path}::gtFine/val/lindau/{last.name}' in sentence
+
+
+def test_an_image_of_absurd_size_is_named(tmp_path, monkeypatch):
+  tree = raw_trees.write('gta5', tmp_path / 'raw')['train']
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+  sentence = refusal(tmp_path, 'gta5', workers=1)
+  assert sentence.startswith(f'{tree["00001"].image}: cannot be decoded: ')
+
+
+def test_labels_without_a_class_are_kept_where_that_is_allowed(
+  tmp_path, capsys
+):
+  tree = raw_trees.write('cityscapes', tmp_path / 'raw')['train']
+  path, _ = nothing_but_void(sorted(tree.items())[1][1])
+  folder = prepare.prepare(
+    'cityscapes',
+    size=None,
+    raw=tmp_path / 'raw',
+    data_dir=tmp_path / 'out',
+    allow_missing=True,
+    allow_ignored=True,
+  )
+  assert stored.lengths(folder)['train'] == 3
+  said = capsys.readouterr().out
+  assert f'warning: all ignored, 1 files: {path}: has no pixel' in said
 
 
 def test_two_files_of_one_name(tmp_path):

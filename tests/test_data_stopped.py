@@ -1,5 +1,6 @@
 """A preparation that is stopped from outside leaves nothing half-done."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import raw_trees
 
 import data
-from data import lock, prepare
+from data import guard, lock, prepare
 
 LIMITED = """
 import resource, sys
@@ -54,7 +55,8 @@ def test_a_killed_preparation_is_cleaned_up_by_the_next(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('stop', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+  ('stop', 'code'),
+  [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
 def test_an_interrupted_preparation_leaves_nothing(tmp_path, stop, code):
   raw_trees.write('camvid', tmp_path / 'raw', count=40, size=(9, 16))
@@ -76,6 +78,20 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, stop, code):
   assert process.returncode == code, said
   assert 'Traceback' not in said
   assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_nohup_is_respected(ignored):
+  before = signal.getsignal(signal.SIGHUP)
+  signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+  try:
+    with contextlib.suppress(SystemExit), guard.interruptible():
+      signal.raise_signal(signal.SIGHUP)
+      assert ignored
+    expected = signal.SIG_IGN if ignored else signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) == expected
+  finally:
+    signal.signal(signal.SIGHUP, before)
 
 
 def test_only_one_process_prepares_at_a_time(tmp_path):

@@ -208,6 +208,32 @@ def test_exif_rotation(run, tmp_path, orientation, turn):
     assert answers(tmp_path, 'a')['ids'].shape == (10, 6)
 
 
+def test_no_image_is_too_large(tmp_path, monkeypatch):
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+  image = noise(40, 70)
+  path = save(tmp_path / 'a.png', image)
+  np.testing.assert_array_equal(photos.read(path), image)
+  # The limit is lifted for this read, also where it fails.
+  with pytest.raises(photos.UnreadableError):
+    photos.read(tmp_path / 'none.png')
+  with pytest.raises(Image.DecompressionBombError):
+    Image.open(path)
+
+
+def test_a_tilde_is_the_home_folder(run, tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  save(tmp_path / 'in' / 'a.png', noise(20, 30))
+
+  def load(workdir, checkpoint):
+    assert (workdir, checkpoint) == (str(tmp_path / 'run'), 'latest')
+    return run
+
+  monkeypatch.setattr(runs, 'load', load)
+  flags = ['--workdir=~/run', '--images=~/in', '--output=~/out']
+  assert predict.main(['predict', *flags]) == 0
+  answers(tmp_path / 'out', 'a')
+
+
 def test_names_are_unique(tmp_path):
   for name in ('a.png', 'a.jpg', 'a_png.bmp', 'B.PNG', 'b.png', 'c.d.png'):
     save(tmp_path / name, noise(2, 2))

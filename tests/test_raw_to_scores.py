@@ -115,7 +115,7 @@ def folder(tmp_path_factory):
       patch.setattr(module, 'COUNTS', dict.fromkeys(module.COUNTS, COUNT))
       assert verify.main([spec, tree, report]) == 0
       assert prepare.main([spec, tree, where, f'--size={SIZE}']) == 0
-    assert verify.main([spec, where, f'--size={SIZE}', report]) == 0
+      assert verify.main([spec, where, f'--size={SIZE}', report]) == 0
   return root
 
 
@@ -231,7 +231,8 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path):
   scores = evaluate.evaluate_run(run, path)
   written = (path / 'evaluation').glob('*-2/scores.json')
   [found] = [json.loads(p.read_text()) for p in written]
-  assert found == json.loads((path / 'scores.json').read_text()) | {'step': 2}
+  trained = json.loads((path / 'scores.json').read_text())
+  assert found == found | trained | {'step': 2, 'dataset': target}
   tree = folder / 'raw' / target.partition('/')[0]
   predicted = predictions(path, tree / images, tmp_path)
   assert len(np.unique(np.stack(list(predicted.values())))) > 1

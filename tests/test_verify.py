@@ -80,13 +80,12 @@ def test_every_fault_is_found_and_named(tmp_path, monkeypatch, capsys):
     ('size mismatch', str(items[3].label)),
     ('wrong encoding', str(items[4].label)),
     ('unknown ids', str(items[5].label)),
+    ('all ignored', str(items[6].label)),
     ('unreadable', str(items[7].image)),
     ('unreadable', str(items[7].label)),
   ]
   assert report['problems'][5]['ids'] == {'99': 7, '255': 2}
-  assert [(w['kind'], w['path']) for w in report['warnings']] == [
-    ('all ignored', str(items[6].label))
-  ]
+  assert report['warnings'] == []
   assert {p['split'] for p in report['problems']} == {'train'}
   said = capsys.readouterr().out
   assert f'{items[5].label}: has ids outside the cityscapes map' in said
@@ -112,6 +111,43 @@ def test_warnings_alone_are_no_failure(tmp_path, monkeypatch):
   code, [report] = run(tmp_path, 'gta5', f'--raw={tmp_path}')
   assert code == 0
   assert [w['kind'] for w in report['warnings']] == ['published mismatch']
+
+
+def test_two_files_of_one_name_are_a_row(tmp_path, monkeypatch, capsys):
+  complete(monkeypatch, 'gta5')
+  tree = raw_trees.write('gta5', tmp_path)['train']
+  png = tree['00001'].image
+  Image.open(png).save(png.with_suffix('.jpg'))
+  code, [report] = run(tmp_path, 'gta5', f'--raw={tmp_path}')
+  assert code == 1
+  [problem] = report['problems']
+  assert (problem['kind'], problem['path']) == ('duplicate', str(png))
+  assert f'same name as {png.with_suffix(".jpg")}' in problem['message']
+  assert 'duplicate' in capsys.readouterr().out
+
+
+def test_camvid_without_training_labels_is_warned_of(
+  tmp_path, monkeypatch, capsys
+):
+  complete(monkeypatch, 'camvid')
+  raw_trees.write('camvid', tmp_path)
+  (tmp_path / 'trainannot').rename(tmp_path / 'elsewhere')
+  code, [report] = run(tmp_path, 'camvid', f'--raw={tmp_path}')
+  assert code == 0
+  assert [(w['split'], w['kind'], w['path']) for w in report['warnings']] == [
+    ('train', 'no labels', str(tmp_path / 'trainannot'))
+  ]
+  said = capsys.readouterr().out
+  assert 'camvid: nothing wrong, 1 warnings' in said
+  assert 'all is well' not in said
+
+
+def test_a_number_that_nobody_published(tmp_path, monkeypatch):
+  raw_trees.write('gta5', tmp_path)
+  monkeypatch.setattr(data.module('gta5'), 'COUNTS', {'train': None})
+  code, [report] = run(tmp_path, 'gta5', f'--raw={tmp_path}')
+  assert code == 0
+  assert report['splits'] == {'train': {'found': 3, 'expected': None}}
 
 
 def test_several_variants_make_several_reports(tmp_path, monkeypatch):
@@ -144,15 +180,15 @@ def test_arguments_and_absent_datasets(tmp_path, capsys):
 
 
 @pytest.fixture
-def camvid(tmp_path):
-  """A prepared CamVid of three images a split."""
+def camvid(tmp_path, monkeypatch):
+  """A prepared CamVid of three images a split, as if that were all."""
+  complete(monkeypatch, 'camvid')
   raw_trees.write('camvid', tmp_path / 'raw')
   return prepare.prepare(
     'camvid',
     size=(24, 40),
     raw=tmp_path / 'raw',
     data_dir=tmp_path / 'out',
-    allow_missing=True,
   )
 
 
@@ -168,6 +204,36 @@ def test_sound_records(tmp_path, camvid):
   assert report['splits'] == {
     split: {'found': 3, 'expected': 3} for split in ('train', 'val', 'test')
   }
+
+
+def test_records_of_a_part_of_the_download(tmp_path, monkeypatch, camvid):
+  counts = {'train': 3, 'val': 101, 'test': None}
+  monkeypatch.setattr(data.module('camvid'), 'COUNTS', counts)
+  code, [report] = check_prepared(tmp_path)
+  assert code == 1
+  assert report['splits']['val'] == {'found': 3, 'expected': 101}
+  [problem] = report['problems']
+  assert (problem['split'], problem['kind']) == ('val', 'count')
+  assert '3 val images, published are 101' in problem['message']
+  # Where --allow_missing was given, that is known and no fault.
+  metadata = json.loads((camvid / 'metadata.json').read_text())
+  assert metadata['allow_missing'] is False
+  metadata['allow_missing'] = True
+  (camvid / 'metadata.json').write_text(json.dumps(metadata))
+  code, [report] = check_prepared(tmp_path)
+  assert code == 0
+  assert [w['kind'] for w in report['warnings']] == ['partial']
+
+
+def test_streets_are_checked_at_their_own_size(tmp_path, monkeypatch):
+  streets = data.module('streets')
+  monkeypatch.setattr(streets, 'COUNTS', {'train': 2})
+  monkeypatch.setattr(streets, 'DEFAULT_SIZE', (24, 48))
+  where = f'--data_dir={tmp_path}'
+  assert prepare.main(['streets', where]) == 0
+  code, reports = run(tmp_path, 'streets', where)
+  assert code == 0
+  assert ['24x48' in r['where'] for r in reports] == [True, True]
 
 
 def test_a_flipped_bit_anywhere_in_a_record_file_is_found(tmp_path, camvid):

@@ -40,5 +40,7 @@ def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split | None:
   images = files.listing(raw / split, dataset='camvid')
   annotations = raw / f'{split}annot'
   if split == 'train' and not annotations.is_dir():
-    return files.pair(images, None)
+    text = 'is not there: the training split has no labels.'
+    problem = files.Problem('no labels', str(annotations), text)
+    return files.pair(images, None, [problem])
   return files.pair(images, files.listing(annotations, dataset='camvid'))

@@ -3,6 +3,7 @@
 3,200 unlabelled training and 100 labelled test images a city, 13 classes.
 """
 
+import os
 import pathlib
 
 from data import files
@@ -46,7 +47,8 @@ def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
 def _city(raw, variant):
   """The folder of a city: below `raw`, or `raw` itself."""
   files.check_folder(raw, 'crosscity')
-  for folder in (*sorted(raw.iterdir()), raw):
+  # abspath: '.' has no name of its own.
+  for folder in (*sorted(raw.iterdir()), pathlib.Path(os.path.abspath(raw))):
     if folder.name.lower() == variant and folder.is_dir():
       return folder
   return raw / variant.capitalize()

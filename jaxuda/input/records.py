@@ -11,6 +11,7 @@ from typing import Any
 import PIL.Image
 
 import data
+from data import stored
 from data import tf as data_tf
 from jaxuda.errors import UserError
 
@@ -172,13 +173,13 @@ def _open(spec, size, split, path):
   shards = info.splits[split]
   if not shards.num_examples:
     raise UserError(f'{spec}, split {split!r}, has no examples ({path}).')
-  stored = info.metadata['size']
+  own_size = info.metadata['size']
   records = Records(
     name=spec,
     split=split,
     path=path,
     encoding=info.metadata['encoding'],
-    size=tuple(stored) if stored else None,
+    size=tuple(own_size) if own_size else None,
     jpeg=info.metadata['jpeg'],
     files=tuple(str(f) for f in shards.filepaths),
     lengths=tuple(shards.shard_lengths),
@@ -204,11 +205,11 @@ def _info(spec, size, path):
   return info
 
 
-def _picture_size(stored):
-  with PIL.Image.open(io.BytesIO(stored)) as picture:
+def _picture_size(content):
+  with PIL.Image.open(io.BytesIO(content)) as picture:
     return picture.size[::-1]
 
 
 def _mend(spec, size, path):
-  command = data.prepare_command(spec, size, path.parents[2])
+  command = stored.prepare_again(spec, size, path)
   return f'delete {path} and prepare it again: {command}'
