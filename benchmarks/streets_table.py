@@ -5,12 +5,14 @@
 Every row starts from the same source-trained network of its seed (the config's
 first stage) and trains for the same number of further steps, but the oracle,
 which trains on the target's labels for as many steps as both stages together.
-Interrupt it at will: finished runs are kept in --folder and not run again.
-Writes benchmarks/results/<setting>.json and prints the table.
+CamVid has three rows: source-only, AdaBN and random patches. Interrupt it at
+will: finished runs are kept in --folder and not run again. After every seed the
+table is printed and benchmarks/results/<setting>.json is written.
 """
 
 import datetime
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -22,6 +24,8 @@ from absl import app, flags
 
 from jaxuda import config as config_lib
 
+RESULTS = pathlib.Path(__file__).parent / 'results'
+
 _SETTING = flags.DEFINE_enum('setting', 'streets', ['streets', 'camvid'], '')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
 _SPLIT = flags.DEFINE_string('split', 'val', 'tune, to choose settings on.')
@@ -31,21 +35,27 @@ _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared datasets.')
 
 def rows(setting: str) -> dict[str, tuple[str, list[str]]]:
   """Row name -> (config page, overrides), the controls first."""
-  stage = config_lib.load(f'configs/adabn.py:{setting}')
-  first = config_lib.load(stage.init)
+  init = config_lib.load(f'configs/adabn.py:{setting}').init
+  steps = stages(setting)
   found = {
     'source-only': (
       'source_only',
-      [f'init={stage.init}', f'steps={stage.steps}'],
+      [f'init={init}', f'steps={steps["second"]}'],
     ),
     'AdaBN control': ('adabn', []),
     'ADVENT': ('advent', []),
     'random-patch (ALP-GI)': ('advent_patch', []),
-    'oracle': ('oracle', [f'steps={first.steps + stage.steps}']),
+    'oracle': ('oracle', [f'steps={sum(steps.values())}']),
   }
-  if setting == 'camvid':  # its training images have no labels
-    del found['oracle']
+  if setting == 'camvid':  # no oracle: its training images have no labels
+    del found['ADVENT'], found['oracle']
   return found
+
+
+def stages(setting: str) -> dict[str, int]:
+  """The steps of the source-trained start and of what follows."""
+  second = config_lib.load(f'configs/adabn.py:{setting}')
+  return {'first': config_lib.load(second.init).steps, 'second': second.steps}
 
 
 def run(name: str, page: str, overrides: list[str], seed: str) -> dict:
@@ -78,7 +88,16 @@ def main(argv) -> None:
       mean = next(iter(scores['means'].values()))
       table.setdefault(title, {})[seed] = 100 * mean
       print(f'{title}, seed {seed}: {100 * mean:.1f}', flush=True)
-  write(table)
+    write(table)
+
+
+def device() -> str:
+  """What jax runs on; asked elsewhere, as a TPU serves one process only."""
+  code = 'import jax; print(jax.devices()[0].device_kind)'
+  done = subprocess.run(
+    [sys.executable, '-c', code], check=True, capture_output=True, text=True
+  )
+  return done.stdout.strip()
 
 
 def write(table: dict[str, dict[str, float]]) -> None:
@@ -97,14 +116,17 @@ def write(table: dict[str, dict[str, float]]) -> None:
     'setting': _SETTING.value,
     'split': _SPLIT.value,
     'miou': table,
-    'device': f'CPU, {platform.machine()}',
+    'steps': stages(_SETTING.value),
+    'device': device(),
+    'cores': os.cpu_count(),
+    'machine': platform.machine(),
     'versions': {
       name: metadata.version(name) for name in ('jax', 'flax', 'optax')
     },
     'date': datetime.date.today().isoformat(),
   }
   suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
-  path = pathlib.Path(f'benchmarks/results/{_SETTING.value}{suffix}.json')
+  path = RESULTS / f'{_SETTING.value}{suffix}.json'
   path.write_text(json.dumps(result, indent=1) + '\n')
 
 

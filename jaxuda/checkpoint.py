@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from jax.experimental import multihost_utils
 
-from jaxuda import checkpoint_read
+from jaxuda import checkpoint_read, sharding
 from jaxuda import manifest as manifest_lib
 from jaxuda.errors import UserError
 
 restore_part = checkpoint_read.restore_part
+steps = checkpoint_read.steps
 
 
 class Checkpoints:
@@ -90,6 +90,10 @@ class Checkpoints:
       {step: self._metric.get(step) for step in self.all_steps()}
     )
 
+  def metric(self, step: int) -> float | None:
+    """What a step was saved with; None where that was no number."""
+    return self._metric.get(step)
+
   def save(
     self,
     step: int,
@@ -99,8 +103,9 @@ class Checkpoints:
   ) -> None:
     """Starts writing a checkpoint, once the one before is written.
 
-    A step that has a checkpoint is left as it is. A save that fails (a full
-    disk) becomes a warning and an entry of `failed`; what is on disk stays.
+    A step that has a checkpoint keeps it, and is given the metrics if it was
+    saved without. A save that fails (a full disk) becomes a warning and an
+    entry of `failed`; what is on disk stays.
 
     Args:
       step: the number of updates behind `state`.
@@ -111,6 +116,8 @@ class Checkpoints:
     """
     self.wait()
     if step in self.all_steps():
+      if self.metric(step) is None and metrics:
+        self._add_metrics(step, metrics)
       return
     manifest = manifest_lib.make(state, metrics or {}, extra or {})
     self._metric[step] = manifest['metrics'].get(self._best_of)
@@ -142,7 +149,7 @@ class Checkpoints:
     except Exception as e:
       self._tell_failure(e)
     self._saving = None
-    _meet('checkpoint written')
+    sharding.meet('checkpoint written')
 
   def close(self) -> None:
     """Waits, then releases orbax's threads."""
@@ -187,12 +194,25 @@ class Checkpoints:
         )
       except checkpoint_read.DamagedError as e:
         problem = str(e)
-      if _any_process(problem is not None):
+      if sharding.any_process(problem is not None):
         problems[candidate] = problem or f'{folder}: read by another process'
         continue
       self._set_aside(problems, candidate)
       return _place(arrays, abstract_state), manifest['extra']
     raise UserError(checkpoint_read.damage_sentence(problems))
+
+  def _add_metrics(
+    self, step: int, metrics: Mapping[str, float | None]
+  ) -> None:
+    """Notes what a step scored that was saved before it was known."""
+    try:
+      if jax.process_index() == 0:
+        checkpoint_read.add_metrics(self._directory / str(step), metrics)
+      self._metric[step] = metrics.get(self._best_of)
+      self._prune()
+    except (OSError, checkpoint_read.DamagedError) as e:
+      logging.warning('the score of step %d was not noted (%s)', step, e)
+    sharding.meet('metrics written')
 
   def _prune(self) -> None:
     """Removes all but the latest and the best.
@@ -250,7 +270,7 @@ class Checkpoints:
       self._metric.pop(step, None)
       if jax.process_index() == 0:
         checkpoint_read.set_aside(self._directory / str(step))
-    _meet('damaged checkpoints set aside')
+    sharding.meet('damaged checkpoints set aside')
     self._manager.reload()
     logging.warning(
       '%s; renamed to damaged-*, going on from step %d',
@@ -271,16 +291,3 @@ def _place(arrays: Mapping[str, np.ndarray], abstract_state: Any) -> Any:
     )
 
   return jax.tree_util.tree_map_with_path(place, abstract_state)
-
-
-def _meet(where: str) -> None:
-  """Lets the processes of a run wait for each other."""
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(where)
-
-
-def _any_process(flag: bool) -> bool:
-  """Whether the flag is set on any process of the run."""
-  if jax.process_count() == 1:
-    return flag
-  return bool(multihost_utils.process_allgather(np.array(flag)).any())

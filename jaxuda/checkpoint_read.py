@@ -3,6 +3,7 @@
 With checkpoint.py, which writes them, the only place that knows orbax.
 """
 
+import json
 import logging as python_logging
 import math
 import pathlib
@@ -28,10 +29,13 @@ def quieten() -> None:
 
 
 def _not_from_orbax(record: python_logging.LogRecord) -> bool:
-  # What asyncio logs of orbax's reads names tensorstore, which does them.
-  return (
-    '/orbax/' not in record.pathname
-    and 'tensorstore' not in record.getMessage()
+  # What asyncio logs of orbax's reads names tensorstore, which does them, and
+  # of its writes the folder that is not finished.
+  said = record.getMessage()
+  return not (
+    '/orbax/' in record.pathname
+    or 'tensorstore' in said
+    or ocp.utils.TMP_DIR_SUFFIX in said
   )
 
 
@@ -102,6 +106,21 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   if not whole:
     raise DamagedError(f'{folder}/extra: its crc32 differs')
   return manifest
+
+
+def add_metrics(
+  folder: pathlib.Path, metrics: Mapping[str, float | None]
+) -> None:
+  """Replaces the metrics of a checkpoint; its arrays are not touched.
+
+  Raises:
+    DamagedError: as read_manifest.
+    OSError: the new manifest cannot be written; the old one stays.
+  """
+  manifest = manifest_lib.with_metrics(read_manifest(folder), metrics)
+  part = folder / 'extra' / 'metadata.part'  # orbax's name for it, beside it
+  part.write_text(json.dumps(manifest))
+  part.replace(part.with_name('metadata'))
 
 
 def read_arrays(

@@ -4,9 +4,7 @@ python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
   [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT] [--data_dir=DIR]
 """
 
-import dataclasses
 import functools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,35 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from jaxuda import labels, metrics, sharding, step
+from jaxuda import metrics, sharding, step
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.models import deeplab, layers
+from jaxuda.scores import Scores, score, table, to_json, write_json
 
 Array = jax.Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-  """What an evaluation found.
-
-  Attributes:
-    space: the class space that was scored.
-    counts: i64[C, C] or [C, C + 1], rows labels, columns predictions.
-    ious: f64[C], NaN for a class that is neither labelled nor predicted.
-    means: {'mIoU': mean IoU in 0..1, ...}, the space's subsets.
-    images: how many were counted.
-  """
-
-  space: labels.Space
-  counts: np.ndarray
-  ious: np.ndarray
-  means: dict[str, float]
-  images: int
-
-  @property
-  def headline(self) -> tuple[str, float]:
-    """The first mean's name and value."""
-    return next(iter(self.means.items()))
 
 
 def probabilities(
@@ -117,7 +92,7 @@ def count_all(
     put: moves arrays to the devices.
 
   Returns:
-    i64[C, C] and the number of images of this process.
+    i64[C, C] and the number of images, both of all processes.
   """
   total, images = 0, 0
   for batch in batches:
@@ -125,79 +100,7 @@ def count_all(
     counts = count(params, batch_stats, arrays['image'], arrays['label'])
     total = total + np.asarray(jax.device_get(counts), np.int64)
     images += int(batch['valid'].sum())
-  return total, images
-
-
-def score(
-  counts: np.ndarray, images: int, model_space: str, eval_space: str | None
-) -> Scores:
-  """Scores counts of the model's space in the space that is evaluated."""
-  space = labels.space(eval_space or model_space)
-  if space.name != model_space:
-    merge = labels.merge(model_space, space.name)
-    counts = metrics.merge_confusion(counts, merge, len(space.classes))
-  ious = metrics.iou(counts)
-  return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
-
-
-def table(scores: dict[str, Scores]) -> str:
-  """A text table: a row a class, a column for each named evaluation."""
-  from rich import box
-  from rich.console import Console
-  from rich.table import Table
-
-  first = next(iter(scores.values()))
-  grid = Table(box=box.SIMPLE_HEAD)
-  grid.add_column('IoU %')
-  for name in scores:
-    grid.add_column(name, justify='right')
-  for i, name in enumerate(first.space.classes):
-    grid.add_row(name, *(_percent(s.ious[i]) for s in scores.values()))
-  grid.add_section()
-  for name in first.means:
-    grid.add_row(name, *(_percent(s.means[name]) for s in scores.values()))
-  console = Console(width=100, force_terminal=False, color_system=None)
-  with console.capture() as capture:
-    console.print(grid)
-  return capture.get().rstrip()
-
-
-def _percent(value: float) -> str:
-  return 'n/a' if np.isnan(value) else f'{100 * value:.1f}'
-
-
-def to_json(scores: Scores) -> dict:
-  """Plain JSON values; None for a class that is n/a."""
-
-  def number(value):
-    return None if np.isnan(value) else round(float(value), 6)
-
-  return {
-    'classes': scores.space.name,
-    'images': scores.images,
-    'means': {k: number(v) for k, v in scores.means.items()},
-    'iou': {
-      name: number(value)
-      for name, value in zip(scores.space.classes, scores.ious, strict=True)
-    },
-    'confusion': scores.counts.tolist(),
-  }
-
-
-def from_json(content: dict) -> Scores:
-  """The inverse of to_json."""
-  space = labels.space(content['classes'])
-  counts = np.array(content['confusion'], np.int64)
-  ious = metrics.iou(counts)
-  means = metrics.means(ious, space.subsets)
-  return Scores(space, counts, ious, means, content['images'])
-
-
-def write_json(path: pathlib.Path, content: dict) -> None:
-  """Writes JSON atomically."""
-  temporary = path.with_name(path.name + '.tmp')
-  temporary.write_text(json.dumps(content, indent=1) + '\n')
-  temporary.replace(path)
+  return total, sharding.sum_of_processes(images)
 
 
 def define_flags() -> None:
@@ -216,6 +119,10 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
   Args:
     run: a runs.Run.
     workdir: its folder; `evaluation/` in it receives scores and figures.
+
+  Raises:
+    UserError: the scored data is not prepared, or `workdir` cannot be written;
+      the table has been printed then.
   """
   from jaxuda import figures
   from jaxuda.input import experiment
@@ -235,16 +142,36 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     sharding.putter(mesh),
   )
   scores = score(counts, images, config.classes, config.eval.classes)
-  folder = workdir / 'evaluation' / f'{records.split}-{run.step}'
-  folder.mkdir(parents=True, exist_ok=True)
-  write_json(folder / 'scores.json', to_json(scores) | {'step': run.step})
-  source = experiment.open_streams(config, ['source'])['source'].records
+  print(table({f'step {run.step}': scores}))
+  how = {
+    'step': run.step,
+    'dataset': config.eval.name,
+    'split': records.split,
+    'scales': list(config.eval.scales),
+    'flip': config.eval.flip,
+  }
+  folder = workdir / 'evaluation' / _name(how)
+  write_json(folder / 'scores.json', to_json(scores) | how)
+  source = None
+  try:
+    source = experiment.open_streams(config, ['source'])['source'].records
+  except UserError as e:
+    print(f'entropy.png shows the target alone: {e}')
   figures.Painter(config, run.net, records).draw(
     folder, source, {workdir.name: variables}, scores
   )
-  print(table({f'step {run.step}': scores}))
   print(f'scores and figures: {folder}')
   return scores
+
+
+def _name(how: dict) -> str:
+  """The folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
+  parts = [how['split'], str(how['step'])]
+  if how['scales'] != [1.0]:
+    parts.append('scales=' + ','.join(map(str, how['scales'])))
+  if how['flip']:
+    parts.append('flip')
+  return '-'.join(parts)
 
 
 def main(argv: list[str]) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxuda import evaluate, labels, visualize
 from jaxuda import input as input_lib
+from jaxuda.scores import Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,9 @@ def examples(records: input_lib.Records, space: str, count: int) -> list:
 class Painter:
   """Draws what a config's networks make of fixed examples.
 
+  Always what one pass sees, at the image's size: `eval.scales` and `eval.flip`
+  are for scores.
+
   Args:
     config: the experiment's.
     net: its segmenter.
@@ -76,25 +80,35 @@ class Painter:
   def draw(
     self,
     folder: pathlib.Path,
-    source: input_lib.Records,
+    source: input_lib.Records | None,
     networks: dict[str, tuple[dict, dict]],
-    scores: evaluate.Scores,
+    scores: Scores,
   ) -> None:
-    """Draws the final figures.
+    """Draws the final figures, once however many processes there are.
 
     Args:
       folder: where they go.
-      source: records of the source domain.
+      source: records of the source domain, None to show the target alone.
       networks: name -> (params, batch_stats), the trained one last.
       scores: of the trained one.
     """
-    folder.mkdir(exist_ok=True)
-    source = examples(source, self._config.classes, self._config.panels)
+    shown = []
+    if source is not None:
+      shown = examples(source, self._config.classes, self._config.panels)
     seen = {
       name: [self._predict(*variables, e) for e in self._target]
       for name, variables in networks.items()
     }
-    *_, (_, final) = seen.items()
+    entropies = {
+      name: (
+        [self._predict(*variables, e)[1] for e in shown],
+        [entropy for _, entropy in seen[name]],
+      )
+      for name, variables in networks.items()
+    }
+    if jax.process_index() > 0:  # it was needed where networks span processes
+      return
+    *_, final = seen.values()
     visualize.qualitative(
       folder / 'qualitative.png',
       [
@@ -109,16 +123,9 @@ class Painter:
       list(seen),
       self._space,
     )
-    entropies = {
-      name: (
-        [self._predict(*variables, e)[1] for e in source],
-        [entropy for _, entropy in seen[name]],
-      )
-      for name, variables in networks.items()
-    }
     visualize.entropy_figure(
       folder / 'entropy.png',
-      [e.image for e in source],
+      [e.image for e in shown],
       [e.image for e in self._target],
       entropies,
     )

@@ -7,13 +7,30 @@ import jax
 import numpy as np
 
 from jaxuda import workdir as workdir_lib
-from jaxuda.evaluate import Scores, table
+from jaxuda.scores import Scores, table
 
 
 def say(text: str = '') -> None:
   """Prints, once however many hosts there are."""
   if jax.process_index() == 0:
     print(text, flush=True)
+
+
+def describe(config, state, mesh: jax.sharding.Mesh) -> None:
+  """Says what is trained on what; of the state, shapes are enough."""
+
+  def count(tree):
+    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
+
+  kind = mesh.devices.flat[0].device_kind
+  say(
+    f'{config.method} on {mesh.size} x {kind}, {jax.process_count()} '
+    f'process(es), {config.model.dtype}'
+  )
+  say(
+    f'segmenter {count(state.segmenter.params):,} parameters, '
+    f'discriminators {count(state.discriminators.params):,}'
+  )
 
 
 def duration(seconds: float) -> str:
@@ -54,8 +71,11 @@ class Log:
     if self._first:
       self._csv.truncate(step)
     rows = workdir_lib.read_metrics(self._csv.path)
+    # Other processes may read before the first one has dropped those rows.
     self.evaluated = {
-      row['step'] for row in rows if any(k.startswith('eval_') for k in row)
+      row['step']
+      for row in rows
+      if row['step'] <= step and any(k.startswith('eval_') for k in row)
     }
 
   def pause(self) -> None:

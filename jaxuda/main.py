@@ -52,7 +52,14 @@ def main(argv: list[str]) -> int:
   import jax
 
   if _DISTRIBUTED.value:
-    jax.distributed.initialize()
+    try:
+      jax.distributed.initialize()
+    except (RuntimeError, ValueError) as e:
+      reason = str(e).partition('\n')[0].rstrip('.')
+      raise UserError(
+        f'--distributed found no hosts to join ({reason}): leave it out, or '
+        'start this command on each host of a cluster that jax knows.'
+      ) from e
   from jaxuda import train
 
   return train.train(config, workdir)

@@ -36,14 +36,22 @@ def make(
     metrics: name -> number or None.
     extra: JSON-able notes.
   """
-  manifest = {
-    'metrics': {k: None if v is None else float(v) for k, v in metrics.items()},
-    'extra': extra,
-    'leaves': {name: describe(x) for name, x in flatten(state).items()},
+  leaves = {name: describe(x) for name, x in flatten(state).items()}
+  return with_metrics({'extra': extra, 'leaves': leaves}, metrics)
+
+
+def with_metrics(
+  manifest: Mapping[str, Any], metrics: Mapping[str, float | None]
+) -> dict[str, Any]:
+  """A manifest with other metrics, and the crc32 of both."""
+  metrics = {k: None if v is None else float(v) for k, v in metrics.items()}
+  content = {
+    'metrics': metrics,
+    'extra': manifest['extra'],
+    'leaves': manifest['leaves'],
   }
-  manifest = json.loads(json.dumps(manifest))  # tuples and int keys as read
-  manifest['crc32'] = _crc32_of_json(manifest)
-  return manifest
+  content = json.loads(json.dumps(content))  # tuples and int keys as read
+  return content | {'crc32': _crc32_of_json(content)}
 
 
 def is_whole(manifest: Mapping[str, Any]) -> bool:

@@ -1,9 +1,13 @@
-"""One mesh axis, 'data': batches are split over it, states are replicated."""
+"""One mesh axis, 'data': batches are split over it, states are replicated.
+
+And what the processes of a run, one a host, tell each other.
+"""
 
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from jaxuda.errors import UserError
 
@@ -50,3 +54,21 @@ def check_batch(key: str, size: int, mesh: jax.sharding.Mesh) -> None:
     raise UserError(
       f'config.{key}={size} must be a multiple of the {mesh.size} device(s).'
     )
+
+
+def meet(where: str) -> None:
+  """Lets the processes of a run wait for each other."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(where)
+
+
+def any_process(flag: bool) -> bool:
+  """Whether the flag is set on any process of the run."""
+  return sum_of_processes(int(flag)) > 0
+
+
+def sum_of_processes(number: int) -> int:
+  """The sum of the numbers that the processes of the run give."""
+  if jax.process_count() == 1:
+    return number
+  return int(multihost_utils.process_allgather(np.array(number)).sum())

@@ -8,9 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import config as config_lib
-from jaxuda import evaluate, runs, state
+from jaxuda import runs, state
 from jaxuda.errors import UserError
+from jaxuda.log import say
 from jaxuda.models import deeplab
+from jaxuda.scores import Scores, from_json, table
+
+START = 'start_scores.json'  # of the network that a run starts from
 
 
 def first_stage(config) -> str | None:
@@ -38,12 +42,37 @@ def init_workdir(config, workdir: pathlib.Path) -> pathlib.Path | None:
 
 def read_scores(
   workdir: pathlib.Path, name: str = 'scores.json'
-) -> evaluate.Scores | None:
+) -> Scores | None:
   """The final (or other) scores of a run, None where there are none."""
   path = workdir / name
   if not path.is_file():
     return None
-  return evaluate.from_json(json.loads(path.read_text()))
+  return from_json(json.loads(path.read_text()))
+
+
+def find_start(
+  workdir: pathlib.Path | None, net: deeplab.DeepLabV2, resumed: bool
+) -> runs.Run | None:
+  """The run that another one starts from, None if it starts from nothing.
+
+  Args:
+    workdir: of init_workdir.
+    net: the segmenter.
+    resumed: whether training goes on from a checkpoint. The start then is only
+      drawn beside it: one that is gone is said and left out.
+
+  Raises:
+    UserError: as load_start, where the start is needed.
+  """
+  if workdir is None:
+    return None
+  try:
+    return load_start(workdir, net)
+  except UserError as e:
+    if not resumed:
+      raise
+    say(f'the figures leave out what the run started from: {e}')
+    return None
 
 
 def load_start(workdir: pathlib.Path, net: deeplab.DeepLabV2) -> runs.Run:
@@ -93,3 +122,21 @@ def start_from(
   return current.replace(
     segmenter=player.replace(params=params, batch_stats=batch_stats)
   )
+
+
+def conclude(
+  workdir: pathlib.Path, scores: Scores, init_run: pathlib.Path | None
+) -> None:
+  """Says the table, where the pictures are, and the headline."""
+  columns = {workdir.name: scores}
+  before = read_scores(workdir, START)
+  if before:
+    columns = {init_run.name: before} | columns
+  say('\n' + table(columns) + '\n')
+  for path in sorted((workdir / 'figures').glob('*.png')):
+    say(f'figure: {path}')
+  name, value = scores.headline
+  line = f'{name} {100 * value:.1f} (last checkpoint, {scores.images} images)'
+  if before:
+    line += f'; {100 * before.headline[1]:.1f} at its start, {init_run.name}'
+  say(line)

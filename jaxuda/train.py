@@ -5,13 +5,12 @@ import functools
 import pathlib
 
 import jax
-import numpy as np
 
 from jaxuda import (
+  check,
   checkpoint,
   evaluate,
   figures,
-  labels,
   methods,
   runs,
   sharding,
@@ -24,9 +23,9 @@ from jaxuda import config as config_lib
 from jaxuda import input as input_lib
 from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError
-from jaxuda.evaluate import Scores
 from jaxuda.input import experiment
-from jaxuda.log import Log, say
+from jaxuda.log import Log, describe, say
+from jaxuda.scores import Scores, score, to_json, write_json
 
 # What may differ when a run is continued: it does not change any number.
 HARMLESS = (
@@ -39,8 +38,6 @@ HARMLESS = (
   'eval.batch_size',
 )
 
-START = 'start_scores.json'  # of the network that a run starts from
-
 STOPPED = 143  # exit status after a signal: 128 + SIGTERM
 
 
@@ -48,7 +45,8 @@ def train(config, workdir: pathlib.Path) -> int:
   """Trains an experiment in `workdir`, or continues it there.
 
   Where `config.init` names a config page, that experiment is trained first,
-  in its own folder beside `workdir`, unless it is there already.
+  in its own folder beside `workdir`, unless it is there already or is not
+  needed any more, as `workdir` has checkpoints of its own.
 
   Returns:
     The exit status: 0 at the end, 143 when a signal stopped it earlier.
@@ -58,64 +56,41 @@ def train(config, workdir: pathlib.Path) -> int:
   """
   workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh()
-  check(config, mesh)
+  check.check(config, mesh)
+  # What is wrong or missing is told before anything is trained.
+  stored = config_lib.to_json(config)
+  workdir_lib.check_config(workdir, stored, HARMLESS)
   init_run = stages.init_workdir(config, workdir)
-  first_stage = stages.first_stage(config)
-  inputs, scores = None, stages.read_scores(workdir)
-  if scores is None:  # what is missing is told before anything is trained
-    inputs = experiment.open_inputs(config, methods.load(config.method).STREAMS)
-  if first_stage and stages.read_scores(init_run) is None:
-    say(f'first stage: {first_stage} in {init_run}')
-    overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
-    status = train(config_lib.load(first_stage, overrides), init_run)
-    if status:
-      return status
-    say(f'\nfirst stage done; now {workdir}')
-  if inputs:
+  training, scores = None, stages.read_scores(workdir)
+  if scores is None:
+    streams = methods.load(config.method).STREAMS
+    inputs = experiment.open_inputs(config, streams)
+    if not checkpoint.steps(workdir / 'checkpoints'):
+      status = _train_first_stage(config, workdir, init_run)
+      if status:
+        return status
     training = _Training(config, workdir, mesh, inputs, init_run)
-  with workdir_lib.open_workdir(
-    workdir, config_lib.to_json(config), harmless=HARMLESS
-  ):
-    if inputs:
+  with workdir_lib.open_workdir(workdir, stored, harmless=HARMLESS):
+    if training:
       with signals.StopSignal() as stop:
         scores = training.run(stop)
   if scores is None:
     return STOPPED
-  _conclude(workdir, scores, init_run)
+  stages.conclude(workdir, scores, init_run)
   return 0
 
 
-def check(config, mesh) -> None:
-  """Refuses settings that cannot work, before anything is written."""
-  method = methods.load(config.method)
-  runs.segmenter(config)
-  for stream in (*method.STREAMS, 'eval'):
-    sharding.check_batch(
-      f'{stream}.batch_size', config[stream].batch_size, mesh
-    )
-  labels.space(config.eval.classes or config.classes)
-  rhythms = ('log_every', 'eval_every', 'checkpoint_every')
-  for key in ('steps', *rhythms, 'max_skipped', 'panels'):
-    if config[key] < 1:
-      raise UserError(f'config.{key}={config[key]} must be at least 1.')
-  if hasattr(method, 'check'):
-    method.check(config)
-
-
-def _conclude(workdir, scores, init_run) -> None:
-  """The table, where the pictures are, and the headline."""
-  columns = {workdir.name: scores}
-  before = stages.read_scores(workdir, START)
-  if before:
-    columns = {init_run.name: before} | columns
-  say('\n' + evaluate.table(columns) + '\n')
-  for path in sorted((workdir / 'figures').glob('*.png')):
-    say(f'figure: {path}')
-  name, value = scores.headline
-  line = f'{name} {100 * value:.1f} (last checkpoint, {scores.images} images)'
-  if before:
-    line += f'; {100 * before.headline[1]:.1f} at its start, {init_run.name}'
-  say(line)
+def _train_first_stage(config, workdir, init_run) -> int:
+  """Trains what `config.init` names, unless that is done; exit status."""
+  first_stage = stages.first_stage(config)
+  if not first_stage or stages.read_scores(init_run):
+    return 0
+  say(f'first stage: {first_stage} in {init_run}')
+  overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
+  status = train(config_lib.load(first_stage, overrides), init_run)
+  if not status:
+    say(f'\nfirst stage done; now {workdir}')
+  return status
 
 
 class _Training:
@@ -146,7 +121,8 @@ class _Training:
     self.count = evaluate.make_count(segmenter, config.eval, mesh)
     self.painter = figures.Painter(config, segmenter, self.eval_records)
     self.init_run = init_run
-    self.start = init_run and stages.load_start(init_run, segmenter)
+    resumed = bool(checkpoint.steps(workdir / 'checkpoints'))
+    self.start = stages.find_start(init_run, segmenter, resumed)
 
   def run(self, stop) -> Scores | None:
     """Trains to the end; None if a signal stopped it."""
@@ -168,9 +144,9 @@ class _Training:
         )
         with input_lib.prefetch(batches, self.put) as stream:
           current, scores = self._loop(current, first, stream)
+        self._tell_saves(int(current.step), stopped=scores is None)
         if scores is None:
           return None
-        self.checkpoints.close()
         if reason := self.checkpoints.failed.get(config.steps):
           raise UserError(
             f'the last checkpoint of {self.workdir} was not written ({reason}):'
@@ -185,11 +161,10 @@ class _Training:
       state.init,
       nets=self.nets,
       txs=self.txs,
-      num_classes=self.nets.segmenter.num_classes,
     )
     rng = jax.random.key(self.config.seed)
     abstract = jax.eval_shape(init, rng)
-    _describe(self.config, abstract, self.mesh)
+    describe(self.config, abstract, self.mesh)
     if self.checkpoints.latest_step() is not None:
       abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(
@@ -211,13 +186,13 @@ class _Training:
     config = self.config
     for i in range(first, config.steps + 1):
       last, scores = i == config.steps, None
-      due = i % config.eval_every == 0 and i not in self.log.evaluated
-      if last or (due and (i > 0 or self.start)):
+      due = i % config.eval_every == 0 and not self._scored_before(i)
+      if last or (due and (i > 0 or self.init_run)):
         scores = self._evaluate(i, current)
       stopping = self.stop.requested_at(i)
       # What was scored is saved, so that the best one is there afterwards.
       due = scores or i % config.checkpoint_every == 0
-      if last or stopping or (due and i > first):
+      if last or stopping or (due and i > 0):
         self._save(i, current, scores)
       if last or stopping:
         break
@@ -226,26 +201,33 @@ class _Training:
         current, measured = self.step(current, batch)
       if i == first or (i + 1) % config.log_every == 0:
         self._log(i + 1, measured)
-    if last and scores:
-      return current, scores
-    say(f'stopped by a signal at step {i}; start again to continue.')
-    return current, None
+    return current, scores if last else None
 
-  def _log(self, done, measured):
-    measured = jax.device_get(measured)
-    in_row = int(measured.pop('skipped_in_row'))
+  def _scored_before(self, i) -> bool:
+    """Whether a run that was stopped here has left the scores everywhere."""
+    return i in self.log.evaluated and self.checkpoints.metric(i) is not None
+
+  def _refuse_diverged(self, done, skipped_in_row):
+    """Ends a run at its limit, before its state is scored or saved."""
+    in_row = int(skipped_in_row)
     if in_row >= self.config.max_skipped:
       raise UserError(
         f'training diverged: the gradients of {in_row} steps in a row before '
         f'step {done} were not finite. The checkpoints in {self.workdir} are '
-        'from before; lower config.optim.lr or raise config.max_skipped.'
+        'from before; lower config.optim.lr in another --workdir, or raise '
+        'config.max_skipped.'
       )
+
+  def _log(self, done, measured):
+    measured = jax.device_get(measured)
+    self._refuse_diverged(done, measured.pop('skipped_in_row'))
     if done % self.config.log_every == 0:
       self.log.train(done, measured)
 
   def _evaluate(self, i, current) -> Scores | None:
     """The scores of the weights before step i; None if stopped meanwhile."""
     config, segmenter = self.config, current.segmenter
+    self._refuse_diverged(i, current.skipped_in_row)
     batches = experiment.batches_of_eval(self.eval_records, config)
     counts, images = evaluate.count_all(
       self.count,
@@ -256,9 +238,9 @@ class _Training:
     )
     if self.stop.requested:
       return None
-    scores = evaluate.score(counts, images, config.classes, config.eval.classes)
+    scores = score(counts, images, config.classes, config.eval.classes)
     if i == 0:  # what a method gains is measured from here
-      evaluate.write_json(self.workdir / START, evaluate.to_json(scores))
+      write_json(self.workdir / stages.START, to_json(scores))
     self.log.scores(i, scores)
     self.log.panels(
       i, self.painter.panels(segmenter.params, segmenter.batch_stats)
@@ -267,10 +249,24 @@ class _Training:
     return scores
 
   def _save(self, i, current, scores):
-    if self.checkpoints.latest_step() != i:
-      metrics = {'miou': scores.headline[1]} if scores else {}
-      self.checkpoints.save(i, current, metrics)
+    self._refuse_diverged(i, current.skipped_in_row)
+    # What a run starts from is not a candidate for its best.
+    metrics = {'miou': scores.headline[1]} if scores and i > 0 else {}
+    self.checkpoints.save(i, current, metrics)
     self.log.pause()
+
+  def _tell_saves(self, step, stopped):
+    """Which checkpoints failed, and after a signal how to continue."""
+    self.checkpoints.close()  # the last save may fail as late as here
+    for failed, reason in self.checkpoints.failed.items():
+      say(f'the checkpoint of step {failed} was not written ({reason})')
+    if stopped:
+      latest, where = self.checkpoints.latest_step(), ''
+      if latest != step:
+        where = ' from the start' if latest is None else f' from step {latest}'
+      say(
+        f'stopped by a signal at step {step}; start again to continue{where}.'
+      )
 
   def _finish(self, current, scores):
     """The final figures, then the file that says that the run is done."""
@@ -281,19 +277,4 @@ class _Training:
     networks[self.workdir.name] = after.params, after.batch_stats
     source = self.streams['source'].records
     self.painter.draw(self.workdir / 'figures', source, networks, scores)
-    evaluate.write_json(self.workdir / 'scores.json', evaluate.to_json(scores))
-
-
-def _describe(config, abstract, mesh) -> None:
-  def count(tree):
-    return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
-
-  kind = mesh.devices.flat[0].device_kind
-  say(
-    f'{config.method} on {mesh.size} x {kind}, {jax.process_count()} '
-    f'process(es), {config.model.dtype}'
-  )
-  say(
-    f'segmenter {count(abstract.segmenter.params):,} parameters, '
-    f'discriminators {count(abstract.discriminators.params):,}'
-  )
+    write_json(self.workdir / 'scores.json', to_json(scores))

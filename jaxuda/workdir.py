@@ -22,6 +22,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
+from jaxuda import config as config_lib
 from jaxuda.errors import UserError
 
 
@@ -179,16 +180,8 @@ def _store_config(
   path: pathlib.Path, config: Mapping[str, Any], harmless: Sequence[str]
 ) -> bool:
   """Writes config.json, or compares with it; whether it was there."""
+  resumed = check_config(path, config, harmless)
   file = path / 'config.json'
-  config = json.loads(json.dumps(config))  # tuples become lists, as stored
-  resumed = file.exists()
-  if resumed:
-    _check_same_config(path, config, harmless)
-  elif any(path.glob('checkpoints/*')):
-    raise UserError(
-      f'{path} holds checkpoints but no config.json, so nobody knows what '
-      'made them: give another --workdir'
-    )
   try:
     _write_whole(file, json.dumps(config, indent=2) + '\n')
   except OSError as e:
@@ -196,16 +189,32 @@ def _store_config(
   return resumed
 
 
-def _check_same_config(
-  path: pathlib.Path, config: Mapping[str, Any], harmless: Sequence[str]
-) -> None:
+def check_config(
+  path: str | pathlib.Path,
+  config: Mapping[str, Any],
+  harmless: Sequence[str] = (),
+) -> bool:
+  """Whether a folder holds a run of this config; changes nothing.
+
+  Raises:
+    UserError: it holds a run of another config, or nobody knows of which.
+  """
+  file = pathlib.Path(path) / 'config.json'
   try:
-    stored = _flatten(json.loads((path / 'config.json').read_text()))
+    stored = config_lib.flatten(json.loads(file.read_text()))
+  except (FileNotFoundError, NotADirectoryError):
+    if any(file.parent.glob('checkpoints/*')):
+      raise UserError(
+        f'{path} holds checkpoints but no config.json, so nobody knows what '
+        'made them: give another --workdir'
+      ) from None
+    return False
   except (OSError, ValueError, AttributeError) as e:
     raise UserError(
-      f'{path / "config.json"} is damaged ({e}): give another --workdir'
+      f'{file} is damaged ({e}): give another --workdir'
     ) from None
-  given = _flatten(config)
+  # As they are stored: tuples become lists.
+  given = config_lib.flatten(json.loads(json.dumps(config)))
   lines = []
   for key in dict.fromkeys([*stored, *given]):
     parts = key.split('.')
@@ -222,17 +231,7 @@ def _check_same_config(
       + '\n'.join(lines)
       + '\ngive another --workdir, or the stored values'
     )
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Nested dicts to one with dotted keys."""
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping) and value:
-      flat.update(_flatten(value, f'{prefix}{key}.'))
-    else:
-      flat[f'{prefix}{key}'] = value
-  return flat
+  return True
 
 
 def _write_whole(path: pathlib.Path, text: str) -> None:

@@ -55,13 +55,12 @@ def refused(capsys, tmp_path):
 
 
 def flip_bits(folder: pathlib.Path) -> None:
-  """One in every KiB of the largest file, which holds the arrays."""
-  files = [p for p in folder.rglob('*') if p.is_file()]
-  file = max(files, key=lambda p: p.stat().st_size)
-  content = bytearray(file.read_bytes())
-  for position in range(512, len(content), 1024):
-    content[position] ^= 1
-  file.write_bytes(content)
+  """One in every KiB of all files of arrays: chance says what is in which."""
+  for file in folder.glob('state/ocdbt.process_0/d/*'):
+    content = bytearray(file.read_bytes())
+    for position in range(512, len(content), 1024):
+      content[position] ^= 1
+    file.write_bytes(content)
 
 
 def test_a_dataset_that_is_not_prepared(refused, tmp_path):
@@ -142,6 +141,15 @@ def test_a_workdir_with_another_config(run, refused, streets_data):
   ]
 
 
+def test_another_config_is_refused_before_a_first_stage(
+  run, refused, streets_data
+):
+  page = f'{tiny.ROOT}/configs/source_only.py:streets'
+  (run / 'scores.json').unlink()
+  sentence = refused(*tiny_runs.command(run, streets_data, f'init={page}'))
+  assert f'init: null -> "{page}"' in sentence
+
+
 def test_a_start_with_another_network(run, refused, streets_data):
   """Named: the first parameter that differs, with both shapes."""
   arguments = [run.with_name('new'), streets_data, f'init={run}']
@@ -153,8 +161,8 @@ def test_a_start_with_another_network(run, refused, streets_data):
   )
   longer = refused(*tiny_runs.command(*arguments, 'model.blocks=(1,1,1,2)'))
   assert 'layer4' in longer and f'missing in {run}.' in longer
-  shorter = refused(*tiny_runs.command(*arguments, 'model.dilations=(6,12)'))
-  assert re.search(r'also has params/layer6/conv2d_list_2', shorter)
+  shorter = refused(*tiny_runs.command(*arguments, 'model.dilations=(6,)'))
+  assert re.search(r'also has params/layer6/conv2d_list_1', shorter)
 
 
 def test_a_batch_that_two_devices_cannot_share(streets_data, tmp_path):
@@ -233,8 +241,27 @@ def test_diverging_training(streets_data, tmp_path, capsys):
       'error: training diverged: the gradients of 3 steps in a row before step '
     )
     assert str(path) in said and 'Traceback' not in said
-    assert 'lower config.optim.lr or raise config.max_skipped' in said
+    assert 'lower config.optim.lr in another --workdir, or raise' in said
     rows = workdir.read_metrics(path / 'metrics.csv')
     assert 1 < len(rows) < 10 and rows[-1]['skipped'] == 2
     assert tiny_runs.state(path)['skipped'] == 2
     assert not (path / 'scores.json').exists()
+
+
+def test_divergence_that_no_log_line_shows(streets_data, tmp_path, capsys):
+  """What is past the limit is not scored, saved or called a success."""
+  path = tmp_path / 'run'
+  arguments = tiny_runs.command(
+    path,
+    streets_data,
+    'optim.lr=1e30',
+    'max_skipped=3',
+    'checkpoint_every=2',
+    'log_every=100',
+  )
+  with pytest.raises(SystemExit) as e:
+    exit_with_sentence(main.main, ['main', *arguments])
+  assert e.value.code == 2
+  assert 'training diverged: the gradients of 3' in capsys.readouterr().err
+  assert tiny_runs.state(path)['skipped'] < 3
+  assert not (path / 'scores.json').exists()

@@ -49,6 +49,36 @@ def test_a_step_is_saved_once(directory):
   assert not checkpoints.failed
 
 
+def test_metrics_may_come_later(directory):
+  """They decide about the best, and nothing else of a checkpoint changes."""
+  save(directory, [0.5, None, 0.3])
+  files = [p for p in (directory / '2' / 'state').rglob('*') if p.is_file()]
+  arrays = {p: p.read_bytes() for p in files}
+  with checkpoint.Checkpoints(directory, keep_latest=3) as checkpoints:
+    assert checkpoints.best_step() == 1
+    for miou in (0.7, 0.1):  # only the first one counts
+      checkpoints.save(2, make_state(7), {'miou': miou})
+      assert checkpoints.metric(2) == 0.7
+  assert {p: p.read_bytes() for p in arrays} == arrays
+  state, extra = restore(directory, 'best')
+  assert equal(state, make_state(2)) and extra == {'note': 2}
+
+
+def test_metrics_that_cannot_be_added(directory, monkeypatch, caplog):
+  save(directory, [None])
+
+  def refuse(*args):
+    raise OSError(28, 'No space left on device')
+
+  with checkpoint.Checkpoints(directory) as checkpoints:
+    with monkeypatch.context() as m:
+      m.setattr(checkpoint.checkpoint_read, 'add_metrics', refuse)
+      checkpoints.save(1, make_state(1), {'miou': 0.5})
+    assert 'score of step 1 was not noted' in caplog.text
+    assert checkpoints.metric(1) is None
+  assert equal(restore(directory, 1)[0], make_state(1))
+
+
 METRIC = st.one_of(
   st.none(),
   st.sampled_from([float('nan'), float('inf'), 0.0, 0.25, 0.5]),

@@ -17,7 +17,8 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from data.streets import render
-from jaxuda import labels, log, runs, workdir
+from jaxuda import evaluate, labels, log, runs, workdir
+from jaxuda.errors import UserError
 
 CLASSES = labels.space('cityscapes19').classes
 TERMS = ('seg_main', 'adv_main', 'd_main')
@@ -202,7 +203,13 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
   found, trained = (
     json.loads((path / 'scores.json').read_text()) for path in (written, folder)
   )
-  assert found == trained | {'step': 9}
+  assert found == trained | {
+    'step': 9,
+    'dataset': 'streets/city',
+    'split': 'val',
+    'scales': [1.0],
+    'flip': False,
+  }
   assert {p.stem for p in written.glob('*.png')} == {
     'confusion',
     'entropy',
@@ -210,3 +217,46 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
   }
   mean = 100 * trained['means']['mIoU']
   assert re.search(rf'^  mIoU +{mean:.1f}', done.stdout, re.M)
+
+
+def test_evaluate_without_the_source(finished_run, tmp_path, capsys):
+  """The scores come first; how they were made is in the folder's name."""
+  run = runs.load(finished_run.workdir)
+  run.config.eval.update(scales=(0.5, 1.0), flip=True)
+  run.config.source.name = 'gta5'
+  with tiny_runs.quick_compiles():
+    evaluate.evaluate_run(run, tmp_path)
+  [folder] = (tmp_path / 'evaluation').iterdir()
+  assert folder.name == 'val-9-scales=0.5,1.0-flip'
+  found = json.loads((folder / 'scores.json').read_text())
+  assert found['scales'] == [0.5, 1.0] and found['flip'] is True
+  assert len(list(folder.glob('*.png'))) == 3
+  said = capsys.readouterr().out
+  table, _, rest = said.partition('entropy.png shows the target alone: gta5 is')
+  assert '  mIoU ' in table and rest.strip().endswith(str(folder))
+
+
+def test_evaluate_in_a_folder_that_cannot_be_written(
+  finished_run, tmp_path, capsys
+):
+  (tmp_path / 'evaluation').write_text('a file')
+  with (
+    tiny_runs.quick_compiles(),
+    pytest.raises(UserError, match=r'cannot write .*/evaluation/val-9/scores'),
+  ):
+    evaluate.evaluate_run(runs.load(finished_run.workdir), tmp_path)
+  assert '  mIoU ' in capsys.readouterr().out
+
+
+def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path):
+  """On the processes, too, that read before the first one truncates."""
+  rows = workdir.MetricsCsv(tmp_path / 'metrics.csv')
+  for step in (4, 8):
+    rows.append(step, {'eval_mIoU': 0.5})
+  ours = log.Log(tmp_path, 9, 4)
+  ours._first = False
+  ours.resume(5)
+  assert ours.evaluated == {4}
+  assert len(workdir.read_metrics(rows.path)) == 2
+  ours._first = True
+  ours.close()

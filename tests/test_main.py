@@ -71,6 +71,20 @@ def test_help(tool, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+def test_distributed_where_there_is_no_cluster(tmp_path):
+  done, _ = python(
+    '-m',
+    'jaxuda.main',
+    f'--config={PAGE}:streets',
+    '--distributed',
+    cwd=tmp_path,
+  )
+  assert done.returncode == 2
+  [line] = done.stderr.splitlines()
+  assert line.startswith('error: --distributed found no hosts to join (')
+  assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
   ('arguments', 'sentence'),
   [

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxuda import evaluate, labels, metrics
+from jaxuda import scores as scores_lib
 
 RNG = np.random.default_rng(0)
 count = jax.jit(metrics.confusion_matrix, static_argnums=2)
@@ -133,7 +134,7 @@ def test_19_classes_scored_as_camvids_11():
   """A wall is an error wherever it is predicted; its label is not scored."""
   prediction, label = random_batch(19, (4, 40, 40))
   counts = np.array(count(prediction, label, 19), np.int64)
-  scores = evaluate.score(counts, 4, 'cityscapes19', 'camvid11')
+  scores = scores_lib.score(counts, 4, 'cityscapes19', 'camvid11')
   np.testing.assert_allclose(scores.ious, camvid_loop(prediction, label))
   assert scores.means == {'mIoU': pytest.approx(scores.ious.mean())}
   walls = (prediction == 3) & (label != 255) & (label != 3)
@@ -144,26 +145,26 @@ def test_a_wall_counts_as_an_error_by_hand():
   """Two road pixels, one seen as road and one as wall: IoU 1/2."""
   counts = np.zeros((19, 19), np.int64)
   counts[0, 0] = counts[0, 3] = 1
-  scores = evaluate.score(counts, 1, 'cityscapes19', 'camvid11')
+  scores = scores_lib.score(counts, 1, 'cityscapes19', 'camvid11')
   assert scores.ious[3] == 0.5
   assert np.isnan(scores.ious[[0, 1, 2, 4, 5, 6, 7, 8, 9, 10]]).all()
 
 
 def test_the_own_space_is_not_merged():
   counts = np.eye(19, dtype=np.int64)
-  scores = evaluate.score(counts, 1, 'cityscapes19', None)
+  scores = scores_lib.score(counts, 1, 'cityscapes19', None)
   assert scores.headline == ('mIoU', 1.0) and scores.counts is counts
 
 
 def test_absent_classes_are_shown_and_saved_as_such():
   counts = np.zeros((19, 19), np.int64)
   counts[0, 0] = counts[1, 0] = 1
-  scores = evaluate.score(counts, 1, 'cityscapes19', None)
-  rows = evaluate.table({'run': scores}).splitlines()
+  scores = scores_lib.score(counts, 1, 'cityscapes19', None)
+  rows = scores_lib.table({'run': scores}).splitlines()
   cells = dict(row.rsplit(maxsplit=1) for row in rows if row.split()[1:])
   cells = {name.strip(): value for name, value in cells.items()}
   assert cells['road'] == '50.0' and cells['sidewalk'] == '0.0'
   assert cells['train'] == 'n/a' and cells['mIoU'] == '25.0'
-  content = evaluate.to_json(scores)
+  content = scores_lib.to_json(scores)
   assert content['iou']['train'] is None and content['means']['mIoU'] == 0.25
-  assert evaluate.from_json(content).means == scores.means
+  assert scores_lib.from_json(content).means == scores.means

@@ -1,6 +1,7 @@
 """Interrupted and continued runs end as uninterrupted ones, bit for bit."""
 
 import re
+import shutil
 import signal
 import time
 
@@ -9,6 +10,11 @@ import numpy as np
 import pytest
 import tiny_runs
 from small_state import equal
+
+from jaxuda import checkpoint_read
+from jaxuda import workdir as workdir_lib
+
+EVALUATIONS = (4, 8, 9)
 
 FIRST_STAGE = """
 from configs import source_only
@@ -100,6 +106,54 @@ def test_terminated_and_killed(finished_run, streets_data, tmp_path):
   assert_same(workdir, finished_run.workdir)
 
 
+@pytest.mark.parametrize(('step', 'then'), [(4, (5,)), (9, ())])
+def test_stopped_in_an_evaluation(
+  step, then, finished_run, streets_data, tmp_path
+):
+  """The score is in the checkpoint afterwards: it may be the best one."""
+  workdir = tmp_path / 'run'
+  arguments = tiny_runs.command(workdir, streets_data)
+
+  def score():
+    folder = workdir / 'checkpoints'
+    return checkpoint_read.metric_of_each_step(folder, 'miou')[step]
+
+  with tiny_runs.signalled_in_evaluation(EVALUATIONS.index(step)):
+    assert tiny_runs.run(*arguments) == 143
+  assert tiny_runs.state(workdir)['step'] == step and score() is None
+  with tiny_runs.signalled_at(*then):
+    assert tiny_runs.run(*arguments) == (143 if then else 0)
+  rows = workdir_lib.read_metrics(finished_run.workdir / 'metrics.csv')
+  expected = {r['step']: r['eval_mIoU'] for r in rows if 'eval_mIoU' in r}
+  assert score() == expected[step]
+  if then:
+    assert tiny_runs.run(*arguments) == 0
+  assert_same(workdir, finished_run.workdir)
+  kept, uninterrupted = (
+    checkpoint_read.metric_of_each_step(folder / 'checkpoints', 'miou')
+    for folder in (workdir, finished_run.workdir)
+  )
+  assert kept == uninterrupted
+
+
+def test_a_stop_on_a_full_disk(
+  finished_run, streets_data, tmp_path, capsys, caplog
+):
+  """What was not saved is said, and where the run goes on from."""
+  workdir = tmp_path / 'run'
+  arguments = tiny_runs.command(workdir, streets_data)
+  with tiny_runs.signalled_at(7), tiny_runs.full_disk_from(7):
+    assert tiny_runs.run(*arguments) == 143
+  *_, failed, last = capsys.readouterr().out.splitlines()
+  assert failed.startswith('the checkpoint of step 7 was not written (')
+  assert last == (
+    'stopped by a signal at step 7; start again to continue from step 5.'
+  )
+  assert 'Traceback' not in caplog.text
+  assert tiny_runs.run(*arguments) == 0
+  assert_same(workdir, finished_run.workdir)
+
+
 def test_a_finished_run_is_only_shown(finished_run, streets_data, capsys):
   def contents():
     files = finished_run.workdir.rglob('*')
@@ -154,3 +208,18 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   assert 'first stage: ' not in said and 'continuing at step 3' in said
   assert 'at its start, start-seed=0' in said
   assert {p: p.stat().st_mtime_ns for p in first.rglob('*')} == trained
+
+  # Neither a finished nor a continued run needs the first stage again.
+  shutil.rmtree(first)
+  assert tiny_runs.run(*arguments) == 0
+  shown = capsys.readouterr().out
+  assert said.endswith(shown) and 'at its start, start-seed=0' in shown
+  shutil.rmtree(workdir / 'figures')
+  (workdir / 'scores.json').unlink()
+  assert tiny_runs.run(*arguments) == 0
+  again = capsys.readouterr().out
+  assert 'continuing at step 4' in again and 'first stage: ' not in again
+  assert f'the figures leave out what the run started from: {first}' in again
+  assert again.splitlines()[-1] == said.splitlines()[-1]
+  assert len(list((workdir / 'figures').iterdir())) == 3
+  assert not first.exists()

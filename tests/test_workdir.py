@@ -64,6 +64,18 @@ def test_other_config_is_refused_with_the_difference(tmp_path):
   assert (tmp_path / 'config.json').read_text() == before
 
 
+def test_a_config_is_compared_without_a_trace(tmp_path):
+  path = tmp_path / 'run'
+  assert not workdir.check_config(path, CONFIG) and not path.exists()
+  with workdir.open_workdir(path, CONFIG):
+    pass
+  before = {p: p.stat().st_mtime_ns for p in path.iterdir()}
+  assert workdir.check_config(path, CONFIG | {'log': {'n': 7}}, ['log.n'])
+  with pytest.raises(UserError, match='seed: 0 -> 1'):
+    workdir.check_config(path, CONFIG | {'seed': 1})
+  assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == before
+
+
 @pytest.mark.parametrize('harmless', ['log', 'log.n'])
 def test_harmless_keys_may_change_and_are_stored(tmp_path, harmless):
   with workdir.open_workdir(tmp_path, CONFIG):

@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -110,6 +111,45 @@ def signalled_at(*steps: int):
     patch.setattr(train.signals, 'StopSignal', StopSignal)
     yield
   assert not left
+
+
+@contextlib.contextmanager
+def signalled_in_evaluation(number: int):
+  """This process gets a SIGTERM when its evaluation of that number begins."""
+  begun = []
+
+  class StopSignal(signals.StopSignal):
+    def until_requested(self, items):
+      if len(begun) == number:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self._received.wait(60)
+      begun.append(items)
+      return super().until_requested(items)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train.signals, 'StopSignal', StopSignal)
+    yield
+  assert len(begun) == number + 1
+
+
+@contextlib.contextmanager
+def full_disk_from(step: int):
+  """No file grows beyond 64 KiB once this step is saved: a full disk."""
+  limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+  save = checkpoint.Checkpoints.save
+
+  def save_on_full_disk(self, at, *args):
+    self.wait()  # for the save before, which found room
+    if at >= step:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limit[1]))
+    save(self, at, *args)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(checkpoint.Checkpoints, 'save', save_on_full_disk)
+    try:
+      yield
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def start(*arguments) -> subprocess.Popen:

@@ -1,9 +1,12 @@
 """The data that an experiment's config names."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import jax
 
+import data
+from data import stored
 from jaxuda.input import pipeline
 from jaxuda.input.augment import Augment
 from jaxuda.input.records import Records, open_records
@@ -28,7 +31,7 @@ def open_streams(config, names: Sequence[str]) -> dict[str, pipeline.Stream]:
   for name in names:
     s = config[name]
     streams[name] = pipeline.Stream(
-      records=open_records(s.name, s.size, s.split, config.data_dir),
+      records=_open(s, config),
       space=None if name == 'target' else config.classes,
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
@@ -38,10 +41,29 @@ def open_streams(config, names: Sequence[str]) -> dict[str, pipeline.Stream]:
 
 def open_eval(config) -> Records:
   """The records that are scored."""
-  e = config.eval
-  records = open_records(e.name, e.size, e.split, config.data_dir)
+  records = _open(config.eval, config)
   records.require_labels()
   return records
+
+
+def _open(settings, config):
+  records = open_records(
+    settings.name, settings.size, settings.split, config.data_dir
+  )
+  _tell_if_partial(records.name, records.split, len(records), records.path)
+  return records
+
+
+@functools.cache  # once in a run that has several stages
+def _tell_if_partial(spec, split, length, path):
+  name, _ = data.split_spec(spec)
+  short = stored.shortfall(spec, {split: length})
+  # What is rendered has no download of which a part could be missing.
+  if short and data.module(name).NEEDS_RAW and jax.process_index() == 0:
+    print(
+      f'{spec}, {split}: prepared from {length:,} of {short[split]:,} images '
+      f'({path})'
+    )
 
 
 def batches_of_eval(records: Records, config) -> Iterator[dict]:

@@ -1,0 +1,110 @@
+"""What an evaluation found: in a class space, as a table, as JSON."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+from jaxuda import labels, layout, metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What an evaluation found.
+
+  Attributes:
+    space: the class space that was scored.
+    counts: i64[C, C] or [C, C + 1], rows labels, columns predictions.
+    ious: f64[C], NaN for a class that is neither labelled nor predicted.
+    means: {'mIoU': mean IoU in 0..1, ...}, the space's subsets.
+    images: how many were counted.
+  """
+
+  space: labels.Space
+  counts: np.ndarray
+  ious: np.ndarray
+  means: dict[str, float]
+  images: int
+
+  @property
+  def headline(self) -> tuple[str, float]:
+    """The first mean's name and value."""
+    return next(iter(self.means.items()))
+
+
+def score(
+  counts: np.ndarray, images: int, model_space: str, eval_space: str | None
+) -> Scores:
+  """Scores counts of the model's space in the space that is evaluated."""
+  space = labels.space(eval_space or model_space)
+  if space.name != model_space:
+    merge = labels.merge(model_space, space.name)
+    counts = metrics.merge_confusion(counts, merge, len(space.classes))
+  ious = metrics.iou(counts)
+  return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
+
+
+def table(scores: dict[str, Scores]) -> str:
+  """A text table: a row a class, a column for each named evaluation."""
+  from rich import box
+  from rich.console import Console
+  from rich.table import Table
+
+  first = next(iter(scores.values()))
+  grid = Table(box=box.SIMPLE_HEAD)
+  grid.add_column('IoU %')
+  for name in scores:
+    grid.add_column(name, justify='right')
+  for i, name in enumerate(first.space.classes):
+    grid.add_row(name, *(_percent(s.ious[i]) for s in scores.values()))
+  grid.add_section()
+  for name in first.means:
+    grid.add_row(name, *(_percent(s.means[name]) for s in scores.values()))
+  console = Console(width=100, force_terminal=False, color_system=None)
+  with console.capture() as capture:
+    console.print(grid)
+  return capture.get().rstrip()
+
+
+def _percent(value: float) -> str:
+  return 'n/a' if np.isnan(value) else f'{100 * value:.1f}'
+
+
+def to_json(scores: Scores) -> dict:
+  """Plain JSON values; None for a class that is n/a."""
+
+  def number(value):
+    return None if np.isnan(value) else round(float(value), 6)
+
+  return {
+    'classes': scores.space.name,
+    'images': scores.images,
+    'means': {k: number(v) for k, v in scores.means.items()},
+    'iou': {
+      name: number(value)
+      for name, value in zip(scores.space.classes, scores.ious, strict=True)
+    },
+    'confusion': scores.counts.tolist(),
+  }
+
+
+def from_json(content: dict) -> Scores:
+  """The inverse of to_json."""
+  space = labels.space(content['classes'])
+  counts = np.array(content['confusion'], np.int64)
+  ious = metrics.iou(counts)
+  means = metrics.means(ious, space.subsets)
+  return Scores(space, counts, ious, means, content['images'])
+
+
+def write_json(path: pathlib.Path, content: dict) -> None:
+  """Writes JSON atomically, once however many processes there are.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  text = json.dumps(content, indent=1) + '\n'
+  if jax.process_index() == 0:
+    layout.write(path, lambda file: file.write_text(text))
