@@ -24,19 +24,19 @@ from jaxuda.errors import UserError
 def quieten() -> None:
   """Mutes orbax's logs: it raises to us what it logs with tracebacks."""
   python_logging.getLogger('absl').addFilter(_not_from_orbax)
-  python_logging.getLogger('asyncio').addFilter(_not_from_orbax)
+  python_logging.getLogger('asyncio').addFilter(_not_of_orbax)
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
 
 def _not_from_orbax(record: python_logging.LogRecord) -> bool:
+  return '/orbax/' not in record.pathname
+
+
+def _not_of_orbax(record: python_logging.LogRecord) -> bool:
   # What asyncio logs of orbax's reads names tensorstore, which does them, and
   # of its writes the folder that is not finished.
   said = record.getMessage()
-  return not (
-    '/orbax/' in record.pathname
-    or 'tensorstore' in said
-    or ocp.utils.TMP_DIR_SUFFIX in said
-  )
+  return 'tensorstore' not in said and ocp.utils.TMP_DIR_SUFFIX not in said
 
 
 class DamagedError(Exception):
