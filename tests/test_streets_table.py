@@ -48,11 +48,14 @@ def test_every_seed_is_written(setting, titles, tmp_path, monkeypatch, capsys):
   assert stored[0]['miou']['source-only'] == {'0': 25.0}
   assert found['device'] == jax.devices()[0].device_kind
   assert found['cores'] == os.cpu_count()
-  assert set(found['steps']) == {'first', 'second'}
+  assert found['steps'] == {'first': 1200, 'second': 600}
   assert '| AdaBN control | 25.0, 75.0 | 50.0' in capsys.readouterr().out
 
 
 def test_all_rows_see_as_many_steps():
-  rows, steps = streets_table.rows('streets'), streets_table.stages('streets')
-  assert f'steps={steps["second"]}' in rows['source-only'][1]
-  assert rows['oracle'][1] == [f'steps={steps["first"] + steps["second"]}']
+  with flagsaver.flagsaver(first=70, second=30):
+    rows = streets_table.rows('streets')
+  assert rows.pop('oracle')[1] == ['steps=100']
+  init = 'init=configs/source_only.py:streets,steps=70'
+  for _, overrides in rows.values():
+    assert overrides == [init, 'steps=30']
