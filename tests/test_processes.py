@@ -48,7 +48,9 @@ def test_two_processes_continue_a_run(finished_run, streets_data, tmp_path):
       )
       for rank in (0, 1)
     ]  # fmt: skip
-  (said, complaints), (other, its) = (c.communicate() for c in children)
+  (said, complaints), (other, its) = (
+    c.communicate(timeout=400) for c in children
+  )
   assert [c.returncode for c in children] == [0, 0], complaints + its
   assert 'continuing at step 8' in said and '2 process(es)' in said
   assert 'continuing' not in other and 'IoU' not in other
