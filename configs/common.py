@@ -22,6 +22,7 @@ def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
       'jitter': (0.0, 0.0, 0.0, 0.0),  # brightness, contrast, saturation, hue
       'scale': (1.0, 1.0),  # range of the random scale before the crop
       'crop': (0, 0),  # (height, width); (0, 0) leaves the image whole
+      'shuffle': True,  # False: the files' order, epoch after epoch
       **more,
     }
   )
@@ -55,18 +56,31 @@ def gta5() -> ConfigDict:
         'backbone': 'resnet',
         'blocks': (3, 4, 23, 3),  # bottlenecks a layer: ResNet-101
         'width': 64,
+        # Where strides and dilations sit and how pooling rounds: caffe, or
+        # torchvision (FADA's); models/resnet.py.
+        'style': 'caffe',
+        # What a pretrained file expects: caffe, caffe_vgg or torchvision;
+        # models/deeplab.py, PIXELS.
+        'pixels': 'caffe',
         'dilations': (6, 12, 18, 24),
+        'live_branches': 4,  # of `dilations`; 2 in AdaptSegNet's code
         'multi_level': True,
         # batch, running, running_updated or frozen: models/layers.py, Norm.
         'norm': 'batch',
         'affine': 'frozen',  # or 'trained': batch norm's scale and bias
         'kernel_init': 'caffe',
+        'align_corners': True,  # of the logits' upsampling; False since 2021
+        'temperature': 1.0,  # divides the logits in training; 1.8 in FADA
         'dtype': 'float32',  # or bfloat16; parameters and losses stay float32
         'remat': False,  # recompute activations: less memory, more time
       },
       'discriminator': {'width': 64, 'outputs': 1, 'lr': 1e-4},
       'optim': {
         'name': 'sgd',  # or 'adamw'
+        # 'authors': a ResNet's block convolutions are updated three times a
+        # step and shortcuts four times, as the originals list them so often;
+        # the backbone moves about three times as far as with 'dedupe'.
+        'repeats': 'authors',
         'lr': 2.5e-4,
         'head_factor': 10.0,  # 1.0 in AdaptSegNet's VGG-16
         'momentum': 0.9,
@@ -78,6 +92,7 @@ def gta5() -> ConfigDict:
       # What the running batch-norm statistics follow: 'both' domains, source
       # then target, as in the originals, or the 'target' alone.
       'statistics': 'both',
+      'seg_mean': 'batch',  # of the cross entropy; or 'image': losses.py
       'weights': {'seg_main': 1.0, 'seg_aux': 0.1},
       'max_skipped': 20,  # steps in a row without finite gradients, then stop
       'log_every': 50,
@@ -115,7 +130,9 @@ def streets() -> ConfigDict:
     kernel_init='he',
     affine='trained',
   )
-  config.optim.update(name='adamw', lr=2e-3, head_factor=1.0, horizon=None)
+  config.optim.update(
+    name='adamw', lr=2e-3, head_factor=1.0, horizon=None, repeats='dedupe'
+  )
   config.steps = 600
   config.update(log_every=10, eval_every=400, checkpoint_every=200)
   return config

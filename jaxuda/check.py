@@ -18,6 +18,7 @@ _BOUNDS = {
   'model.blocks': (1, None),
   'model.width': (1, None),
   'model.dilations': (1, None),
+  'model.live_branches': (1, None),
   'discriminator.width': (1, None),
   'optim.lr': (0.0, None),
   'optim.horizon': (1, None),

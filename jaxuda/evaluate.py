@@ -55,7 +55,7 @@ def probabilities(
     x = image
     if scale != 1.0:
       scaled = tuple(round(side * scale) for side in image.shape[1:3])
-      x = layers.resize_align_corners(image, scaled)
+      x = layers.resize(image, scaled)
     parts.append(predict(x))
     if flip:
       parts.append(predict(x[:, :, ::-1])[:, :, ::-1])

@@ -12,30 +12,72 @@ Array = jax.Array
 SOURCE, TARGET = 0.0, 1.0
 
 
-def cross_entropy(logits: Array, label: Array) -> Array:
+def cross_entropy(logits: Array, label: Array, mean: str = 'batch') -> Array:
   """Mean cross entropy over valid pixels (paper 001, Eq. 1).
 
   (ADVENT, advent/utils/loss.py.) The originals give NaN where no pixel is
-  valid; here that batch contributes 0.
+  valid; here that adds 0.
 
   Args:
     logits: f32[B, H, W, C].
     label: u8[B, H, W], 255 where ignored.
+    mean: 'batch', over the valid pixels of all images together, or 'image',
+      over those of each image and then over the images: what FADA's four
+      processes of one image each compute (train_adv.py under DDP).
   """
   valid = label != IGNORE
   safe = jnp.where(valid, label, 0).astype(jnp.int32)
   loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
   loss = jnp.where(valid, loss, 0.0)
-  return loss.sum() / jnp.maximum(valid.sum(), 1)
+  axes = (1, 2) if mean == 'image' else None
+  return (loss.sum(axes) / jnp.maximum(valid.sum(axes), 1)).mean()
 
 
-def domain_loss(logits: Array, domain: float) -> Array:
-  """Mean binary cross entropy of a discriminator's answers to one domain.
-
-  (ADVENT, advent/utils/func.py, bce_loss.)
+def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:
+  """How far a discriminator's answers are from one domain, in the mean.
 
   Args:
     logits: f32[...], logits of 'target'.
     domain: SOURCE or TARGET.
+    gan: 'vanilla', binary cross entropy (ADVENT, advent/utils/func.py,
+      bce_loss), or 'lsgan', the squared distance of the logit itself
+      (AdaptSegNet, train_gta2cityscapes_multi.py, --gan LS).
   """
-  return optax.sigmoid_binary_cross_entropy(logits, domain).mean()
+  return DOMAIN_LOSSES[gan](logits, domain).mean()
+
+
+def _squared(logits, domain):
+  return jnp.square(logits - domain)
+
+
+DOMAIN_LOSSES = {
+  'vanilla': optax.sigmoid_binary_cross_entropy,
+  'lsgan': _squared,
+}
+
+
+def entropy(logits: Array) -> Array:
+  """Mean entropy of the softmax, 1 where it is uniform.
+
+  -sum p log2(p + 1e-30) / (N H W log2 C) (ADVENT, advent/utils/loss.py,
+  entropy_loss), for logits f32[B, H, W, C].
+  """
+  log_p = jax.nn.log_softmax(logits)
+  total = -(jnp.exp(log_p) * log_p).sum(-1)
+  return total.mean() / jnp.log(logits.shape[-1])
+
+
+def class_domain_loss(logits: Array, knowledge: Array, domain: float) -> Array:
+  """Mean cross entropy of a fine-grained discriminator (paper 003, Eq. 4, 5).
+
+  -sum_k s_k log softmax_2K(logits)_k over all pixels, where s is [a; 0] for
+  the source and [0; a] for the target (FADA, train_adv.py,
+  soft_label_cross_entropy).
+
+  Args:
+    logits: f32[B, H, W, 2 K], the source's classes first.
+    knowledge: f32[B, H, W, K], a; need not sum to 1.
+    domain: SOURCE or TARGET.
+  """
+  halves = jnp.split(jax.nn.log_softmax(logits), 2, axis=-1)
+  return -(knowledge * halves[domain == TARGET]).sum(-1).mean()

@@ -8,23 +8,29 @@ import jax.numpy as jnp
 import ml_collections
 
 from jaxuda import config as config_lib
-from jaxuda import labels, methods, optim, views
+from jaxuda import labels, losses, methods, optim, views
 from jaxuda.errors import UserError
-from jaxuda.models import deeplab, layers
+from jaxuda.models import deeplab, layers, resnet
 from jaxuda.state import Nets, Txs
 
 _CHOICES = {
   'model.backbone': ('resnet', 'vgg16'),
+  'model.style': resnet.STYLES,
+  'model.pixels': deeplab.PIXELS,
   'model.norm': layers.NORM_MODES,
   'model.affine': ('frozen', 'trained'),
   'model.kernel_init': ('caffe', 'he'),
   'model.dtype': ('float32', 'bfloat16'),
+  'optim.name': ('sgd', 'adamw'),
+  'optim.repeats': ('authors', 'dedupe'),
   'classes': labels.SPACES,
+  'seg_mean': ('batch', 'image'),
   'statistics': ('both', 'target'),
   'discriminator.outputs': (1, 2),
   # Of some methods only.
   'information': views.SELF_INFORMATION,
   'objective': ('flipped', 'reversal'),
+  'gan': losses.DOMAIN_LOSSES,
 }
 
 
@@ -59,7 +65,9 @@ def segmenter(config) -> deeplab.DeepLabV2:
   flat = config_lib.flatten(config)
   for key, choices in _CHOICES.items():
     if key in flat and flat[key] not in choices:
-      raise UserError(f'config.{key}={flat[key]!r} is none of {choices}.')
+      raise UserError(
+        f'config.{key}={flat[key]!r} is none of {", ".join(map(str, choices))}.'
+      )
   if config.model.backbone == 'vgg16' and config.model.multi_level:
     raise UserError(
       'config.model.multi_level=True needs the ResNet; VGG-16 has one head.'

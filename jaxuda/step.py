@@ -58,7 +58,7 @@ def train_step(
     )
     label = batch['source']['label']
     terms = {
-      f'seg_{level}': losses.cross_entropy(logits, label)
+      f'seg_{level}': losses.cross_entropy(logits, label, config.seg_mean)
       for level, logits in outputs['source'].logits.items()
     }
     discriminate = discriminate_with(state.discriminators.params)
@@ -164,4 +164,4 @@ def predict(
   """
   variables = {'params': params, 'batch_stats': batch_stats}
   logits, _ = net.apply(variables, image, train=False)
-  return jax.nn.softmax(layers.resize_align_corners(logits['main'], size))
+  return jax.nn.softmax(layers.resize(logits['main'], size, net.align_corners))

@@ -233,20 +233,20 @@ def test_resize_fixtures():
     [-0.625, -0.3125, 0, 0.3125, 0.625],
     [-0.25, 0.0625, 0.375, 0.6875, 1],
   ]
-  y = layers.resize_align_corners(x, (3, 5))[0, :, :, 0]
+  y = layers.resize(x, (3, 5))[0, :, :, 0]
   np.testing.assert_allclose(y, expected, atol=1e-7)
   x = jnp.array([0.0, 1, 4]).reshape(1, 1, 3, 1)
-  y = layers.resize_align_corners(x, (1, 8))[0, 0, :, 0]
+  y = layers.resize(x, (1, 8))[0, 0, :, 0]
   expected = [0, 0.2857, 0.5714, 0.8571, 1.4286, 2.2857, 3.1429, 4]
   np.testing.assert_allclose(y, expected, atol=5e-5)
 
 
 def test_resize_of_single_pixels():
   one = jnp.array([3.0, 7.0]).reshape(1, 1, 1, 2)
-  y = layers.resize_align_corners(one, (3, 4))
+  y = layers.resize(one, (3, 4))
   np.testing.assert_array_equal(y, np.broadcast_to(one, (1, 3, 4, 2)))
   ramp = jnp.arange(6.0).reshape(1, 2, 3, 1)
-  y = layers.resize_align_corners(ramp, (1, 1))  # torch takes the first corner
+  y = layers.resize(ramp, (1, 1))  # torch takes the first corner
   assert y.ravel().tolist() == [0.0]
 
 
@@ -254,10 +254,10 @@ def test_resize_up_and_same():
   """A plane stays a plane, corners stay corners, the same size is untouched."""
   rows, columns = np.mgrid[0:91, 0:161]
   plane = (2.0 * rows - columns)[None, ..., None].astype(np.float32)
-  y = layers.resize_align_corners(jnp.array(plane), (720, 1280))
+  y = layers.resize(jnp.array(plane), (720, 1280))
   assert y.shape == (1, 720, 1280, 1)
   rows, columns = np.mgrid[0:720, 0:1280]
   expected = 2.0 * rows * 90 / 719 - columns * 160 / 1279
   np.testing.assert_allclose(y[0, ..., 0], expected, atol=1e-4)
-  same = layers.resize_align_corners(jnp.array(plane), (91, 161))
+  same = layers.resize(jnp.array(plane), (91, 161))
   np.testing.assert_array_equal(same, plane)

@@ -35,6 +35,7 @@ def open_streams(config, names: Sequence[str]) -> dict[str, pipeline.Stream]:
       space=None if name == 'target' else config.classes,
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
+      shuffle=s.shuffle,
     )
   return streams
 

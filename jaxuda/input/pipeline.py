@@ -27,12 +27,14 @@ class Stream:
     space: class space of the labels; None: the batch holds no label.
     batch_size: examples a step, of all processes together.
     augment: what is done to each example.
+    shuffle: whether each epoch has its own order, or that of the records.
   """
 
   records: Records
   space: str | None
   batch_size: int
   augment: Augment = Augment()  # noqa: RUF009  frozen
+  shuffle: bool = True
 
 
 def train_batches(
@@ -144,10 +146,11 @@ class _Reader:
   def positions(self, step):
     """Places in the endless order, i64[share], and the examples there."""
     start = int(step) * self.stream.batch_size + self.offset
-    indices = order(
-      len(self.stream.records), self.seed, self.name, start, self.share
-    )
-    return np.arange(start, start + self.share), indices
+    positions = np.arange(start, start + self.share)
+    count = len(self.stream.records)
+    if not self.stream.shuffle:
+      return positions, positions % count
+    return positions, order(count, self.seed, self.name, start, self.share)
 
   def example(self, record, position):
     """Decodes and augments one example."""

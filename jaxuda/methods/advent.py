@@ -4,7 +4,7 @@ Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in
 Semantic Segmentation", CVPR 2019; advent/domain_adaptation/train_UDA.py.
 """
 
-from jaxuda.losses import SOURCE, TARGET, domain_loss
+from jaxuda import adversarial
 from jaxuda.models.discriminators import one_a_head
 from jaxuda.views import self_information
 
@@ -19,23 +19,19 @@ def discriminators(config) -> dict:
 def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
   """The target's maps shall look like the source's."""
   del batch, rng
-  return {
-    f'adv_{level}': domain_loss(
-      discriminate(level, self_information(logits, config.information)), SOURCE
-    )
-    for level, logits in outputs['target'].logits.items()
-  }
+  return adversarial.fool(outputs, discriminate, _viewer(outputs, config))
 
 
 def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
-  """Tell the two domains' maps apart; each half counts one half."""
+  """Tell the two domains' maps apart."""
   del batch, rng
+  return adversarial.tell_apart(
+    outputs, discriminate, _viewer(outputs, config)
+  )
 
-  def half(level, stream, domain):
-    view = self_information(outputs[stream].logits[level], config.information)
-    return domain_loss(discriminate(level, view), domain) / 2
 
-  return {
-    f'd_{level}': half(level, 'source', SOURCE) + half(level, 'target', TARGET)
-    for level in outputs['target'].logits
-  }
+def _viewer(outputs, config):
+  def see(stream, head):
+    return self_information(outputs[stream].logits[head], config.information)
+
+  return see

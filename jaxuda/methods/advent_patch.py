@@ -9,9 +9,8 @@ and this is the paper's global baseline, AGP-GI.
 
 import jax
 
-from jaxuda import views
+from jaxuda import adversarial, views
 from jaxuda.errors import UserError
-from jaxuda.losses import SOURCE, TARGET, domain_loss
 from jaxuda.models.discriminators import one_a_head
 
 STREAMS = ('source', 'target')
@@ -52,17 +51,10 @@ def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
   """
   del batch
   see = _viewer(outputs, rng, config)
-  terms = {}
-  for level in outputs['target'].logits:
-    on_target = discriminate(level, see('target', level))
-    if config.objective == 'flipped':
-      terms[f'adv_{level}'] = domain_loss(on_target, SOURCE)
-    else:
-      on_source = discriminate(level, see('source', level))
-      terms[f'adv_{level}'] = -(
-        domain_loss(on_source, SOURCE) + domain_loss(on_target, TARGET)
-      )
-  return terms
+  if config.objective == 'flipped':
+    return adversarial.fool(outputs, discriminate, see)
+  told = adversarial.tell_apart(outputs, discriminate, see)
+  return {name.replace('d_', 'adv_'): -2 * loss for name, loss in told.items()}
 
 
 def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
@@ -71,14 +63,7 @@ def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
   if config.patch.redraw:
     rng = jax.random.fold_in(rng, 1)
   see = _viewer(outputs, rng, config)
-  terms = {}
-  for level in outputs['target'].logits:
-    on_source = discriminate(level, see('source', level))
-    on_target = discriminate(level, see('target', level))
-    terms[f'd_{level}'] = (
-      domain_loss(on_source, SOURCE) + domain_loss(on_target, TARGET)
-    ) / 2
-  return terms
+  return adversarial.tell_apart(outputs, discriminate, see)
 
 
 def _viewer(outputs, rng, config):

@@ -1,6 +1,7 @@
 """DeepLabV2: a backbone at output stride 8 and one or two ASPP heads."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -11,8 +12,34 @@ from jaxuda.models import layers, resnet, vgg
 
 Array = jax.Array
 
-# Caffe's mean pixel, in its own channel order: blue, green, red.
-_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+
+
+class Pixels(NamedTuple):
+  """How a pretrained file wants its input: (x / scale - mean) / std.
+
+  Attributes:
+    bgr: whether the channels are blue, green, red; mean and std in that order.
+  """
+
+  bgr: bool
+  scale: float
+  mean: tuple[float, float, float]
+  std: tuple[float, float, float]
+
+
+# caffe: the ResNets of AdaptSegNet, ADVENT, BDL and CLAN; caffe_vgg: FADA's
+# VGG-16 (configs/deeplabv2_vgg16_adv.yaml); torchvision: FADA's ResNet.
+PIXELS = {
+  'caffe': Pixels(
+    True, 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)
+  ),
+  'caffe_vgg': Pixels(
+    True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
+  ),
+  'torchvision': Pixels(
+    False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+  ),
+}
 
 HEADS = ('layer5', 'layer6')  # the parameters that learn at ten times the rate
 
@@ -23,7 +50,8 @@ class Outputs:
 
   Attributes:
     logits: a head's name ('main', and 'aux' when multi-level) to
-      f32[B, H, W, classes], upsampled once to the image's size.
+      f32[B, H, W, classes], divided by the net's temperature and upsampled
+      once to the image's size.
     features: f[B, h, w, C], what the main head reads.
   """
 
@@ -37,13 +65,15 @@ class DeepLabV2(nn.Module):
   Attributes:
     num_classes: channels of the logits.
     backbone: 'resnet' or 'vgg16'.
-    blocks, width: see resnet.ResNet and vgg.VGG16.
-    dilations: of the ASPP branches that are summed; (6, 12, 18, 24) in
-      ADVENT, the first two in AdaptSegNet, whose code returns inside the loop.
+    blocks, width, style: see resnet.ResNet and vgg.VGG16.
+    pixels: a name of PIXELS.
+    dilations, live_branches: see layers.ASPP.
     multi_level: whether a second ('aux') head reads layer3.
     norm: a norm mode of layers.Norm.
     kernel_init: 'caffe', N(0, 0.01) as the originals before they load ImageNet
       weights, or 'he' for training from scratch.
+    align_corners: of the upsampling of the logits, see layers.resize.
+    temperature: what the logits are divided by in training, 1.8 in FADA.
     dtype: compute type of the convolutions; logits are float32.
     remat: whether the backbone recomputes its activations.
   """
@@ -52,10 +82,15 @@ class DeepLabV2(nn.Module):
   backbone: str = 'resnet'
   blocks: Sequence[int] = resnet.RESNET101
   width: int = 64
+  style: str = 'caffe'
+  pixels: str = 'caffe'
   dilations: Sequence[int] = (6, 12, 18, 24)
+  live_branches: int = 4
   multi_level: bool = True
   norm: str = 'batch'
   kernel_init: str = 'caffe'
+  align_corners: bool = True
+  temperature: float = 1.0
   dtype: jnp.dtype = jnp.float32
   remat: bool = False
 
@@ -64,7 +99,10 @@ class DeepLabV2(nn.Module):
     self, image: Array, train: bool
   ) -> tuple[dict[str, Array], Array]:
     """u8[B, H, W, 3] -> ({head: f32[B, h, w, classes]}, features) at 1/8."""
-    x = image[..., ::-1].astype(jnp.float32) - jnp.array(_MEAN_BGR)
+    pixels = PIXELS[self.pixels]
+    x = image.astype(jnp.float32)
+    x = (x[..., ::-1] if pixels.bgr else x) / pixels.scale
+    x = (x - jnp.array(pixels.mean)) / jnp.array(pixels.std)
     x = x.astype(self.dtype)
     if self.backbone == 'vgg16':
       x = vgg.VGG16(self.width, self.dtype, self.remat, name='backbone')(x)
@@ -76,6 +114,7 @@ class DeepLabV2(nn.Module):
     layer3, layer4 = resnet.ResNet(
       self.blocks,
       self.width,
+      self.style,
       self.norm,
       inits[self.kernel_init],
       self.dtype,
@@ -88,12 +127,23 @@ class DeepLabV2(nn.Module):
     return logits, layer4
 
   def _head(self, name: str) -> nn.Module:
-    return layers.ASPP(self.num_classes, self.dilations, self.dtype, name=name)
+    return layers.ASPP(
+      self.num_classes,
+      self.dilations,
+      self.live_branches,
+      self.dtype,
+      name=name,
+    )
 
 
 def heads(model) -> tuple[str, ...]:
   """The names of the logits of the network that `config.model` describes."""
   return ('main', 'aux') if model.multi_level else ('main',)
+
+
+def feature_channels(model) -> int:
+  """Channels of Outputs.features of the network that `config.model` describes."""
+  return model.width * (16 if model.backbone == 'vgg16' else 32)
 
 
 def forward(
@@ -113,5 +163,8 @@ def forward(
     mutable=['batch_stats'],
   )
   size = image.shape[1:3]
-  logits = {k: layers.resize_align_corners(v, size) for k, v in logits.items()}
+  logits = {
+    head: layers.resize(small / net.temperature, size, net.align_corners)
+    for head, small in logits.items()
+  }
   return Outputs(logits, features), updated.get('batch_stats', batch_stats)

@@ -49,6 +49,39 @@ class FCDiscriminator(nn.Module):
     return x[..., 0] if self.outputs == 1 else x[..., 1] - x[..., 0]
 
 
+class PixelDiscriminator(nn.Module):
+  """FADA's: every pixel's class and domain at once, from features.
+
+  Three 3x3 convolutions with bias, LeakyReLU 0.2 between them (FADA,
+  core/models/discriminator.py; its last layer is one convolution a domain).
+
+  Attributes:
+    channels: of the features.
+    num_classes: K.
+    width: channels of the first layer, 256 as published; the second has half.
+    dtype: compute type.
+  """
+
+  channels: int
+  num_classes: int
+  width: int = 256
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[B, h, w, channels] -> f32[B, h, w, 2 K], the source's classes first."""
+
+    def conv(features, name):
+      return layers.Conv(
+        features, 3, 1, 1, use_bias=True, dtype=self.dtype, name=name
+      )
+
+    x = nn.leaky_relu(conv(self.width, 'D_0')(x), 0.2)
+    x = nn.leaky_relu(conv(self.width // 2, 'D_2')(x), 0.2)
+    halves = [conv(self.num_classes, name)(x) for name in ('cls1', 'cls2')]
+    return jnp.concatenate(halves, -1).astype(jnp.float32)
+
+
 def one_a_head(config) -> dict[str, FCDiscriminator]:
   """A discriminator for the class maps of each head: {head: module}."""
   d = config.discriminator

@@ -131,8 +131,9 @@ class Norm(nn.Module):
       reading.
     frozen: never updated and without epsilon (FADA, core/models/layers.py).
 
-  The running variance is the unbiased one, as torch's. Statistics are float32
-  and global over the batch however it is sharded.
+  The running variance is the unbiased one, as torch's, and
+  num_batches_tracked counts the updates, as in torch's checkpoints. Statistics
+  are float32 and global over the batch however it is sharded.
 
   Attributes:
     mode: one of NORM_MODES.
@@ -156,6 +157,10 @@ class Norm(nn.Module):
       self.variable('batch_stats', 'mean', jnp.zeros, shape),
       self.variable('batch_stats', 'var', jnp.ones, shape),
     )
+    if self.mode != 'frozen':
+      tracked = self.variable(
+        'batch_stats', 'num_batches_tracked', jnp.zeros, (), jnp.int32
+      )
     mean, var = running[0].value, running[1].value
     x = x.astype(jnp.float32)
     if self.train and self.mode != 'frozen' and not self.is_initializing():
@@ -170,6 +175,7 @@ class Norm(nn.Module):
         )
       )
       running[0].value, running[1].value = new_mean, new_var
+      tracked.value = tracked.value + 1
       if self.mode == 'batch':
         mean, var = batch_mean, batch_var
       elif self.mode == 'running_updated':
@@ -186,30 +192,35 @@ class ASPP(nn.Module):
 
   Attributes:
     num_classes: output channels.
-    dilations: of the branches that are summed.
+    dilations: of the branches.
+    live_branches: how many of them are summed, from the first. AdaptSegNet's
+      code returns inside the loop, after two; its other branches stay what
+      they were, in every checkpoint.
     dtype: compute type.
   """
 
   num_classes: int
   dilations: Sequence[int]
+  live_branches: int
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """f[B, H, W, C] -> f32[B, H, W, num_classes]."""
-    kernels, bias = [], 0.0
-    for i, _ in enumerate(self.dilations):
-      branch = _Branch(self.num_classes, name=f'conv2d_list_{i}')
-      kernel, branch_bias = branch(x.shape[-1])
-      kernels.append(kernel.astype(self.dtype))
-      bias = bias + branch_bias
+    branches = [
+      _Branch(self.num_classes, name=f'conv2d_list_{i}')(x.shape[-1])
+      for i in range(len(self.dilations))
+    ][: self.live_branches]
+    dilations = self.dilations[: self.live_branches]
+    kernels = [kernel.astype(self.dtype) for kernel, _ in branches]
+    bias = sum(bias for _, bias in branches)
     x = x.astype(self.dtype)
     if use_matrix_forms():
-      y = _shifted_sum(x, kernels, self.dilations)
+      y = _shifted_sum(x, kernels, dilations)
     else:
       y = sum(
         conv(x, kernel, 1, dilation, dilation)
-        for kernel, dilation in zip(kernels, self.dilations, strict=True)
+        for kernel, dilation in zip(kernels, dilations, strict=True)
       )
     return y.astype(jnp.float32) + bias
 
@@ -270,22 +281,30 @@ def max_pool(x: Array, ceil: bool) -> Array:
   )
 
 
-def resize_align_corners(x: Array, size: tuple[int, int]) -> Array:
-  """Bilinear resizing with align_corners=True: src = i (in - 1) / (out - 1).
+def resize(
+  x: Array, size: tuple[int, int], align_corners: bool = True
+) -> Array:
+  """Bilinear resizing as torch's: f[B, h, w, C] -> f32[B, *size, C].
 
-  f[B, h, w, C] -> f32[B, *size, C]; two small matrix products.
+  Two small matrix products. With aligned corners output i reads the input at
+  i (in - 1) / (out - 1), as in all codes of 2018 to 2020; otherwise at
+  (i + 1/2) in / out - 1/2, not below 0 (DAFormer's line).
   """
   x = x.astype(jnp.float32)
-  rows = _interpolation(x.shape[1], size[0])
-  columns = _interpolation(x.shape[2], size[1])
+  rows = _interpolation(x.shape[1], size[0], align_corners)
+  columns = _interpolation(x.shape[2], size[1], align_corners)
   precision = jax.lax.Precision.HIGHEST
   x = jnp.einsum('bhwc,Hh->bHwc', x, rows, precision=precision)
   return jnp.einsum('bHwc,Ww->bHWc', x, columns, precision=precision)
 
 
-def _interpolation(small: int, large: int) -> np.ndarray:
+def _interpolation(small: int, large: int, align_corners: bool) -> np.ndarray:
   """f32[large, small]: the weights that each output takes of each input."""
-  at = np.arange(large) * ((small - 1) / max(large - 1, 1))
+  if align_corners:
+    at = np.arange(large) * ((small - 1) / max(large - 1, 1))
+  else:
+    at = (np.arange(large) + 0.5) * (small / large) - 0.5
+    at = np.clip(at, 0, small - 1)
   low = np.minimum(at.astype(int), max(small - 2, 0))
   high = np.minimum(low + 1, small - 1)
   weights = np.zeros((large, small), np.float64)
