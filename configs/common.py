@@ -36,10 +36,15 @@ def gta5() -> ConfigDict:
       'seed': 0,
       'steps': 150_000,
       'classes': 'cityscapes19',
-      # Where training starts: None for random weights, or a run: its workdir,
-      # or a config page that is trained first where its run is not there yet.
-      # The originals start from weights trained on ImageNet.
+      # Where training starts: None for random weights; a run, by its workdir or
+      # by a config page that is trained first where its run is not there yet;
+      # or a PyTorch file (jaxuda/weights.py). The originals start from weights
+      # trained on ImageNet, AdaptSegNet and CLAN on COCO besides.
       'init': None,
+      # Regexes of what may be left over in such a file, and of what may keep
+      # its random values here, named as in ADVENT's checkpoints.
+      'init_unused': (),
+      'init_fresh': (),
       'data_dir': None,  # where prepared datasets are; None for TFDS's default
       'source': dataset('gta5', 'train', (720, 1280), 1),
       'target': dataset('cityscapes', 'train', (512, 1024), 1),
@@ -51,6 +56,9 @@ def gta5() -> ConfigDict:
         'batch_size': 4,
         'scales': (1.0,),
         'flip': False,
+        'average': 'probabilities',  # over scales and flips; or 'logits'
+        'upsample': 'logits',  # to the label's size; 'probabilities' in BDL
+        'absent': 'left_out',  # of means: classes not there; 'zero' in FADA
       },
       'model': {
         'backbone': 'resnet',
@@ -74,7 +82,14 @@ def gta5() -> ConfigDict:
         'dtype': 'float32',  # or bfloat16; parameters and losses stay float32
         'remat': False,  # recompute activations: less memory, more time
       },
-      'discriminator': {'width': 64, 'outputs': 1, 'lr': 1e-4},
+      'discriminator': {
+        'width': 64,
+        'outputs': 1,
+        'lr': 1e-4,
+        # None for random weights; a run or a PyTorch file that holds all, or
+        # NAME=FILE,NAME=FILE: main=model_D_main.pth,aux=model_D_aux.pth
+        'init': None,
+      },
       'optim': {
         'name': 'sgd',  # or 'adamw'
         # 'authors': a ResNet's block convolutions are updated three times a

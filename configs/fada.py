@@ -18,6 +18,7 @@ def get_config(arg=None):
   config.optim.update(horizon=62_500, repeats='dedupe')
   config.model.update(multi_level=False, temperature=1.8)
   config.discriminator.width = 256
+  config.eval.absent = 'zero'
   config.weights.update(adv_main=0.001, d_main=1.0)
   if setting in ('gta5', 'synthia'):
     config.model.update(

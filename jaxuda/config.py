@@ -22,6 +22,7 @@ from jaxuda.errors import UserError
 OPTIONAL = {
   'eval.classes': str,
   'init': str,
+  'discriminator.init': str,
   'data_dir': str,
   'optim.horizon': int,
   'patch.size': int,

@@ -2,6 +2,9 @@
 
 python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
   [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT] [--data_dir=DIR]
+python -m jaxuda.evaluate --weights=FILE --config=PAGE, for a PyTorch file: in
+  the network and by the protocol (`config.eval`) of that page; the scores are
+  written to --workdir, runs/<the file's name> by default.
 """
 
 import functools
@@ -14,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from jaxuda import config as config_lib
 from jaxuda import metrics, sharding, step
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.models import deeplab, layers
@@ -31,24 +35,27 @@ def probabilities(
   size: tuple[int, int],
   scales: Sequence[float] = (1.0,),
   flip: bool = False,
+  average: str = 'probabilities',
+  upsample: str = 'logits',
 ) -> Array:
   """Class probabilities, averaged over scaled and mirrored inputs.
-
-  (FADA, test.py: the mean of the softmaxes at each scale and its mirror.)
 
   Args:
     params, batch_stats: the segmenter's.
     image: u8[B, H, W, 3].
     net: the segmenter.
     size: (h, w) of the answer.
-    scales: factors of the input's size; aligned corners, as in FADA.
+    scales: factors of the input's size; aligned corners, as in FADA (test.py).
     flip: whether each scale is also seen mirrored.
+    average: of 'probabilities' (FADA), or of 'logits' (CRST, crst_seg.py),
+      which is the geometric mean of probabilities but for a factor.
+    upsample: see step.predict.
 
   Returns:
     f32[B, h, w, C].
   """
   predict = functools.partial(
-    step.predict, params, batch_stats, net=net, size=size
+    step.predict, params, batch_stats, net=net, size=size, upsample=upsample
   )
   parts = []
   for scale in scales:
@@ -59,6 +66,8 @@ def probabilities(
     parts.append(predict(x))
     if flip:
       parts.append(predict(x[:, :, ::-1])[:, :, ::-1])
+  if average == 'logits':
+    return jax.nn.softmax(sum(map(jnp.log, parts)) / len(parts))
   return sum(parts) / len(parts)
 
 
@@ -74,6 +83,8 @@ def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
       size=label.shape[1:3],
       scales=eval_config.scales,
       flip=eval_config.flip,
+      average=eval_config.average,
+      upsample=eval_config.upsample,
     )
     return metrics.confusion_matrix(jnp.argmax(p, -1), label, net.num_classes)
 
@@ -106,6 +117,8 @@ def count_all(
 def define_flags() -> None:
   """The flags of this command line, which others may want too."""
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('weights', None, 'A PyTorch file to score instead.')
+  flags.DEFINE_string('config', None, 'With --weights: a config page.')
   flags.DEFINE_string('checkpoint', 'latest', 'latest, best or a step.')
   flags.DEFINE_list('scales', None, 'Input scales that are averaged: 0.7,1.0.')
   flags.DEFINE_bool('flip', None, 'Average with the mirrored input, too.')
@@ -141,7 +154,7 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     experiment.batches_of_eval(records, config),
     sharding.putter(mesh),
   )
-  scores = score(counts, images, config.classes, config.eval.classes)
+  scores = score(counts, images, config)
   print(table({f'step {run.step}': scores}))
   how = {
     'step': run.step,
@@ -174,24 +187,46 @@ def _name(how: dict) -> str:
   return '-'.join(parts)
 
 
+def _open(extra, overrides):
+  """The run, or the PyTorch file as one, that the command line names."""
+  from jaxuda import runs, weights
+
+  given = flags.FLAGS
+  if given.weights and given.config and not extra:
+    path = pathlib.Path(given.weights)
+    run, found = weights.load_segmenter(
+      config_lib.load(given.config, overrides), path
+    )
+    if not found.complete:
+      raise UserError(
+        f'{path} cannot be scored: {found.describe()}; nothing may be fresh.'
+      )
+    print(f'{path}: {found.describe()}')
+    return run, pathlib.Path(given.workdir or f'runs/{path.stem}')
+  if extra or overrides or not given.workdir or given.weights or given.config:
+    raise UserError(
+      'usage: python -m jaxuda.evaluate --workdir=RUN, or --weights=FILE '
+      '--config=PAGE; --help.'
+    )
+  workdir = pathlib.Path(given.workdir)
+  run = runs.load(workdir, given.checkpoint)
+  if given.checkpoint == 'best':
+    print('oracle-selected: this checkpoint was chosen by target labels.')
+  return run, workdir
+
+
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  from jaxuda import runs
-
   define_flags()
   if '--help' in argv or '-h' in argv:
     app.usage(shorthelp=True, writeto_stdout=True)
     return 0
+  argv, overrides = config_lib.split_overrides(argv)
   try:
     extra = flags.FLAGS(argv)[1:]
   except flags.Error as e:
     raise UserError(str(e)) from e
-  if extra or not flags.FLAGS.workdir:
-    raise UserError('usage: python -m jaxuda.evaluate --workdir=RUN; --help.')
-  workdir = pathlib.Path(flags.FLAGS.workdir)
-  run = runs.load(workdir, flags.FLAGS.checkpoint)
-  if flags.FLAGS.checkpoint == 'best':
-    print('oracle-selected: this checkpoint was chosen by target labels.')
+  run, workdir = _open(extra, overrides)
   config = run.config
   if flags.FLAGS.scales:
     try:

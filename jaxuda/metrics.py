@@ -57,21 +57,23 @@ def merge_confusion(
   return merged
 
 
-def iou(counts: np.ndarray) -> np.ndarray:
+def iou(counts: np.ndarray, absent: float = np.nan) -> np.ndarray:
   """Intersection over union per class.
 
   Args:
     counts: i64[C, C] or [C, C + 1], see merge_confusion.
+    absent: the value of a class that is neither labelled nor predicted; NaN is
+      left out of means.
 
   Returns:
-    f64[C]; NaN where a class is neither labelled nor predicted.
+    f64[C].
   """
   counts = counts.astype(np.float64)
   c = counts.shape[0]
   hit = np.diagonal(counts)
   union = counts.sum(1) + counts[:, :c].sum(0) - hit
   with np.errstate(invalid='ignore'):
-    return np.where(union > 0, hit / union, np.nan)
+    return np.where(union > 0, hit / union, absent)
 
 
 def mean_iou(ious: np.ndarray, classes: Sequence[int]) -> float:

@@ -72,9 +72,7 @@ def sgd(
         param = param - lr * buffer
       return param - start, buffer
 
-    moved = jax.tree.map(
-      leaf, grads, state.momentum, params, repeats(params)
-    )
+    moved = jax.tree.map(leaf, grads, state.momentum, params, repeats(params))
     updates, buffers = jax.tree.transpose(
       jax.tree.structure(grads), jax.tree.structure((0, 0)), moved
     )

@@ -25,6 +25,9 @@ _CHOICES = {
   'optim.repeats': ('authors', 'dedupe'),
   'classes': labels.SPACES,
   'seg_mean': ('batch', 'image'),
+  'eval.upsample': ('logits', 'probabilities'),
+  'eval.average': ('probabilities', 'logits'),
+  'eval.absent': ('left_out', 'zero'),
   'statistics': ('both', 'target'),
   'discriminator.outputs': (1, 2),
   # Of some methods only.
@@ -120,16 +123,44 @@ def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
 
   workdir = pathlib.Path(workdir)
   config = read_config(workdir)
-  net = segmenter(config)
-  at = int(checkpoint) if str(checkpoint).isdigit() else checkpoint
-  step, tree, _ = checkpoint_lib.restore_part(workdir / 'checkpoints', at)
-  space = labels.space(config.classes)
+  step, tree, _ = checkpoint_lib.restore_part(
+    workdir / 'checkpoints', _step(checkpoint)
+  )
+  found = tree['segmenter']
+  return from_variables(
+    config, found['params'], found.get('batch_stats', {}), step
+  )
+
+
+def from_variables(config, params: dict, batch_stats: dict, step: int) -> Run:
+  """The run of a config, with these variables of its segmenter."""
   return Run(
     config,
-    net,
-    tree['segmenter']['params'],
-    tree['segmenter'].get('batch_stats', {}),
+    segmenter(config),
+    params,
+    batch_stats,
     step,
-    space,
+    labels.space(config.classes),
     labels.space(config.eval.classes or config.classes),
   )
+
+
+def load_discriminators(
+  workdir: str | pathlib.Path, checkpoint: str | int = 'latest'
+) -> dict[str, dict]:
+  """{discriminator: params} of a run, on the host; as `load`."""
+  from jaxuda import checkpoint as checkpoint_lib
+
+  config = read_config(pathlib.Path(workdir))
+  if not methods.load(config.method).discriminators(config):
+    return {}
+  _, tree, _ = checkpoint_lib.restore_part(
+    pathlib.Path(workdir) / 'checkpoints',
+    _step(checkpoint),
+    ('discriminators/params',),
+  )
+  return tree['discriminators']['params']
+
+
+def _step(checkpoint: str | int) -> str | int:
+  return int(checkpoint) if str(checkpoint).isdigit() else checkpoint

@@ -34,15 +34,20 @@ class Scores:
     return next(iter(self.means.items()))
 
 
-def score(
-  counts: np.ndarray, images: int, model_space: str, eval_space: str | None
-) -> Scores:
-  """Scores counts of the model's space in the space that is evaluated."""
-  space = labels.space(eval_space or model_space)
-  if space.name != model_space:
-    merge = labels.merge(model_space, space.name)
+def score(counts: np.ndarray, images: int, config) -> Scores:
+  """Scores counts of the model's classes as an experiment's config says.
+
+  Args:
+    counts: i64[C, C] of the model's class space.
+    images: how many were counted.
+    config: reads `classes`, `eval.classes` and `eval.absent`: 'left_out' of
+      means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or 'zero' (FADA, CRST).
+  """
+  space = labels.space(config.eval.classes or config.classes)
+  if space.name != config.classes:
+    merge = labels.merge(config.classes, space.name)
     counts = metrics.merge_confusion(counts, merge, len(space.classes))
-  ious = metrics.iou(counts)
+  ious = metrics.iou(counts, 0.0 if config.eval.absent == 'zero' else np.nan)
   return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
 
 
@@ -94,8 +99,12 @@ def from_json(content: dict) -> Scores:
   """The inverse of to_json."""
   space = labels.space(content['classes'])
   counts = np.array(content['confusion'], np.int64)
-  ious = metrics.iou(counts)
-  means = metrics.means(ious, space.subsets)
+  ious = np.array(
+    [np.nan if v is None else v for v in content['iou'].values()], np.float64
+  )
+  means = {
+    name: np.nan if v is None else v for name, v in content['means'].items()
+  }
   return Scores(space, counts, ious, means, content['images'])
 
 

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import config as config_lib
-from jaxuda import runs, state
+from jaxuda import runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
-from jaxuda.models import deeplab
 from jaxuda.scores import Scores, from_json, table
 
 START = 'start_scores.json'  # of the network that a run starts from
@@ -51,13 +50,13 @@ def read_scores(
 
 
 def find_start(
-  workdir: pathlib.Path | None, net: deeplab.DeepLabV2, resumed: bool
+  workdir: pathlib.Path | None, config, resumed: bool
 ) -> runs.Run | None:
   """The run that another one starts from, None if it starts from nothing.
 
   Args:
     workdir: of init_workdir.
-    net: the segmenter.
+    config: of the run that starts.
     resumed: whether training goes on from a checkpoint. The start then is only
       drawn beside it: one that is gone is said and left out.
 
@@ -67,7 +66,7 @@ def find_start(
   if workdir is None:
     return None
   try:
-    return load_start(workdir, net)
+    return load_start(workdir, config)
   except UserError as e:
     if not resumed:
       raise
@@ -75,24 +74,25 @@ def find_start(
     return None
 
 
-def load_start(workdir: pathlib.Path, net: deeplab.DeepLabV2) -> runs.Run:
-  """The run that another one, of the segmenter `net`, starts from.
+def load_start(path: pathlib.Path, config) -> runs.Run:
+  """What another run, of `config`, starts from: a run, or a PyTorch file.
+
+  The params of a file may lack what is drawn afresh, such as the heads.
 
   Raises:
-    UserError: not a run, or its network differs; names the first difference.
+    UserError: neither, or its network differs; names the difference.
   """
+  if torch_files.is_weights_file(path):
+    run, found = weights.load_segmenter(config, path)
+    say(f'{path}: {found.describe()}')
+    return run
+  return _load_run(path, runs.segmenter(config))
+
+
+def _load_run(workdir, net):
   run = runs.load(workdir)
-  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
-  variables = jax.eval_shape(
-    functools.partial(net.init, train=False), jax.random.key(0), image
-  )
-  ours = jax.tree_util.tree_leaves_with_path({'batch_stats': {}, **variables})
-  theirs = dict(
-    jax.tree_util.tree_leaves_with_path(
-      {'params': run.params, 'batch_stats': run.batch_stats}
-    )
-  )
-  for path, leaf in ours:
+  theirs = _leaves({'params': run.params, 'batch_stats': run.batch_stats})
+  for path, leaf in _leaves(_abstract(net)).items():
     shape = getattr(theirs.pop(path, None), 'shape', None)
     if shape != leaf.shape:
       raise UserError(
@@ -106,22 +106,60 @@ def load_start(workdir: pathlib.Path, net: deeplab.DeepLabV2) -> runs.Run:
   return run
 
 
+def _abstract(net):
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  init = functools.partial(net.init, train=False)
+  return jax.eval_shape(init, jax.random.key(0), image)
+
+
 def _name(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
-def start_from(
-  current: state.TrainState, run: runs.Run, sharding: jax.sharding.Sharding
-) -> state.TrainState:
-  """Replaces the segmenter's weights by those of another run.
-
-  Optimizers and discriminators start afresh, as in FADA's stages.
-  """
-  player = current.segmenter
-  params, batch_stats = jax.device_put((run.params, run.batch_stats), sharding)
-  return current.replace(
-    segmenter=player.replace(params=params, batch_stats=batch_stats)
+def is_complete(run: runs.Run) -> bool:
+  """Whether nothing of a start is drawn afresh."""
+  net = runs.segmenter(run.config)
+  return set(_leaves(_abstract(net))) == set(
+    _leaves({'params': run.params, 'batch_stats': run.batch_stats})
   )
+
+
+def start_from(
+  current: state.TrainState, run: runs.Run | None, d_params: dict
+) -> state.TrainState:
+  """Replaces weights of the players; what is not given keeps its own.
+
+  Optimizers start afresh, as in FADA's stages.
+
+  Args:
+    current: a fresh state; the result has its shardings.
+    run: what the segmenter starts from, or None.
+    d_params: {discriminator: params}.
+  """
+  seg, d = current.segmenter, current.discriminators
+  if run:
+    seg = seg.replace(
+      params=_replace(seg.params, run.params),
+      batch_stats=_replace(seg.batch_stats, run.batch_stats),
+    )
+  return current.replace(
+    segmenter=seg,
+    discriminators=d.replace(params=_replace(d.params, d_params)),
+  )
+
+
+def _replace(tree, new):
+  """A tree with the leaves that `new` has, by path, on the same devices."""
+  leaves = _leaves(new)
+
+  def leaf(path, old):
+    return jax.device_put(leaves[path], old.sharding) if path in leaves else old
+
+  return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def _leaves(tree) -> dict:
+  return dict(jax.tree_util.tree_leaves_with_path(tree))
 
 
 def conclude(

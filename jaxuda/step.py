@@ -147,21 +147,25 @@ def predict(
   *,
   net: deeplab.DeepLabV2,
   size: tuple[int, int],
+  upsample: str = 'logits',
 ) -> Array:
   """Class probabilities of the main head, by the running statistics.
-
-  The logits are upsampled with aligned corners, then normalised (ADVENT,
-  advent/domain_adaptation/eval_UDA.py).
 
   Args:
     params, batch_stats: the segmenter's.
     image: u8[B, H, W, 3].
     net: the segmenter.
     size: (h, w) of the answer.
+    upsample: the 'logits', then normalised (ADVENT,
+      advent/domain_adaptation/eval_UDA.py), or the 'probabilities' (BDL,
+      evaluation.py); borders between classes differ.
 
   Returns:
     f32[B, h, w, C].
   """
   variables = {'params': params, 'batch_stats': batch_stats}
   logits, _ = net.apply(variables, image, train=False)
-  return jax.nn.softmax(layers.resize(logits['main'], size, net.align_corners))
+  small = logits['main']
+  if upsample == 'probabilities':
+    return layers.resize(jax.nn.softmax(small), size, net.align_corners)
+  return jax.nn.softmax(layers.resize(small, size, net.align_corners))

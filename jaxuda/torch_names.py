@@ -30,6 +30,8 @@ class Layout(NamedTuple):
     rename: a plain name to the file's; None for what the file never holds.
     unused: regex of keys -> why nothing reads them.
     fresh: why parameters without a name in the file keep their initial values.
+    discriminator: regex of the keys of the discriminator in a file that holds
+      both networks.
   """
 
   name: str
@@ -38,6 +40,7 @@ class Layout(NamedTuple):
   rename: Callable[[str], str | None]
   unused: Mapping[str, str] = {}
   fresh: str = ''
+  discriminator: str = ''
 
 
 def plain_name(path: tuple[str, ...]) -> str:
@@ -91,7 +94,7 @@ _CAFFE_VGG = {
   25: '5_2',
   27: '5_3',
 }
-_OTHER_FC = 'its fully connected layers are not DeepLab\'s convolutions'
+_OTHER_FC = "its fully connected layers are not DeepLab's convolutions"
 
 LAYOUTS = (
   Layout(
@@ -106,8 +109,9 @@ LAYOUTS = (
     ),
     {
       r'iteration$': 'training goes by our own step',
-      r'optimizer_.*': "torch's optimizer state",
+      r'optimizer_': "torch's optimizer state",
     },
+    discriminator=r'model_D\.',
   ),
   Layout(
     'scale',

@@ -18,6 +18,7 @@ from jaxuda import (
   stages,
   state,
   step,
+  weights,
 )
 from jaxuda import config as config_lib
 from jaxuda import input as input_lib
@@ -122,7 +123,10 @@ class _Training:
     self.painter = figures.Painter(config, segmenter, self.eval_records)
     self.init_run = init_run
     resumed = bool(checkpoint.steps(workdir / 'checkpoints'))
-    self.start = stages.find_start(init_run, segmenter, resumed)
+    self.start = stages.find_start(init_run, config, resumed)
+    self.d_start = {} if resumed else weights.load_discriminators(config)
+    # A backbone with new heads is no network to score or to draw.
+    self.scored_start = self.start and stages.is_complete(self.start)
 
   def run(self, stop) -> Scores | None:
     """Trains to the end; None if a signal stopped it."""
@@ -176,8 +180,9 @@ class _Training:
       say(f'continuing at step {int(current.step)}')
       return current
     current = jax.jit(init, out_shardings=self.replicated)(rng)
+    if self.start or self.d_start:
+      current = stages.start_from(current, self.start, self.d_start)
     if self.start:
-      current = stages.start_from(current, self.start, self.replicated)
       say(f'starting from {self.init_run}, step {self.start.step}')
     return current
 
@@ -187,7 +192,7 @@ class _Training:
     for i in range(first, config.steps + 1):
       last, scores = i == config.steps, None
       due = i % config.eval_every == 0 and not self._scored_before(i)
-      if last or (due and (i > 0 or self.init_run)):
+      if last or (due and (i > 0 or self.scored_start)):
         scores = self._evaluate(i, current)
       stopping = self.stop.requested_at(i)
       # What was scored is saved, so that the best one is there afterwards.
@@ -238,7 +243,7 @@ class _Training:
     )
     if self.stop.requested:
       return None
-    scores = score(counts, images, config.classes, config.eval.classes)
+    scores = score(counts, images, config)
     if i == 0:  # what a method gains is measured from here
       write_json(self.workdir / stages.START, to_json(scores))
     self.log.scores(i, scores)
@@ -271,7 +276,7 @@ class _Training:
   def _finish(self, current, scores):
     """The final figures, then the file that says that the run is done."""
     networks = {}
-    if self.start:
+    if self.scored_start:
       networks[self.init_run.name] = self.start.params, self.start.batch_stats
     after = current.segmenter
     networks[self.workdir.name] = after.params, after.batch_stats

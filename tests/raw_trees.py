@@ -44,6 +44,18 @@ def write(
   return tree
 
 
+def write_example(
+  name: str,
+  root: pathlib.Path,
+  split: str,
+  i: int,
+  image: np.ndarray,
+  ids: np.ndarray,
+) -> None:
+  """Adds example number i, of ids in the dataset's own numbering."""
+  _WRITERS[name](root, split, i, image, ids)
+
+
 def _ids(rng, name, size):
   encoding = name if name in ('synthia', 'camvid') else 'cityscapes'
   known = sorted(labels.known_ids(encoding))

@@ -25,9 +25,7 @@ def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
 def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
   """Tell the two domains' maps apart."""
   del batch, rng
-  return adversarial.tell_apart(
-    outputs, discriminate, _viewer(outputs, config)
-  )
+  return adversarial.tell_apart(outputs, discriminate, _viewer(outputs, config))
 
 
 def _viewer(outputs, config):

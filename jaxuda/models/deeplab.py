@@ -13,7 +13,6 @@ from jaxuda.models import layers, resnet, vgg
 Array = jax.Array
 
 
-
 class Pixels(NamedTuple):
   """How a pretrained file wants its input: (x / scale - mean) / std.
 
@@ -33,9 +32,7 @@ PIXELS = {
   'caffe': Pixels(
     True, 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)
   ),
-  'caffe_vgg': Pixels(
-    True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
-  ),
+  'caffe_vgg': Pixels(True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
   'torchvision': Pixels(
     False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
   ),

@@ -1,0 +1,307 @@
+"""PyTorch weights in and out.
+
+python -m jaxuda.weights inspect FILE
+python -m jaxuda.weights import FILE --config=PAGE --workdir=RUN
+python -m jaxuda.weights export --workdir=RUN --output=FILE
+  [--checkpoint=latest|best|STEP] [--layout=NAME]
+
+Files are .safetensors, or .pth where torch is installed; what kind of model a
+file holds is told by its keys. `--config.init=FILE` starts a training from
+one, and `python -m jaxuda.evaluate --weights=FILE --config=PAGE` scores one.
+"""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from jaxuda import config as config_lib
+from jaxuda import runs, state, torch_files, torch_match, torch_names
+from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.torch_match import Match
+
+COMMANDS = ('inspect', 'import', 'export')
+
+# Where each repository puts its discriminators: beside the segmenter's file.
+_D_FILES = {
+  'discriminator': {'aux': '_D1', 'main': '_D2'},
+  'advent_discriminator': {'aux': '_D_aux', 'main': '_D_main'},
+}
+
+
+def load_segmenter(config, path: str | pathlib.Path) -> tuple[runs.Run, Match]:
+  """The segmenter of an experiment with the weights of a file.
+
+  Args:
+    config: an experiment's; its network, and the exceptions `init_unused` and
+      `init_fresh`.
+    path: a file of tensors.
+
+  Returns:
+    The run, whose params lack what the match calls fresh; the match.
+
+  Raises:
+    UserError: the file cannot be read, or does not fit the network.
+  """
+  nets, txs = runs.build(config)
+  player = _abstract(nets, txs).segmenter
+  variables = {'params': player.params, 'batch_stats': player.batch_stats}
+  leaves = dict(_paths(variables))
+  found = torch_match.match(
+    {keys[1:]: leaf.shape for keys, leaf in leaves.items()},
+    torch_files.read(path),
+    path,
+    config.init_unused,
+    config.init_fresh,
+  )
+  filled = _nested(
+    {
+      keys: found.arrays[keys[1:]].astype(leaf.dtype)
+      for keys, leaf in leaves.items()
+      if keys[1:] in found.arrays
+    }
+  )
+  run = runs.from_variables(
+    config, filled['params'], filled.get('batch_stats', {}), step=0
+  )
+  return run, found
+
+
+def load_discriminators(config) -> dict[str, dict]:
+  """{discriminator: params} of what `config.discriminator.init` names.
+
+  A run, one file for all (FADA's), or NAME=FILE,NAME=FILE.
+
+  Raises:
+    UserError: no such discriminator, or one that does not fit.
+  """
+  nets, txs = runs.build(config)
+  abstract = _abstract(nets, txs).discriminators.params
+  init = config.discriminator.init
+  if init and '=' not in init and not torch_files.is_weights_file(init):
+    found = runs.load_discriminators(init)
+    if _shapes(found) != _shapes(abstract):
+      raise UserError(
+        f"config.discriminator.init: {init}'s discriminators are others than "
+        "this experiment's."
+      )
+    return found
+  return {
+    name: _load_discriminator(abstract[name], path)
+    for name, path in _discriminator_files(config, abstract).items()
+  }
+
+
+def _discriminator_files(config, names) -> dict[str, str]:
+  init = config.discriminator.init
+  if not init:
+    return {}
+  if '=' not in init:
+    return dict.fromkeys(names, init)
+  files = dict(item.partition('=')[::2] for item in init.split(','))
+  for name in files:
+    if name not in names:
+      raise UserError(
+        f'config.discriminator.init names {name!r}; this experiment has '
+        f'{", ".join(names) or "no discriminators"}.'
+      )
+  return files
+
+
+def _load_discriminator(abstract, path):
+  leaves = dict(_paths(abstract))
+  found = torch_match.match(
+    {keys: leaf.shape for keys, leaf in leaves.items()},
+    torch_files.read(path),
+    path,
+    part='discriminator',
+  )
+  return _nested(found.arrays)
+
+
+def _abstract(nets, txs) -> state.TrainState:
+  init = functools.partial(state.init, nets=nets, txs=txs)
+  return jax.eval_shape(init, jax.random.key(0))
+
+
+def _paths(tree):
+  """(path of names, leaf) of nested dicts."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    yield tuple(key.key for key in path), leaf
+
+
+def _shapes(tree):
+  return {path: leaf.shape for path, leaf in _paths(tree)}
+
+
+def _nested(leaves: Mapping[tuple[str, ...], Any]) -> dict:
+  """Nested dicts of leaves by path."""
+  tree = {}
+  for (*parents, last), leaf in leaves.items():
+    node = tree
+    for name in parents:
+      node = node.setdefault(name, {})
+    node[last] = leaf
+  return tree
+
+
+def to_tensors(tree: dict, layout: torch_names.Layout) -> dict[str, np.ndarray]:
+  """A network's variables by their names in a file, in torch's layout."""
+  tensors = {}
+  for path, leaf in _paths(tree):
+    key = layout.rename(torch_names.plain_name(path))
+    if key is not None:
+      array = torch_match.to_torch(np.asarray(leaf))
+      whole = array.dtype.kind == 'i'  # torch counts in 64 bits
+      tensors[key] = array.astype(np.int64) if whole else array
+  return tensors
+
+
+def export(
+  workdir: pathlib.Path,
+  output: pathlib.Path,
+  checkpoint: str = 'latest',
+  layout_name: str | None = None,
+) -> list[pathlib.Path]:
+  """Writes a run's networks as the originals name them; returns the files.
+
+  The discriminators go into files beside `output`, as AdaptSegNet (_D1, _D2)
+  and ADVENT (_D_aux, _D_main) keep them, or into the same file, as FADA does.
+
+  Raises:
+    UserError: not a run, an unknown layout, or a file that cannot be written.
+  """
+  run = runs.load(workdir, checkpoint)
+  layout = _export_layout(run.config, layout_name)
+  tensors = to_tensors(run.params, layout)
+  tensors |= to_tensors(run.batch_stats, layout)
+  d_params = runs.load_discriminators(workdir, run.step)
+  if layout.name == 'fada':
+    for params in d_params.values():
+      tensors |= to_tensors(params, layout)
+    torch_files.write(output, _by_network(tensors))
+    return [output]
+  torch_files.write(output, tensors)
+  written = [output]
+  names = 'advent_discriminator'
+  if run.config.method == 'adaptsegnet':
+    names = 'discriminator'
+  for head, params in d_params.items():
+    suffix = _D_FILES[names].get(head, f'_D_{head}')
+    path = output.with_name(f'{output.stem}{suffix}{output.suffix}')
+    torch_files.write(path, to_tensors(params, torch_names.BY_NAME[names]))
+    written.append(path)
+  return written
+
+
+def _export_layout(config, name):
+  if name is None:
+    if config.method == 'fada':
+      name = 'fada'
+    else:
+      name = 'deeplab' if config.model.backbone == 'resnet' else 'deeplab_vgg'
+  if name not in torch_names.BY_NAME:
+    raise UserError(
+      f'--layout={name!r} is none of {", ".join(torch_names.BY_NAME)}.'
+    )
+  return torch_names.BY_NAME[name]
+
+
+def _by_network(tensors):
+  """FADA's dict of dicts."""
+  networks = {}
+  for key, tensor in tensors.items():
+    network, _, name = key.partition('.')
+    networks.setdefault(network, {})[name] = tensor
+  return networks
+
+
+def inspect(path: pathlib.Path) -> None:
+  """Prints what a file holds."""
+  tensors = torch_files.read(path)
+  layout = torch_names.detect(tensors, path)
+  count = sum(t.size for t in tensors.values() if t.dtype.kind == 'f')
+  print(f'{layout.name}: {layout.about}')
+  print(f'{len(tensors)} tensors, {count:,} numbers')
+  width = max(map(len, tensors))
+  for key, tensor in tensors.items():
+    print(f'{key:{width}}  {tensor.dtype}  {tuple(tensor.shape)}')
+
+
+def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
+  """Makes a run of a file, at step 0, with what it lacks drawn afresh.
+
+  Raises:
+    UserError: `workdir` holds something, or the file does not fit.
+  """
+  from jaxuda import checkpoint, scores, stages
+
+  if workdir.exists() and any(workdir.iterdir()):
+    raise UserError(f'{workdir} is not empty: choose another --workdir.')
+  with config.unlocked(), config.ignore_type():
+    config.init = str(path)
+  run, found = load_segmenter(config, path)
+  d_params = load_discriminators(config)
+  nets, txs = runs.build(config)
+  init = functools.partial(state.init, nets=nets, txs=txs)
+  current = jax.jit(init)(jax.random.key(config.seed))
+  current = stages.start_from(current, run, d_params)
+  scores.write_json(workdir / 'config.json', config_lib.to_json(config))
+  with checkpoint.Checkpoints(workdir / 'checkpoints') as checkpoints:
+    checkpoints.save(0, current)
+  print(found.describe())
+  print(f'run: {workdir}')
+
+
+def define_flags() -> None:
+  """The flags of this command line."""
+  flags.DEFINE_string('config', None, 'import: a config page.')
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('output', None, 'export: the file to write.')
+  flags.DEFINE_string('checkpoint', 'latest', 'latest, best or a step.')
+  flags.DEFINE_string('layout', None, 'export: how the file names its tensors.')
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  define_flags()
+  if '--help' in argv or '-h' in argv:
+    app.usage(shorthelp=True, writeto_stdout=True)
+    return 0
+  argv, overrides = config_lib.split_overrides(argv)
+  try:
+    command, *files = flags.FLAGS(argv)[1:] or ['']
+  except flags.Error as e:
+    raise UserError(str(e)) from e
+  given = flags.FLAGS
+  needed = {
+    'inspect': len(files) == 1,
+    'import': len(files) == 1 and given.config and given.workdir,
+    'export': not files and given.workdir and given.output,
+  }
+  if not needed.get(command):
+    usage = [line for line in __doc__.splitlines() if line.startswith('python')]
+    raise UserError('usage: ' + '; '.join(usage) + '; --help.')
+  if command == 'inspect':
+    inspect(pathlib.Path(files[0]))
+  elif command == 'import':
+    config = config_lib.load(given.config, overrides)
+    import_file(pathlib.Path(files[0]), config, pathlib.Path(given.workdir))
+  else:
+    for path in export(
+      pathlib.Path(given.workdir),
+      pathlib.Path(given.output),
+      given.checkpoint,
+      given.layout,
+    ):
+      print(path)
+  return 0
+
+
+if __name__ == '__main__':
+  exit_with_sentence(main, sys.argv)
