@@ -154,7 +154,13 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     experiment.batches_of_eval(records, config),
     sharding.putter(mesh),
   )
-  scores = score(counts, images, config)
+  scores = score(
+    counts,
+    images,
+    config.classes,
+    config.eval.classes,
+    config.eval.absent,
+  )
   print(table({f'step {run.step}': scores}))
   how = {
     'step': run.step,

@@ -72,10 +72,10 @@ def sgd(
         param = param - lr * buffer
       return param - start, buffer
 
-    moved = jax.tree.map(leaf, grads, state.momentum, params, repeats(params))
-    updates, buffers = jax.tree.transpose(
-      jax.tree.structure(grads), jax.tree.structure((0, 0)), moved
-    )
+    leaves, tree = jax.tree.flatten(grads)
+    others = map(jax.tree.leaves, (state.momentum, params, repeats(params)))
+    moved = [leaf(*each) for each in zip(leaves, *others, strict=True)]
+    updates, buffers = (tree.unflatten(m[i] for m in moved) for i in (0, 1))
     return updates, SGDState(state.count + 1, buffers)
 
   return optax.GradientTransformation(init, update)

@@ -34,20 +34,28 @@ class Scores:
     return next(iter(self.means.items()))
 
 
-def score(counts: np.ndarray, images: int, config) -> Scores:
-  """Scores counts of the model's classes as an experiment's config says.
+def score(
+  counts: np.ndarray,
+  images: int,
+  model_space: str,
+  eval_space: str | None,
+  absent: str = 'left_out',
+) -> Scores:
+  """Scores counts of the model's space in the space that is evaluated.
 
   Args:
-    counts: i64[C, C] of the model's class space.
+    counts: i64[C, C].
     images: how many were counted.
-    config: reads `classes`, `eval.classes` and `eval.absent`: 'left_out' of
-      means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or 'zero' (FADA, CRST).
+    model_space, eval_space: class spaces; None for the model's own.
+    absent: whether a class that is neither labelled nor predicted is
+      'left_out' of means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or counts
+      as 'zero' (FADA, test.py; CRST).
   """
-  space = labels.space(config.eval.classes or config.classes)
-  if space.name != config.classes:
-    merge = labels.merge(config.classes, space.name)
+  space = labels.space(eval_space or model_space)
+  if space.name != model_space:
+    merge = labels.merge(model_space, space.name)
     counts = metrics.merge_confusion(counts, merge, len(space.classes))
-  ious = metrics.iou(counts, 0.0 if config.eval.absent == 'zero' else np.nan)
+  ious = metrics.iou(counts, 0.0 if absent == 'zero' else np.nan)
   return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
 
 

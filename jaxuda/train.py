@@ -243,7 +243,13 @@ class _Training:
     )
     if self.stop.requested:
       return None
-    scores = score(counts, images, config)
+    scores = score(
+      counts,
+      images,
+      config.classes,
+      config.eval.classes,
+      config.eval.absent,
+    )
     if i == 0:  # what a method gains is measured from here
       write_json(self.workdir / stages.START, to_json(scores))
     self.log.scores(i, scores)

@@ -32,10 +32,10 @@ def emitted(config) -> set[str]:
   net = nets.segmenter
 
   def terms(image):
-    (logits, _), _ = net.init_with_output(KEY, image, train=False)
+    (logits, features), _ = net.init_with_output(KEY, image, train=False)
     size = (*config.target.size, net.num_classes)
     wide = {k: jnp.zeros((1, *size)) for k in logits}
-    shown = Outputs(wide, None)
+    shown = Outputs(wide, features)
 
     def discriminate(name, view):
       return nets.discriminators[name].init_with_output(KEY, view)[0]
@@ -228,16 +228,16 @@ def test_refused_pages(monkeypatch):
 @pytest.mark.parametrize(
   ('override', 'sentence'),
   [
-    ('model.norm=sync', "model.norm='sync' is none of .*'running'"),
+    ('model.norm=sync', "model.norm='sync' is none of .*running"),
     ('model.dtype=float16', "model.dtype='float16' is none of"),
     ('model.backbone=resnet50', "model.backbone='resnet50' is none of"),
-    ('optim.name=adam', "optim.name='adam' is not 'sgd' or 'adamw'"),
+    ('optim.name=adam', "optim.name='adam' is none of sgd, adamw"),
     ('statistics=source', "statistics='source' is none of"),
     ('classes=coco', "classes='coco' is none of"),
     ('method=fada2', r'by its page: --config=configs/fada2\.py'),
     ('information=normalized', "information='normalized' is none of"),
     ('objective=minimax', "objective='minimax' is none of"),
-    ('discriminator.outputs=3', r'outputs=3 is none of \(1, 2\)'),
+    ('discriminator.outputs=3', 'outputs=3 is none of 1, 2'),
     ('model.backbone=vgg16', 'multi_level=True needs the ResNet'),
   ],
 )

@@ -236,5 +236,7 @@ def test_refused_settings(override, sentence):
 
 
 def test_unknown_method():
-  with pytest.raises(UserError, match="'fada2' is none of adabn, advent"):
+  with pytest.raises(
+    UserError, match="'fada2' is none of adabn, adaptsegnet, advent"
+  ):
     methods.load('fada2')

@@ -203,7 +203,10 @@ def test_groups_of_resnet101(frozen):
     lambda x: net.init(jax.random.key(0), x, train=False), image
   )['params']
   sizes = {'head': 0, 'backbone': 0, 'frozen': 0}
-  groups = optim.group_labels(params, frozen)
+  model = tiny.config(
+    'source_only', f'model.affine={"frozen" if frozen else "trained"}'
+  ).model
+  groups = optim.group_labels(params, model)
   for group, leaf in zip(
     jax.tree.leaves(groups), jax.tree.leaves(params), strict=True
   ):

@@ -157,13 +157,14 @@ class Norm(nn.Module):
       self.variable('batch_stats', 'mean', jnp.zeros, shape),
       self.variable('batch_stats', 'var', jnp.ones, shape),
     )
-    if self.mode != 'frozen':
+    learns = self.mode != 'frozen' and (self.train or self.is_initializing())
+    if learns:
       tracked = self.variable(
         'batch_stats', 'num_batches_tracked', jnp.zeros, (), jnp.int32
       )
     mean, var = running[0].value, running[1].value
     x = x.astype(jnp.float32)
-    if self.train and self.mode != 'frozen' and not self.is_initializing():
+    if learns and not self.is_initializing():
       batch_mean = x.mean((0, 1, 2))
       batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
       count = x.size // x.shape[-1]
@@ -193,15 +194,15 @@ class ASPP(nn.Module):
   Attributes:
     num_classes: output channels.
     dilations: of the branches.
-    live_branches: how many of them are summed, from the first. AdaptSegNet's
-      code returns inside the loop, after two; its other branches stay what
-      they were, in every checkpoint.
+    live_branches: how many of them are summed, from the first; None for all.
+      AdaptSegNet's code returns inside the loop, after two; its other branches
+      stay what they were, in every checkpoint.
     dtype: compute type.
   """
 
   num_classes: int
   dilations: Sequence[int]
-  live_branches: int
+  live_branches: int | None = None
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
