@@ -41,10 +41,11 @@ def gta5() -> ConfigDict:
       # or a PyTorch file (jaxuda/weights.py). The originals start from weights
       # trained on ImageNet, AdaptSegNet and CLAN on COCO besides.
       'init': None,
-      # Regexes of what may be left over in such a file, and of what may keep
-      # its random values here, named as in ADVENT's checkpoints.
-      'init_unused': (),
-      'init_fresh': (),
+      # A regex of the keys that may be left over in such a file, and one of what
+      # may keep its random values here, named as in ADVENT's checkpoints:
+      # init_fresh=layer[56].* for heads of other classes.
+      'init_unused': None,
+      'init_fresh': None,
       'data_dir': None,  # where prepared datasets are; None for TFDS's default
       'source': dataset('gta5', 'train', (720, 1280), 1),
       'target': dataset('cityscapes', 'train', (512, 1024), 1),

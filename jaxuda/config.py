@@ -22,6 +22,8 @@ from jaxuda.errors import UserError
 OPTIONAL = {
   'eval.classes': str,
   'init': str,
+  'init_unused': str,
+  'init_fresh': str,
   'discriminator.init': str,
   'data_dir': str,
   'optim.horizon': int,

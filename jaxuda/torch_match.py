@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -60,8 +60,8 @@ def match(
   wanted: Mapping[Path, tuple[int, ...]],
   tensors: Mapping[str, np.ndarray],
   where: object,
-  unused: Iterable[str] = (),
-  fresh: Iterable[str] = (),
+  unused: str | None = None,
+  fresh: str | None = None,
   part: str = 'segmenter',
 ) -> Match:
   """Finds a network's variables in a file's tensors; nothing is left over.
@@ -71,8 +71,8 @@ def match(
       path starts below 'params' and 'batch_stats'.
     tensors: of torch_files.read.
     where: names the file.
-    unused: regexes of the file's keys that nothing needs to read.
-    fresh: regexes of plain names (torch_names) that may keep their initial
+    unused: a regex of the file's keys that nothing needs to read.
+    fresh: a regex of plain names (torch_names) that may keep their initial
       values, also where the file has another shape for them.
     part: 'segmenter' or 'discriminator', which of them `wanted` is.
 
@@ -100,10 +100,10 @@ def match(
     else:
       missing.append(key)
   unread = []
-  rules = dict.fromkeys(unused, 'config.init_unused') | dict(layout.unused)
+  rules = {unused: 'config.init_unused', **layout.unused}
   for key in rest:
     if reason := next(
-      (why for r, why in rules.items() if _matches([r], key)), None
+      (why for r, why in rules.items() if _matches(r, key)), None
     ):
       reasons[key] = reason
     elif key.endswith(_COUNTER) and not shapes:
@@ -122,19 +122,19 @@ def _split(tensors, layout, part):
     of_other = layout.discriminator and (
       bool(re.match(layout.discriminator, key)) != (part == 'discriminator')
     )
-    if of_other and not _matches(layout.unused, key):
+    if of_other and not any(_matches(r, key) for r in layout.unused):
       reasons[key] = f"not the {part}'s"
     else:
       mine[key] = tensor
   return mine, reasons
 
 
-def _matches(rules: Iterable[str], name: str) -> bool:
+def _matches(rule: str | None, name: str) -> bool:
   try:
-    return any(re.match(rule, name) for rule in rules)
+    return rule is not None and bool(re.match(rule, name))
   except re.error as e:
     raise UserError(
-      f'config.init_fresh and config.init_unused take regexes: {e}.'
+      f'config.init_fresh and config.init_unused take regexes: {rule!r}: {e}.'
     ) from None
 
 

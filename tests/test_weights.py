@@ -304,14 +304,12 @@ def test_shapes_and_exceptions(tmp_path):
   said = str(refused.value)
   assert 'layer5.conv2d_list.0.weight is (16, 64, 3, 3), not (19, 64' in said
   assert 'only the file has odd' in said and 'config.init_fresh' in said
-  config = experiment(
-    'advent', r"init_fresh=('layer[56]\.',)", "init_unused=('odd',)"
-  )
+  config = experiment('advent', r'init_fresh=layer[56]\.', 'init_unused=odd')
   run, found = weights.load_segmenter(config, path)
   assert found.fresh.keys() == {*aspp('layer5'), *aspp('layer6')}
   assert found.unused == {'odd': 'config.init_unused'}
   assert run.params.keys() == {'backbone'}
-  bad = experiment('advent', "init_fresh=('layer[',)")
+  bad = experiment('advent', 'init_fresh=layer[')
   with pytest.raises(UserError, match='take regexes'):
     weights.load_segmenter(bad, path)
 
