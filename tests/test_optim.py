@@ -129,6 +129,97 @@ def test_sgd_fixture():
   assert seen == pytest.approx([0.96995, 0.912857, 0.831427], abs=1e-6)
 
 
+# p = 1 under a constant g = 0.3, decay 5e-4, lr 0.1, momentum 0.9, of a tensor
+# that is listed three times. What torch made of that depends on its version.
+LISTED_THRICE = {
+  'in place, before 1.5': (0.831233, 0.463607, -0.048722),  # the authors'
+  'out of place, to 1.8': (0.831427, 0.464307, -0.047403),
+  '2.x, one by one': (0.909854507, 0.668027021, 0.247571790),
+  '2.x, all at once': (0.90985, 0.573721, 0.058425),
+}
+
+
+def three_steps(path, *overrides):
+  tx = optim.segmenter(
+    with_settings('optim.power=0.0', 'optim.head_factor=1.0', *overrides)
+  )
+  params = jnp.ones(())
+  for name in reversed(path):
+    params = {name: params}
+  state, seen = tx.init(params), []
+  for _ in range(3):
+    grads = jax.tree.map(lambda p: jnp.full_like(p, 0.3), params)
+    updates, state = tx.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    seen.append(float(jax.tree.leaves(params)[0]))
+  return seen
+
+
+BLOCK = ('backbone', 'layer1_0', 'conv1', 'kernel')
+SHORTCUT = ('backbone', 'layer1_0', 'downsample_0', 'kernel')
+STEM = ('backbone', 'conv1', 'kernel')
+
+
+def test_the_authors_repeated_update():
+  seen = three_steps(BLOCK, 'optim.repeats=authors')
+  assert seen == pytest.approx(LISTED_THRICE['in place, before 1.5'], abs=1e-6)
+  for version, others in LISTED_THRICE.items():
+    if version != 'in place, before 1.5':
+      assert seen != pytest.approx(others, abs=1e-4)
+  once = [0.96995, 0.912857, 0.831427]
+  assert three_steps(BLOCK, 'optim.repeats=dedupe') == pytest.approx(
+    once, abs=1e-6
+  )
+  for path in (STEM, ('layer6', 'conv2d_list_0', 'kernel')):
+    assert three_steps(path, 'optim.repeats=authors') == pytest.approx(
+      once, abs=1e-6
+    )
+
+
+def test_a_shortcut_is_listed_four_times():
+  """By torch's loop, in float64."""
+  p, buffer, expected = 1.0, 0.0, []
+  for _ in range(3):
+    g = 0.3
+    for _ in range(4):
+      g += 5e-4 * p
+      buffer = 0.9 * buffer + g
+      p -= 0.1 * buffer
+    expected.append(p)
+  seen = three_steps(SHORTCUT, 'optim.repeats=authors')
+  assert seen == pytest.approx(expected, abs=1e-6)
+
+
+def test_how_often_resnet101s_tensors_are_listed():
+  """99 block convolutions thrice, 4 shortcuts four times, the stem once."""
+  net = DeepLabV2(19)
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  params = jax.eval_shape(
+    lambda x: net.init(jax.random.key(0), x, train=False), image
+  )['params']
+  listed = jax.tree_util.tree_leaves_with_path(optim.times_listed(params))
+  counts = {}
+  for path, times in listed:
+    if path[-1].key == 'kernel':
+      counts[times] = counts.get(times, 0) + 1
+  assert counts == {1: 1 + 8, 3: 99, 4: 4}
+
+
+def test_dead_branches_get_no_update_at_all():
+  """torch skips what has no gradient: neither decay nor momentum."""
+  config = with_settings('model.dilations=(1,2,3,4)', 'model.live_branches=2')
+  tx = optim.segmenter(config)
+  branches = {f'conv2d_list_{i}': {'kernel': jnp.ones(2)} for i in range(4)}
+  params = {'layer6': branches}
+  grads = jax.tree.map(jnp.zeros_like, params)
+  state = tx.init(params)
+  for _ in range(2):
+    updates, state = tx.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+  moved = [bool((b['kernel'] != 1).all()) for b in params['layer6'].values()]
+  assert moved == [True, True, False, False]  # the live ones decay
+
+
 def test_adam_fixture():
   """torch since 1.3: betas (0.9, 0.99), lr 1e-4, tiny gradients."""
   config = with_settings('discriminator.lr=1e-4', 'optim.power=0.0')
