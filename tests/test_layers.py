@@ -235,6 +235,13 @@ def test_resize_fixtures():
   ]
   y = layers.resize(x, (3, 5))[0, :, :, 0]
   np.testing.assert_allclose(y, expected, atol=1e-7)
+  expected = [
+    [-1, -0.875, -0.375, 0.125, 0.25],
+    [-0.625, -0.5, 0, 0.5, 0.625],
+    [-0.25, -0.125, 0.375, 0.875, 1],
+  ]
+  y = layers.resize(x, (3, 5), align_corners=False)[0, :, :, 0]
+  np.testing.assert_allclose(y, expected, atol=1e-7)
   x = jnp.array([0.0, 1, 4]).reshape(1, 1, 3, 1)
   y = layers.resize(x, (1, 8))[0, 0, :, 0]
   expected = [0, 0.2857, 0.5714, 0.8571, 1.4286, 2.2857, 3.1429, 4]

@@ -67,6 +67,40 @@ def test_domain_loss():
   assert (losses.SOURCE, losses.TARGET) == (0, 1)
 
 
+def test_lsgan():
+  """AdaptSegNet's --gan LS: squares of the raw answers."""
+  assert losses.domain_loss(ANSWERS, 0.0, 'lsgan') == pytest.approx(1.3125)
+  assert losses.domain_loss(ANSWERS, 1.0, 'lsgan') == pytest.approx(1.5625)
+
+
+def test_entropy():
+  assert losses.entropy(LOGITS) == pytest.approx(0.78923750)
+  assert losses.entropy(jnp.zeros((1, 2, 2, 5))) == pytest.approx(1)
+  sure = jnp.array([[[[1e4, 0.0, -1e4]]]])
+  value, gradient = jax.value_and_grad(losses.entropy)(sure)
+  assert value == 0 and np.isfinite(gradient).all()
+
+
+def test_the_temperature_is_inside_the_cross_entropy():
+  """FADA divides the logits by 1.8 also for the segmentation loss."""
+  loss = losses.cross_entropy(LOGITS / 1.8, LABEL)
+  assert loss == pytest.approx(1.18391597)
+
+
+def test_class_domain_loss():
+  """FADA's discriminator at 0.3 and -0.2 times the logits, clipped at 0.9."""
+  answer = jnp.concatenate([0.3 * LOGITS, -0.2 * LOGITS], -1)
+  p = jax.nn.softmax(LOGITS / 1.8)
+  knowledge = jnp.minimum(p, 0.9)
+  on_source = losses.class_domain_loss(answer, knowledge, losses.SOURCE)
+  on_target = losses.class_domain_loss(answer, knowledge, losses.TARGET)
+  assert on_source == pytest.approx(1.68759823)
+  assert on_target == pytest.approx(1.90871120)
+  # What is clipped is not normalised again.
+  half = losses.class_domain_loss(answer, jnp.minimum(p, 0.5), losses.SOURCE)
+  assert half == pytest.approx(1.66880500)
+
+
 def test_domain_loss_of_sure_answers():
   sure = jnp.array([-1e4, 1e4])
   value, gradient = jax.value_and_grad(losses.domain_loss)(sure, 1.0)
