@@ -168,6 +168,9 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     'split': records.split,
     'scales': list(config.eval.scales),
     'flip': config.eval.flip,
+    'average': config.eval.average,
+    'upsample': config.eval.upsample,
+    'absent': config.eval.absent,
   }
   folder = workdir / 'evaluation' / _name(how)
   write_json(folder / 'scores.json', to_json(scores) | how)

@@ -209,6 +209,9 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
     'split': 'val',
     'scales': [1.0],
     'flip': False,
+    'average': 'probabilities',
+    'upsample': 'logits',
+    'absent': 'left_out',
   }
   assert {p.stem for p in written.glob('*.png')} == {
     'confusion',
