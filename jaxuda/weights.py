@@ -10,6 +10,7 @@ file holds is told by its keys. `--config.init=FILE` starts a training from
 one, and `python -m jaxuda.evaluate --weights=FILE --config=PAGE` scores one.
 """
 
+import argparse
 import functools
 import pathlib
 import sys
@@ -18,14 +19,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
 
 from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, torch_match, torch_names
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.torch_match import Match
-
-COMMANDS = ('inspect', 'import', 'export')
 
 # Where each repository puts its discriminators: beside the segmenter's file.
 _D_FILES = {
@@ -258,50 +256,43 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
   print(f'run: {workdir}')
 
 
-def define_flags() -> None:
-  """The flags of this command line."""
-  flags.DEFINE_string('config', None, 'import: a config page.')
-  flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('output', None, 'export: the file to write.')
-  flags.DEFINE_string('checkpoint', 'latest', 'latest, best or a step.')
-  flags.DEFINE_string('layout', None, 'export: how the file names its tensors.')
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog='python -m jaxuda.weights',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  commands = parser.add_subparsers(dest='command', required=True)
+  inspecting = commands.add_parser('inspect', help='what a file holds')
+  importing = commands.add_parser('import', help='a file to a run')
+  exporting = commands.add_parser('export', help='a run to files')
+  for command in (inspecting, importing):
+    command.add_argument('file', type=pathlib.Path)
+  importing.add_argument('--config', required=True, help='a config page')
+  for command in (importing, exporting):
+    command.add_argument('--workdir', required=True, type=pathlib.Path)
+  exporting.add_argument('--output', required=True, type=pathlib.Path)
+  exporting.add_argument('--checkpoint', default='latest')
+  exporting.add_argument('--layout', help='how to name the tensors')
+  return parser
 
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
-  define_flags()
-  if '--help' in argv or '-h' in argv:
-    app.usage(shorthelp=True, writeto_stdout=True)
-    return 0
   argv, overrides = config_lib.split_overrides(argv)
-  try:
-    command, *files = flags.FLAGS(argv)[1:] or ['']
-  except flags.Error as e:
-    raise UserError(str(e)) from e
-  given = flags.FLAGS
-  needed = {
-    'inspect': len(files) == 1,
-    'import': len(files) == 1 and given.config and given.workdir,
-    'export': not files and given.workdir and given.output,
-  }
-  if not needed.get(command):
-    usage = [line for line in __doc__.splitlines() if line.startswith('python')]
-    raise UserError('usage: ' + '; '.join(usage) + '; --help.')
-  if command == 'inspect':
-    inspect(pathlib.Path(files[0]))
-  elif command == 'import':
-    config = config_lib.load(given.config, overrides)
-    import_file(pathlib.Path(files[0]), config, pathlib.Path(given.workdir))
+  args = _parser().parse_args(argv)
+  if overrides and args.command != 'import':
+    raise UserError('--config.KEY=VALUE is for import, which makes a run.')
+  if args.command == 'inspect':
+    inspect(args.file)
+  elif args.command == 'import':
+    config = config_lib.load(args.config, overrides)
+    import_file(args.file, config, args.workdir)
   else:
-    for path in export(
-      pathlib.Path(given.workdir),
-      pathlib.Path(given.output),
-      given.checkpoint,
-      given.layout,
-    ):
+    for path in export(args.workdir, args.output, args.checkpoint, args.layout):
       print(path)
   return 0
 
 
 if __name__ == '__main__':
-  exit_with_sentence(main, sys.argv)
+  exit_with_sentence(main, sys.argv[1:])

@@ -1,0 +1,157 @@
+"""The command lines around PyTorch files, on a finished run."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+import tiny
+import tiny_runs
+
+from jaxuda import runs, weights
+from jaxuda.errors import UserError
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick():
+  with tiny_runs.quick_compiles():
+    yield
+
+
+@pytest.fixture(scope='module')
+def exported(finished_run, tmp_path_factory):
+  """The finished run's segmenter as a file; its discriminator beside it."""
+  output = tmp_path_factory.mktemp('exported') / 'mine.safetensors'
+  assert weights.export(finished_run.workdir, output) == [
+    output,
+    output.with_name('mine_D_main.safetensors'),
+  ]
+  return output
+
+
+def with_settings(streets_data, *more):
+  values = [*tiny_runs.SETTINGS, f'data_dir={streets_data}', *more]
+  return [f'--config={tiny_runs.PAGE}', *(f'--config.{v}' for v in values)]
+
+
+def test_evaluate_a_file_as_the_run_it_came_from(
+  exported, finished_run, streets_data, tmp_path
+):
+  done = subprocess.run(
+    [
+      *(sys.executable, '-m', 'jaxuda.evaluate', f'--weights={exported}'),
+      *with_settings(streets_data),
+      f'--workdir={tmp_path}',
+    ],
+    cwd=tiny.ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'mine.safetensors: deeplab: ' in done.stdout
+  found, trained = (
+    json.loads((folder / 'scores.json').read_text())
+    for folder in (tmp_path / 'evaluation' / 'val-0', finished_run.workdir)
+  )
+  assert found['confusion'] == trained['confusion']
+  assert found['means'] == trained['means']
+
+
+def test_a_file_becomes_a_run(
+  exported, finished_run, streets_data, tmp_path, capsys
+):
+  """Both networks, as they were; the optimizers begin anew."""
+  d_file = exported.with_name('mine_D_main.safetensors')
+  arguments = [
+    'import',
+    str(exported),
+    *with_settings(streets_data, f'discriminator.init=main={d_file}'),
+    f'--workdir={tmp_path / "theirs"}',
+  ]
+  assert weights.main(arguments) == 0
+  assert f'run: {tmp_path / "theirs"}' in capsys.readouterr().out
+  ours, theirs = (
+    runs.load(path) for path in (finished_run.workdir, tmp_path / 'theirs')
+  )
+  assert theirs.step == 0
+  assert tiny.same(ours.params, theirs.params)
+  assert tiny.same(ours.batch_stats, theirs.batch_stats)
+  ours, theirs = (
+    runs.load_discriminators(path)
+    for path in (finished_run.workdir, tmp_path / 'theirs')
+  )
+  assert tiny.same(ours, theirs)
+  with pytest.raises(UserError, match='is not empty: choose another'):
+    weights.main(arguments)
+
+
+def test_training_from_a_backbone(
+  exported, finished_run, streets_data, tmp_path, capsys
+):
+  """New heads: nothing is scored or drawn of the start."""
+  tensors = safetensors.numpy.load_file(exported)
+  backbone = tmp_path / 'backbone.safetensors'
+  safetensors.numpy.save_file(
+    {f'Scale.{k}': v for k, v in tensors.items() if 'layer6' not in k}, backbone
+  )
+  settings = [f'init={backbone}', 'steps=1', 'seed=5']
+  run = tmp_path / 'run'
+  command = tiny_runs.command(run, streets_data, *settings)
+  assert tiny_runs.run(*command) == 0
+  said = capsys.readouterr().out
+  assert '4 fresh (the file holds a backbone without our heads)' in said
+  assert 'at its start' not in said
+  assert not (run / 'start_scores.json').exists()
+  before = runs.load(finished_run.workdir).params['backbone']
+  after = runs.load(run).params['backbone']
+  moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after)
+  assert 0 < max(jax.tree.leaves(moved)) < 0.01  # one AdamW step of 2e-3
+
+
+@pytest.mark.parametrize(
+  ('setting', 'sentence'),
+  [
+    ('init=gone.pth', r'gone\.pth does not exist'),
+    ('init=odd.safetensors', 'keys of no known model: a'),
+    ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
+    ('discriminator.init=left=gone.pth', "names 'left'; this experiment has"),
+  ],
+)
+def test_files_are_refused_before_anything_is_written(
+  setting, sentence, streets_data, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  odd = pathlib.Path('odd.safetensors')
+  safetensors.numpy.save_file({'a': np.ones(1, 'f4')}, odd)
+  command = tiny_runs.command(tmp_path / 'run', streets_data, setting)
+  with pytest.raises(UserError, match=sentence):
+    tiny_runs.run(*command)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_inspect(exported, capsys):
+  assert weights.main(['inspect', str(exported)]) == 0
+  title, count, *rows = capsys.readouterr().out.splitlines()
+  assert title == "deeplab: AdaptSegNet's and ADVENT's segmenters"
+  tensors = safetensors.numpy.load_file(exported)
+  numbers = sum(t.size for t in tensors.values() if t.dtype == np.float32)
+  assert count == f'{len(tensors)} tensors, {numbers:,} numbers'
+  assert len(rows) == len(tensors)
+  assert any(
+    row.split() == ['conv1.weight', 'float32', '(4,', '3,', '7,', '7)']
+    for row in rows
+  )
+
+
+def test_layouts_of_an_export(finished_run, tmp_path):
+  path = tmp_path / 'bdl.safetensors'
+  weights.export(finished_run.workdir, path, layout_name='bdl')
+  keys = safetensors.numpy.load_file(path).keys()
+  assert 'layer5.conv2d_list.0.bias' in keys
+  assert not any(key.startswith('layer6') for key in keys)
+  with pytest.raises(UserError, match="--layout='x' is none of fada, scale"):
+    weights.export(finished_run.workdir, path, layout_name='x')
