@@ -91,7 +91,7 @@ def load_start(path: pathlib.Path, config) -> runs.Run:
 
 def _load_run(workdir, net):
   run = runs.load(workdir)
-  theirs = _leaves({'params': run.params, 'batch_stats': run.batch_stats})
+  theirs = _leaves(variables(run))
   for path, leaf in _leaves(_abstract(net)).items():
     shape = getattr(theirs.pop(path, None), 'shape', None)
     if shape != leaf.shape:
@@ -116,12 +116,16 @@ def _name(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
+def variables(run: runs.Run) -> dict:
+  """The segmenter's variables of a run, as flax has them."""
+  return {'params': run.params, 'batch_stats': run.batch_stats}
+
+
 def is_complete(run: runs.Run) -> bool:
   """Whether nothing of a start is drawn afresh."""
   net = runs.segmenter(run.config)
-  return set(_leaves(_abstract(net))) == set(
-    _leaves({'params': run.params, 'batch_stats': run.batch_stats})
-  )
+  ours = {'batch_stats': {}, **_abstract(net)}
+  return set(_leaves(ours)) == set(_leaves(variables(run)))
 
 
 def start_from(

@@ -179,9 +179,11 @@ class _Training:
       current, _ = self.checkpoints.restore('latest', abstract)
       say(f'continuing at step {int(current.step)}')
       return current
-    current = jax.jit(init, out_shardings=self.replicated)(rng)
-    if self.start or self.d_start:
-      current = stages.start_from(current, self.start, self.d_start)
+    known = stages.variables(self.start) if self.scored_start else None
+    current = jax.jit(init, out_shardings=self.replicated)(
+      rng, variables=known
+    )
+    current = stages.start_from(current, self.start, self.d_start)
     if self.start:
       say(f'starting from {self.init_run}, step {self.start.step}')
     return current

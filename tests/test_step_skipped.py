@@ -44,8 +44,9 @@ def test_what_is_not_finite_is_skipped(page):
     skips(page, start, **{term: INFINITE})
   name = 'backbone.conv1.kernel'
   skips(page, start.replace(segmenter=with_nan(start.segmenter, name)))
-  for d in start.discriminators.params:
-    bad = with_nan(start.discriminators, f'{d}.conv1.kernel')
+  for d, layers in start.discriminators.params.items():
+    first = 'conv1' if 'conv1' in layers else 'D_0'  # FADA's
+    bad = with_nan(start.discriminators, f'{d}.{first}.kernel')
     skips(page, start.replace(discriminators=bad))
 
 

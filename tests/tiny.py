@@ -19,6 +19,7 @@ _SMALL = {
   'model.blocks': '(1,1,1,1)',
   'model.width': '4',
   'model.multi_level': 'True',
+  'model.temperature': '1.0',  # the same cross entropy in all methods
   'optim.name': 'sgd',  # AdamW's first step is a sign: it amplifies rounding
   'discriminator.width': '4',
   'patch.size': '32',
