@@ -12,12 +12,13 @@ from configs import common
 def get_config(arg=None):
   """Settings: gta5 (default), synthia, streets, camvid."""
   config, setting = common.start(arg, 'advent')
-  config.steps = 120_000  # EARLY_STOP; the schedule's horizon is 250,000
+  # EARLY_STOP is 120,000, and the loop ends after the step of that index.
+  config.steps = 120_001
   config.information = 'normalised'
   config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   if setting == 'synthia':
     # DADA's configuration, by the same authors, who published no other.
-    config.steps = 90_000
+    config.steps = 90_001
     config.optim.horizon = 90_000
     config.model.multi_level = False
   common.adapt(config, setting)

@@ -61,7 +61,7 @@ def probabilities(
   for scale in scales:
     x = image
     if scale != 1.0:
-      scaled = tuple(round(side * scale) for side in image.shape[1:3])
+      scaled = tuple(int(side * scale) for side in image.shape[1:3])
       x = layers.resize(image, scaled)
     parts.append(predict(x))
     if flip:
@@ -193,6 +193,13 @@ def _name(how: dict) -> str:
     parts.append('scales=' + ','.join(map(str, how['scales'])))
   if how['flip']:
     parts.append('flip')
+  for key, default in (
+    ('average', 'probabilities'),
+    ('upsample', 'logits'),
+    ('absent', 'left_out'),
+  ):
+    if how[key] != default:
+      parts.append(f'{key}={how[key]}')
   return '-'.join(parts)
 
 

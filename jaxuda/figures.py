@@ -59,7 +59,9 @@ class Painter:
     self._config = config
     self._target = examples(target, config.classes, config.panels)
     self._probabilities = jax.jit(
-      functools.partial(evaluate.probabilities, net=net),
+      functools.partial(
+        evaluate.probabilities, net=net, upsample=config.eval.upsample
+      ),
       static_argnames='size',
     )
 

@@ -37,7 +37,7 @@ MIN_SIDE = 64  # of what the network sees when an image keeps its own size
 _THREADS = 4  # that read and write while the device computes
 
 
-def segment(params, batch_stats, image, *, net, size, scales, flip):
+def segment(params, batch_stats, image, *, net, size, **protocol):
   """Segments one image; pure, to be jitted.
 
   Args:
@@ -45,7 +45,7 @@ def segment(params, batch_stats, image, *, net, size, scales, flip):
     image: u8[H, W, 3].
     net: the segmenter.
     size: (h, w) of the answer.
-    scales, flip: see evaluate.probabilities.
+    protocol: scales, flip and more of evaluate.probabilities.
 
   Returns:
     u8[h, w] class indices and f32[h, w] entropy in 0..1.
@@ -61,8 +61,7 @@ def segment(params, batch_stats, image, *, net, size, scales, flip):
     image[None],
     net=net,
     size=size,
-    scales=scales,
-    flip=flip,
+    **protocol,
   )[0]
   entropy = jax.scipy.special.entr(p).sum(-1) / math.log(p.shape[-1])
   return jnp.argmax(p, -1).astype(jnp.uint8), jnp.clip(entropy, 0, 1)
@@ -104,6 +103,8 @@ def predict_images(
       net=run.net,
       scales=tuple(settings.scales if scales is None else scales),
       flip=settings.flip if flip is None else flip,
+      average=settings.average,
+      upsample=settings.upsample,
     ),
     static_argnames='size',
   )

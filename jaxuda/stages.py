@@ -1,11 +1,13 @@
 """Chains of experiments: a run that starts from another run's weights."""
 
+import dataclasses
 import functools
 import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, weights
@@ -13,6 +15,7 @@ from jaxuda.errors import UserError
 from jaxuda.log import say
 from jaxuda.scores import Scores, from_json, table
 
+_COUNTER = 'num_batches_tracked'
 START = 'start_scores.json'  # of the network that a run starts from
 
 
@@ -21,7 +24,8 @@ def first_stage(config) -> str | None:
 
   None where it names nothing or a folder.
   """
-  if not config.init or '.py' not in config.init:
+  page, _ = config_lib.parse_spec(config.init or '')
+  if not page.endswith('.py'):
     return None
   if 'seed=' in config.init:
     return config.init
@@ -86,24 +90,38 @@ def load_start(path: pathlib.Path, config) -> runs.Run:
     run, found = weights.load_segmenter(config, path)
     say(f'{path}: {found.describe()}')
     return run
-  return _load_run(path, runs.segmenter(config))
+  return _load_run(path, config)
 
 
-def _load_run(workdir, net):
+def _load_run(workdir, config):
+  """A run whose network is that of `config`, but for the norms' counters."""
   run = runs.load(workdir)
   theirs = _leaves(variables(run))
-  for path, leaf in _leaves(_abstract(net)).items():
-    shape = getattr(theirs.pop(path, None), 'shape', None)
-    if shape != leaf.shape:
+
+  def take(path, leaf):
+    found = theirs.pop(path, None)
+    if found is None and path[-1].key == _COUNTER:
+      return np.zeros((), np.int32)  # that run's norm is frozen
+    if found is None or found.shape != leaf.shape:
+      there = 'missing' if found is None else found.shape
       raise UserError(
-        f'config.init: {_name(path)} is {leaf.shape} here and '
-        f'{shape or "missing"} in {workdir}.'
+        f'config.init: {_name(path)} is {leaf.shape} here and {there} in '
+        f'{workdir}.'
       )
-  if theirs:
-    raise UserError(
-      f'config.init: {workdir} also has {_name(next(iter(theirs)))}.'
-    )
-  return run
+    return found
+
+  abstract = _abstract(runs.segmenter(config))
+  taken = jax.tree_util.tree_map_with_path(take, abstract)
+  left = [path for path in theirs if path[-1].key != _COUNTER]
+  if left:
+    raise UserError(f'config.init: {workdir} also has {_name(left[0])}.')
+  for key in ('style', 'pixels', 'dilations', 'live_branches'):
+    before, now = run.config.model[key], config.model[key]
+    if before != now:
+      say(f'note: {workdir} has model.{key}={before}; the config has {now}.')
+  return dataclasses.replace(
+    run, params=taken['params'], batch_stats=taken.get('batch_stats', {})
+  )
 
 
 def _abstract(net):

@@ -71,9 +71,9 @@ def match(
       path starts below 'params' and 'batch_stats'.
     tensors: of torch_files.read.
     where: names the file.
-    unused: a regex of the file's keys that nothing needs to read.
-    fresh: a regex of plain names (torch_names) that may keep their initial
-      values, also where the file has another shape for them.
+    unused: a regex of whole keys of the file that nothing needs to read.
+    fresh: a regex of whole plain names (torch_names) that may keep their
+      initial values, also where the file has another shape for them.
     part: 'segmenter' or 'discriminator', which of them `wanted` is.
 
   Raises:
@@ -86,12 +86,15 @@ def match(
   for path, shape in wanted.items():
     name = torch_names.plain_name(path)
     key = layout.rename(name)
+    found = key in rest
     tensor = from_torch(rest.pop(key, _NONE))
-    if tensor.shape == shape and tensor is not _NONE:
+    if found and tensor.shape == shape:
       arrays[path] = tensor
     elif _matches(fresh, name):
       kept[name] = 'config.init_fresh'
-    elif tensor is not _NONE:
+      if found:
+        reasons[key] = f'of shape {_shape(tensor.shape)}'
+    elif found:
       shapes.append(f'{key} is {_shape(tensor.shape)}, not {_shape(shape)}')
     elif path[-1] == _COUNTER:  # files before torch 0.4.1, or of frozen norms
       arrays[path] = np.zeros((), np.int64)
@@ -100,19 +103,24 @@ def match(
     else:
       missing.append(key)
   unread = []
-  rules = {unused: 'config.init_unused', **layout.unused}
   for key in rest:
-    if reason := next(
-      (why for r, why in rules.items() if _matches(r, key)), None
-    ):
+    if _matches(unused, key):
+      reasons[key] = 'config.init_unused'
+    elif reason := _reason(layout, key):
       reasons[key] = reason
-    elif key.endswith(_COUNTER) and not shapes:
-      reasons[key] = 'a frozen norm counts nothing'
     else:
       unread.append(key)
   if missing or unread or shapes or not arrays:
     raise UserError(_differences(where, layout, missing, unread, shapes))
   return Match(layout, arrays, reasons, kept)
+
+
+def _reason(layout, key):
+  """Why nothing reads a key of such a file; None if it should be read."""
+  if layout.fresh and key.endswith(_COUNTER):
+    return 'a frozen norm counts nothing'
+  rules = layout.unused.items()
+  return next((why for rule, why in rules if re.match(rule, key)), None)
 
 
 def _split(tensors, layout, part):
@@ -122,7 +130,7 @@ def _split(tensors, layout, part):
     of_other = layout.discriminator and (
       bool(re.match(layout.discriminator, key)) != (part == 'discriminator')
     )
-    if of_other and not any(_matches(r, key) for r in layout.unused):
+    if of_other and not _reason(layout, key):
       reasons[key] = f"not the {part}'s"
     else:
       mine[key] = tensor
@@ -131,7 +139,7 @@ def _split(tensors, layout, part):
 
 def _matches(rule: str | None, name: str) -> bool:
   try:
-    return rule is not None and bool(re.match(rule, name))
+    return rule is not None and bool(re.fullmatch(rule, name))
   except re.error as e:
     raise UserError(
       f'config.init_fresh and config.init_unused take regexes: {rule!r}: {e}.'
@@ -148,11 +156,16 @@ def _differences(where, layout, left, unread, shapes) -> str:
     )
     if names
   ]
+  counters = [key for key in unread if key.endswith(_COUNTER)]
+  hint = (
+    'Exceptions are regexes in config.init_unused (of the file) and '
+    'config.init_fresh (of the network).'
+  )
+  if counters and counters == unread:
+    hint = 'Its batch norm was not frozen: config.model.norm=batch.'
   return (
     f'{where} ({layout.name}) does not fit the network of the config: '
-    f'{"; ".join(parts) or "nothing in it is known"}. Exceptions are regexes '
-    'in config.init_unused (of the file) and config.init_fresh (of the '
-    'network).'
+    f'{"; ".join(parts) or "nothing in it is known"}. {hint}'
   )
 
 

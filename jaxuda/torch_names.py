@@ -32,6 +32,7 @@ class Layout(NamedTuple):
     fresh: why parameters without a name in the file keep their initial values.
     discriminator: regex of the keys of the discriminator in a file that holds
       both networks.
+    settings: config.model's, which no shape tells and which such files are for.
   """
 
   name: str
@@ -41,6 +42,7 @@ class Layout(NamedTuple):
   unused: Mapping[str, str] = {}
   fresh: str = ''
   discriminator: str = ''
+  settings: Mapping[str, str] = {}
 
 
 def plain_name(path: tuple[str, ...]) -> str:
@@ -96,6 +98,8 @@ _CAFFE_VGG = {
 }
 _OTHER_FC = "its fully connected layers are not DeepLab's convolutions"
 
+_CAFFE = {'style': 'caffe', 'pixels': 'caffe'}
+
 LAYOUTS = (
   Layout(
     'fada',
@@ -112,6 +116,7 @@ LAYOUTS = (
       r'optimizer_': "torch's optimizer state",
     },
     discriminator=r'model_D\.',
+    settings={'style': 'torchvision'},
   ),
   Layout(
     'scale',
@@ -120,18 +125,21 @@ LAYOUTS = (
     _in_order(_NO_HEAD, ('', 'Scale.')),
     {r'Scale\.layer5\.': "another dataset's classifier"},
     _HEADLESS,
+    settings=_CAFFE,
   ),
   Layout(
     'deeplab',
     "AdaptSegNet's and ADVENT's segmenters",
     (r'layer1\.0\.conv1\.weight', r'layer6\.conv2d_list\.0\.weight'),
     _same,
+    settings=_CAFFE,
   ),
   Layout(
     'bdl',
     "BDL's segmenter, whose main head is called layer5",
     (r'layer1\.0\.conv1\.weight', r'layer5\.conv2d_list\.0\.weight'),
     _in_order((r'layer5\.', None), (r'layer6\.', 'layer5.')),
+    settings=_CAFFE,
   ),
   Layout(
     'torchvision_resnet',
@@ -140,6 +148,7 @@ LAYOUTS = (
     _in_order(_NO_HEAD),
     {r'fc\.': "ImageNet's classifier"},
     _HEADLESS,
+    settings={'pixels': 'torchvision'},
   ),
   Layout(
     'deeplab_vgg',

@@ -62,15 +62,16 @@ def train(config, workdir: pathlib.Path) -> int:
   stored = config_lib.to_json(config)
   workdir_lib.check_config(workdir, stored, HARMLESS)
   init_run = stages.init_workdir(config, workdir)
-  training, scores = None, stages.read_scores(workdir)
+  training, scores, d_start = None, stages.read_scores(workdir), {}
   if scores is None:
     streams = methods.load(config.method).STREAMS
     inputs = experiment.open_inputs(config, streams)
     if not checkpoint.steps(workdir / 'checkpoints'):
+      d_start = weights.load_discriminators(config)
       status = _train_first_stage(config, workdir, init_run)
       if status:
         return status
-    training = _Training(config, workdir, mesh, inputs, init_run)
+    training = _Training(config, workdir, mesh, inputs, init_run, d_start)
   with workdir_lib.open_workdir(workdir, stored, harmless=HARMLESS):
     if training:
       with signals.StopSignal() as stop:
@@ -100,7 +101,7 @@ class _Training:
   Nothing is written before `run`.
   """
 
-  def __init__(self, config, workdir, mesh, inputs, init_run):
+  def __init__(self, config, workdir, mesh, inputs, init_run, d_start):
     self.config, self.workdir = config, workdir
     self.streams, self.eval_records = inputs
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
@@ -124,7 +125,7 @@ class _Training:
     self.init_run = init_run
     resumed = bool(checkpoint.steps(workdir / 'checkpoints'))
     self.start = stages.find_start(init_run, config, resumed)
-    self.d_start = {} if resumed else weights.load_discriminators(config)
+    self.d_start = d_start
     # A backbone with new heads is no network to score or to draw.
     self.scored_start = self.start and stages.is_complete(self.start)
 
@@ -180,9 +181,7 @@ class _Training:
       say(f'continuing at step {int(current.step)}')
       return current
     known = stages.variables(self.start) if self.scored_start else None
-    current = jax.jit(init, out_shardings=self.replicated)(
-      rng, variables=known
-    )
+    current = jax.jit(init, out_shardings=self.replicated)(rng, variables=known)
     current = stages.start_from(current, self.start, self.d_start)
     if self.start:
       say(f'starting from {self.init_run}, step {self.start.step}')

@@ -23,6 +23,7 @@ import numpy as np
 from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, torch_match, torch_names
 from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.log import say
 from jaxuda.torch_match import Match
 
 # Where each repository puts its discriminators: beside the segmenter's file.
@@ -64,10 +65,21 @@ def load_segmenter(config, path: str | pathlib.Path) -> tuple[runs.Run, Match]:
       if keys[1:] in found.arrays
     }
   )
+  _tell_settings(config, path, found.layout.settings)
   run = runs.from_variables(
     config, filled['params'], filled.get('batch_stats', {}), step=0
   )
   return run, found
+
+
+def _tell_settings(config, path, settings):
+  """Says what no shape tells: a network of another geometry or input."""
+  for key, value in settings.items():
+    if config.model[key] != value:
+      say(
+        f'note: {path} is for model.{key}={value}; the config has '
+        f'{config.model[key]}.'
+      )
 
 
 def load_discriminators(config) -> dict[str, dict]:
@@ -78,47 +90,40 @@ def load_discriminators(config) -> dict[str, dict]:
   Raises:
     UserError: no such discriminator, or one that does not fit.
   """
-  nets, txs = runs.build(config)
-  abstract = _abstract(nets, txs).discriminators.params
   init = config.discriminator.init
-  if init and '=' not in init and not torch_files.is_weights_file(init):
+  if not init:
+    return {}
+  nets, txs = runs.build(config)
+  wanted = _abstract(nets, txs).discriminators.params
+  if not wanted:
+    raise UserError(
+      f'config.discriminator.init={init}: method {config.method} has no '
+      'discriminators.'
+    )
+  if pathlib.Path(init).is_dir():
     found = runs.load_discriminators(init)
-    if _shapes(found) != _shapes(abstract):
+    if _shapes(found) != _shapes(wanted):
       raise UserError(
         f"config.discriminator.init: {init}'s discriminators are others than "
         "this experiment's."
       )
     return found
-  return {
-    name: _load_discriminator(abstract[name], path)
-    for name, path in _discriminator_files(config, abstract).items()
-  }
-
-
-def _discriminator_files(config, names) -> dict[str, str]:
-  init = config.discriminator.init
-  if not init:
-    return {}
-  if '=' not in init:
-    return dict.fromkeys(names, init)
   files = dict(item.partition('=')[::2] for item in init.split(','))
-  for name in files:
-    if name not in names:
-      raise UserError(
-        f'config.discriminator.init names {name!r}; this experiment has '
-        f'{", ".join(names) or "no discriminators"}.'
-      )
-  return files
+  if torch_files.is_weights_file(init) and len(wanted) == 1:
+    files = dict.fromkeys(wanted, init)
+  if not files.keys() <= wanted.keys():
+    names = ','.join(f'{name}=FILE' for name in wanted)
+    raise UserError(
+      f'config.discriminator.init={init} is no run and not {names}.'
+    )
+  return {k: _load_discriminator(wanted[k], path) for k, path in files.items()}
 
 
 def _load_discriminator(abstract, path):
-  leaves = dict(_paths(abstract))
   found = torch_match.match(
-    {keys: leaf.shape for keys, leaf in leaves.items()},
-    torch_files.read(path),
-    path,
-    part='discriminator',
+    _shapes(abstract), torch_files.read(path), path, part='discriminator'
   )
+  say(f'{path}: {found.describe()}')
   return _nested(found.arrays)
 
 
@@ -149,14 +154,20 @@ def _nested(leaves: Mapping[tuple[str, ...], Any]) -> dict:
 
 
 def to_tensors(tree: dict, layout: torch_names.Layout) -> dict[str, np.ndarray]:
-  """A network's variables by their names in a file, in torch's layout."""
+  """A network's variables by their names in a file, in torch's layout.
+
+  Raises:
+    UserError: the layout has no name for one of them.
+  """
   tensors = {}
   for path, leaf in _paths(tree):
-    key = layout.rename(torch_names.plain_name(path))
-    if key is not None:
-      array = torch_match.to_torch(np.asarray(leaf))
-      whole = array.dtype.kind == 'i'  # torch counts in 64 bits
-      tensors[key] = array.astype(np.int64) if whole else array
+    name = torch_names.plain_name(path)
+    key = layout.rename(name)
+    if key is None:
+      raise UserError(f'layout {layout.name} has no place for {name}.')
+    array = torch_match.to_torch(np.asarray(leaf))
+    whole = array.dtype.kind == 'i'  # torch counts in 64 bits
+    tensors[key] = array.astype(np.int64) if whole else array
   return tensors
 
 
@@ -164,50 +175,55 @@ def export(
   workdir: pathlib.Path,
   output: pathlib.Path,
   checkpoint: str = 'latest',
-  layout_name: str | None = None,
+  layout: str | None = None,
 ) -> list[pathlib.Path]:
   """Writes a run's networks as the originals name them; returns the files.
 
   The discriminators go into files beside `output`, as AdaptSegNet (_D1, _D2)
   and ADVENT (_D_aux, _D_main) keep them, or into the same file, as FADA does.
 
+  Args:
+    workdir: of the run.
+    output: the segmenter's file.
+    checkpoint: 'latest', 'best' or a step.
+    layout: 'bdl' for one head called layer5; None for the method's own.
+
   Raises:
-    UserError: not a run, an unknown layout, or a file that cannot be written.
+    UserError: not a run, a layout that is not for it, or a file that cannot be
+      written.
   """
   run = runs.load(workdir, checkpoint)
-  layout = _export_layout(run.config, layout_name)
-  tensors = to_tensors(run.params, layout)
-  tensors |= to_tensors(run.batch_stats, layout)
+  names = torch_names.BY_NAME[_export_layout(run.config, layout)]
+  tensors = to_tensors(run.params, names) | to_tensors(run.batch_stats, names)
   d_params = runs.load_discriminators(workdir, run.step)
-  if layout.name == 'fada':
+  if names.name == 'fada':
     for params in d_params.values():
-      tensors |= to_tensors(params, layout)
+      tensors |= to_tensors(params, names)
     torch_files.write(output, _by_network(tensors))
     return [output]
   torch_files.write(output, tensors)
   written = [output]
-  names = 'advent_discriminator'
+  d_names = 'advent_discriminator'
   if run.config.method == 'adaptsegnet':
-    names = 'discriminator'
+    d_names = 'discriminator'
   for head, params in d_params.items():
-    suffix = _D_FILES[names].get(head, f'_D_{head}')
+    suffix = _D_FILES[d_names][head]
     path = output.with_name(f'{output.stem}{suffix}{output.suffix}')
-    torch_files.write(path, to_tensors(params, torch_names.BY_NAME[names]))
+    torch_files.write(path, to_tensors(params, torch_names.BY_NAME[d_names]))
     written.append(path)
   return written
 
 
-def _export_layout(config, name):
-  if name is None:
-    if config.method == 'fada':
-      name = 'fada'
-    else:
-      name = 'deeplab' if config.model.backbone == 'resnet' else 'deeplab_vgg'
-  if name not in torch_names.BY_NAME:
-    raise UserError(
-      f'--layout={name!r} is none of {", ".join(torch_names.BY_NAME)}.'
-    )
-  return torch_names.BY_NAME[name]
+def _export_layout(config, layout) -> str:
+  """The name of the layout to write, which has a place for every tensor."""
+  own = ('deeplab', 'bdl')
+  if config.model.backbone == 'vgg16':
+    own = ('deeplab_vgg',)
+  if config.method == 'fada':
+    own = ('fada',)
+  if layout not in (None, *own):
+    raise UserError(f'--layout={layout} is none of {", ".join(own)}.')
+  return layout or own[0]
 
 
 def _by_network(tensors):
@@ -239,7 +255,7 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
   """
   from jaxuda import checkpoint, scores, stages
 
-  if workdir.exists() and any(workdir.iterdir()):
+  if workdir.exists() and not (workdir.is_dir() and not any(workdir.iterdir())):
     raise UserError(f'{workdir} is not empty: choose another --workdir.')
   with config.unlocked(), config.ignore_type():
     config.init = str(path)
@@ -252,6 +268,8 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
   scores.write_json(workdir / 'config.json', config_lib.to_json(config))
   with checkpoint.Checkpoints(workdir / 'checkpoints') as checkpoints:
     checkpoints.save(0, current)
+  for reason in checkpoints.failed.values():
+    raise UserError(f'{workdir} could not be written ({reason}).')
   print(found.describe())
   print(f'run: {workdir}')
 

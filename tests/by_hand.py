@@ -37,11 +37,15 @@ def norm(x, affine, statistics, epsilon=1e-5):
   return (x - statistics['mean']) / std * affine['scale'] + affine['bias']
 
 
-def bottleneck(x, params, statistics, stride, dilation):
-  """ADVENT's Bottleneck: the first convolution has the stride."""
-  y = conv(x, params['conv1']['kernel'], stride)
+def bottleneck(x, params, statistics, stride, dilation, caffe=True):
+  """ADVENT's Bottleneck has the stride in the first convolution.
+
+  torchvision's has it in the second.
+  """
+  first, second = (stride, 1) if caffe else (1, stride)
+  y = conv(x, params['conv1']['kernel'], first)
   y = np.maximum(norm(y, params['bn1'], statistics['bn1']), 0)
-  y = conv(y, params['conv2']['kernel'], 1, dilation, dilation)
+  y = conv(y, params['conv2']['kernel'], second, dilation, dilation)
   y = np.maximum(norm(y, params['bn2'], statistics['bn2']), 0)
   y = conv(y, params['conv3']['kernel'])
   y = norm(y, params['bn3'], statistics['bn3'])

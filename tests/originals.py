@@ -21,6 +21,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(
   p.stem for p in (pathlib.Path(__file__).parent / 'reference').glob('*.json')
 )
+# Those that are repeated by test_file_to_file.py; the others by a bare step.
+BY_COMMAND_LINES = ('advent_multi', 'fada_batch2')
 _PAGES = {
   'AdaptSegNet': 'adaptsegnet',
   'AdvEnt': 'advent',
@@ -178,6 +180,15 @@ def start(trace: dict, state):
       d.opt_state,
     ),
   )
+
+
+def recorded_names(trace: dict) -> set[tuple[str, str]]:
+  """(module, key) of every tensor whose change is recorded."""
+  modules = {'seg': trace.get('segmenter', {})}
+  modules |= trace.get('discriminators', {})
+  for name in ('feature_extractor', 'classifier', 'model_D'):
+    modules[name] = trace.get(name, {})
+  return {(module, key) for module, keys in modules.items() for key in keys}
 
 
 def recorded_change(trace: dict, module: str, key: str) -> list[float]:

@@ -65,26 +65,65 @@ def initial(trace, config):
   return found
 
 
-def test_the_recorded_steps_from_file_to_file(tmp_path, capsys):
-  trace = originals.read('advent_multi')
-  write_trees(trace, tmp_path / 'raw')
-  where = f'--data_dir={tmp_path / "prepared"}'
+def prepare_trees(trace, root):
+  """Prepares the raw trees at their own sizes."""
+  write_trees(trace, root / 'raw')
   for name, stream in (('gta5', 'source'), ('cityscapes', 'target')):
     h, w = trace[f'{stream}_hw']
-    raw = f'--raw={tmp_path / "raw" / name}'
-    size = f'--size={h}x{w}'
-    assert prepare.main([name, raw, where, size, '--allow_missing']) == 0
+    arguments = [
+      name,
+      f'--raw={root / "raw" / name}',
+      f'--data_dir={root / "prepared"}',
+      f'--size={h}x{w}',
+      '--allow_missing',
+    ]
+    assert prepare.main(arguments) == 0
 
-  start = initial(trace, originals.config(trace))
+
+def save_files(trace, start, root):
+  """Writes an original's checkpoints; the settings that begin with them."""
+  if trace['method'] == 'FADA':
+    path = root / 'fada.safetensors'
+    whole = {f'{m}.{k}': v for m, t in start.items() for k, v in t.items()}
+    safetensors.numpy.save_file(whole, path)
+    return [f'init={path}', f'discriminator.init={path}']
   for module, tensors in start.items():
-    safetensors.numpy.save_file(tensors, tmp_path / f'{module}.safetensors')
-  files = {m: tmp_path / f'{m}.safetensors' for m in start}
+    safetensors.numpy.save_file(tensors, root / f'{module}.safetensors')
+  at = {module: root / f'{module}.safetensors' for module in start}
+  return [
+    f'init={at["seg"]}',
+    f'discriminator.init=main={at["d_main"]},aux={at["d_aux"]}',
+  ]
+
+
+def read_files(trace, root):
+  """What export wrote: {module: {key: tensor}}."""
+  files = {p.stem: safetensors.numpy.load_file(p) for p in root.glob('after*')}
+  if trace['method'] == 'FADA':
+    [whole] = files.values()
+    modules = {}
+    for name, tensor in whole.items():
+      module, _, key = name.partition('.')
+      modules.setdefault(module, {})[key] = tensor
+    return modules
+  assert files.keys() == {'after', 'after_D_aux', 'after_D_main'}
+  return {
+    'seg': files['after'],
+    'd_aux': files['after_D_aux'],
+    'd_main': files['after_D_main'],
+  }
+
+
+@pytest.mark.parametrize('name', originals.BY_COMMAND_LINES)
+def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
+  trace = originals.read(name)
+  prepare_trees(trace, tmp_path)
+  start = initial(trace, originals.config(trace))
   run = tmp_path / 'run'
   settings = [
     *originals.settings(trace),
+    *save_files(trace, start, tmp_path),
     f'data_dir={tmp_path / "prepared"}',
-    f'init={files["seg"]}',
-    f'discriminator.init=main={files["d_main"]},aux={files["d_aux"]}',
     f'eval.size={tuple(trace["target_hw"])}',
     'panels=1',
     'eval_every=3',
@@ -92,24 +131,22 @@ def test_the_recorded_steps_from_file_to_file(tmp_path, capsys):
   arguments = [f'--config.{setting}' for setting in settings]
   page = f'--config={originals.page(trace)}'
   assert main.main(['main', page, f'--workdir={run}', *arguments]) == 0
-  assert 'deeplab: 118 tensors' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  names = {'advent_multi': 'deeplab: 118', 'fada_batch2': 'fada: 93'}
+  assert f'{names[name]} tensors' in said
 
   rows = workdir.read_metrics(run / 'metrics.csv')
   losses = [row for row in rows if 'loss_seg_main' in row]
   test_originals.check_losses(trace, losses)
+  found = runs.load(run)
+  test_originals.check_logits(trace, found.net, found)
 
-  output = tmp_path / 'after.safetensors'
-  written = weights.export(run, output)
-  assert [p.name for p in written] == [
-    'after.safetensors',
-    'after_D_aux.safetensors',
-    'after_D_main.safetensors',
-  ]
-  after = [safetensors.numpy.load_file(p) for p in written]
-  found = {}
-  for module, tensors in zip(('seg', 'd_aux', 'd_main'), after, strict=True):
+  command = ['export', f'--workdir={run}']
+  assert weights.main([*command, f'--output={tmp_path}/after.safetensors']) == 0
+  changes = {}
+  for module, tensors in read_files(trace, tmp_path).items():
     assert tensors.keys() == start[module].keys()
     for key, tensor in tensors.items():
       assert tensor.dtype == start[module][key].dtype
-      found[module, key] = originals.change(key, start[module][key], tensor)
-  test_originals.check_changes(trace, found)
+      changes[module, key] = originals.change(key, start[module][key], tensor)
+  test_originals.check_changes(trace, changes)

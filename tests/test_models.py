@@ -11,7 +11,7 @@ import pytest
 
 from jaxuda.models import deeplab, layers
 from jaxuda.models.deeplab import DeepLabV2
-from jaxuda.models.discriminators import FCDiscriminator
+from jaxuda.models.discriminators import FCDiscriminator, PixelDiscriminator
 
 KEY = jax.random.key(0)
 TINY = DeepLabV2(5, blocks=(1, 1, 1, 1), width=4, dilations=(1, 2))
@@ -229,11 +229,98 @@ def test_the_whole_network_in_numpy():
     np.testing.assert_allclose(logits[level], expected, atol=tolerance)
 
 
-def test_dilations_are_the_branches():
-  """AdaptSegNet sums two branches: its code returns inside the loop."""
-  net = DeepLabV2(19, dilations=(6, 12))
-  params, _ = shapes(net)
-  assert set(params['layer6']) == {'conv2d_list_0', 'conv2d_list_1'}
+def test_torchvisions_style_in_numpy():
+  """FADA's: RGB, pooling down, the stride in the 3x3, late dilations."""
+  size = (36, 51)
+  net = DeepLabV2(
+    5,
+    blocks=(1, 2, 2, 2),
+    width=4,
+    dilations=(1, 2),
+    style='torchvision',
+    pixels='torchvision',
+    multi_level=False,
+  )
+  params, batch_stats = shapes(net, size)
+  variables = random_variables({'params': params, 'batch_stats': batch_stats})
+  image = np.random.default_rng(1).integers(0, 256, (1, *size, 3), np.uint8)
+  _, features = jax.jit(partial(net.apply, train=False))(variables, image)
+
+  b, s = variables['params']['backbone'], variables['batch_stats']['backbone']
+  mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue
+  x = (image / 255 - mean) / std
+  x = by_hand.conv(x, b['conv1']['kernel'], 2, 3)
+  x = np.maximum(by_hand.norm(x, b['bn1'], s['bn1']), 0)
+  x = by_hand.max_pool(x, ceil=False)
+  # torchvision's replace_stride_with_dilation: a layer's first block has the
+  # dilation of the layer before.
+  for at, stride, dilation in (
+    ('layer1_0', 1, 1),
+    ('layer2_0', 2, 1),
+    ('layer2_1', 1, 1),
+    ('layer3_0', 1, 1),
+    ('layer3_1', 1, 2),
+    ('layer4_0', 1, 2),
+    ('layer4_1', 1, 4),
+  ):
+    x = by_hand.bottleneck(x, b[at], s[at], stride, dilation, caffe=False)
+  assert features.shape == x.shape == (1, 5, 7, 128)
+  np.testing.assert_allclose(features, x, atol=1e-5 * np.abs(x).max())
+
+
+@pytest.mark.parametrize(
+  ('size', 'eighth'),
+  [
+    ((720, 1280), (90, 160)),
+    ((760, 1280), (95, 160)),
+    ((512, 1024), (64, 128)),
+    ((1024, 2048), (128, 256)),
+  ],
+)
+def test_fadas_sizes_at_full_size(size, eighth):
+  net = DeepLabV2(19, style='torchvision', multi_level=False)
+  (_, features), _ = jax.eval_shape(
+    lambda x: net.init_with_output(KEY, x, train=False), image_of(*size)
+  )
+  assert features.shape == (1, *eighth, 2048)
+
+
+def test_caffes_vgg_pixels():
+  """FADA's VGG-16: BGR less another mean than the ResNets'."""
+  pixels = deeplab.PIXELS['caffe_vgg']
+  assert pixels.bgr and pixels.scale == 1
+  assert pixels.mean == (103.939, 116.779, 123.68) and pixels.std == (1, 1, 1)
+
+
+def test_dead_branches():
+  """AdaptSegNet sums two of four: its code returns inside the loop."""
+  net = TINY.clone(dilations=(1, 2, 3, 4), live_branches=2)
+  params, batch_stats = shapes(net)
+  assert len(params['layer6']) == 4
+  variables = random_variables({'params': params, 'batch_stats': batch_stats})
+  image = np.random.default_rng(1).integers(0, 256, (1, 36, 51, 3), np.uint8)
+  logits, features = net.apply(variables, image, train=False)
+  expected = by_hand.aspp(features, variables['params']['layer6'], (1, 2))
+  tolerance = 1e-5 * np.abs(expected).max()
+  np.testing.assert_allclose(logits['main'], expected, atol=tolerance)
+
+
+def test_fadas_discriminator_in_numpy():
+  """Three 3x3 convolutions; the source's classes before the target's."""
+  x = np.random.default_rng(0).standard_normal((1, 4, 5, 6)).astype('f4')
+  net = PixelDiscriminator(6, 3, 8)
+  variables = random_variables(jax.eval_shape(net.init, KEY, x))
+  p, y = variables['params'], x
+  for name in ('D_0', 'D_2'):
+    y = by_hand.conv(y, p[name]['kernel'], 1, 1) + p[name]['bias']
+    y = np.where(y > 0, y, 0.2 * y)
+  assert y.shape[-1] == 4  # half of the first layer's
+  halves = [
+    by_hand.conv(y, p[name]['kernel'], 1, 1) + p[name]['bias']
+    for name in ('cls1', 'cls2')
+  ]
+  expected = np.concatenate(halves, -1)
+  np.testing.assert_allclose(net.apply(variables, x), expected, atol=1e-5)
 
 
 def test_discriminator_in_numpy():

@@ -42,7 +42,6 @@ LOSSES = {
 }
 
 
-@functools.cache
 def trained(name):
   """(trace, net, state before, state after, losses of each step)."""
   trace = originals.read(name)
@@ -69,14 +68,14 @@ def trained(name):
   return trace, nets.segmenter, start, current, losses
 
 
-# The originals' names repeat: one compilation a trace serves all its tests.
-@pytest.mark.parametrize('name', originals.NAMES)
+@pytest.mark.parametrize(
+  'name', sorted(set(originals.NAMES) - set(originals.BY_COMMAND_LINES))
+)
 def test_the_originals_steps(name):
   trace, net, start, end, losses = trained(name)
   check_losses(trace, losses)
   check_changes(trace, changes(trace, start, end))
   check_logits(trace, net, end.segmenter)
-  trained.cache_clear()
 
 
 def check_losses(trace, losses):
@@ -116,6 +115,9 @@ def check_changes(trace, found):
   The recorded numbers are float32's own: our step computed in float64 is up to
   2.4 % away from them (in MinEnt's layer1.0.conv3). A wrong rule is far more.
   """
+  counters = {k for k in found if k[1].endswith('num_batches_tracked')}
+  unknown = originals.recorded_names(trace) ^ (found.keys() - counters)
+  assert not {k for k in unknown if k[0] not in ('d_aux',)}
   errors = {}
   for (module, key), ours in found.items():
     if key.endswith('num_batches_tracked'):
@@ -144,7 +146,7 @@ def check_logits(trace, net, segmenter):
   recorded = trace['eval_logits']
   assert list(logits.shape) == recorded['shape_nchw']
   assert np.linalg.norm(logits) == pytest.approx(recorded['norm'], rel=1e-3)
-  scale = 1e-3 * recorded['norm']
-  assert logits.sum() == pytest.approx(recorded['sum'], abs=10 * scale)
+  share = 1e-3 * np.abs(logits)  # of all that is summed, of the largest
+  assert logits.sum() == pytest.approx(recorded['sum'], abs=share.sum())
   first = logits.ravel()[:8]
-  np.testing.assert_allclose(first, recorded['first8'], rtol=1e-3, atol=2e-3)
+  np.testing.assert_allclose(first, recorded['first8'], atol=share.max())

@@ -8,7 +8,7 @@ import tiny
 
 from jaxuda import evaluate, scores, step
 
-SIZE, LABEL = (33, 49), (66, 98)  # the label keeps its own size
+SIZE, LABEL = (33, 49), (40, 58)  # the label keeps its own size
 
 
 class Maps:
@@ -65,11 +65,11 @@ def bdl():
   return resize(softmax(logits(IMAGE)), LABEL)
 
 
-def many(of, average):
-  """Three scales of the input, each also mirrored."""
+def many(scales, of, average):
+  """Several scales of the input, rounded down, each also mirrored."""
   parts = []
-  for scale in (0.7, 1.0, 1.3):
-    size = tuple(round(side * scale) for side in SIZE)
+  for scale in scales:
+    size = tuple(int(side * scale) for side in SIZE)
     x = resize(IMAGE.astype(np.float64), size)
     parts.append(of(resize(logits(x), LABEL)))
     mirrored = of(resize(logits(x[:, :, ::-1]), LABEL))
@@ -79,12 +79,12 @@ def many(of, average):
 
 def fada():
   """test.py, its multi-scale test: the mean of the probabilities."""
-  return many(softmax, np.mean)
+  return many((0.7, 1.0, 1.3), softmax, np.mean)
 
 
 def crst():
   """crst_seg.py: the mean of the logits."""
-  return many(lambda x: x, np.mean)
+  return many((0.9, 1.0, 1.2), lambda x: x, np.mean)
 
 
 PROTOCOLS = {
@@ -92,7 +92,7 @@ PROTOCOLS = {
   bdl: {'upsample': 'probabilities'},
   fada: {'scales': (0.7, 1.0, 1.3), 'flip': True, 'absent': 'zero'},
   crst: {
-    'scales': (0.7, 1.0, 1.3),
+    'scales': (0.9, 1.0, 1.2),
     'flip': True,
     'average': 'logits',
     'absent': 'zero',
@@ -121,7 +121,7 @@ def test_protocols(by_hand):
   assert abs(ours - expected).sum() <= 6
   # The protocols are told apart: each predicts other classes somewhere.
   for other in PROTOCOLS.keys() - {by_hand}:
-    assert abs(expected - counts_by_hand(other().argmax(-1))).sum() > 60
+    assert abs(expected - counts_by_hand(other().argmax(-1))).sum() > 20
 
   found = scores.score(expected, 2, 'cityscapes19', None, config.absent)
   hit = np.diag(expected)

@@ -56,6 +56,8 @@ def test_types_and_prefixes(tmp_path):
     ),
     ({'a': np.array([np.inf], np.float16)}, 'a has values that are not finite'),
     ({'a': np.ones(1, bool)}, 'a is bool'),
+    ({'a': np.ones(2, np.int64)}, 'a is int64'),
+    ({'a': np.array(1, np.int32)}, 'a is int32'),
     ({'a': np.ones(1, 'f4'), 'module.a': np.ones(1, 'f4')}, 'has a twice'),
     ({}, 'holds no tensors'),
   ],
@@ -114,7 +116,7 @@ def test_without_torch(tmp_path, monkeypatch):
   monkeypatch.setattr(builtins, '__import__', no_torch)
   path = tmp_path / 'x.pth'
   path.write_bytes(b'x')
-  with pytest.raises(UserError, match='not installed: pip install torch, or'):
+  with pytest.raises(UserError, match='not installed: pip install "torch>=2'):
     torch_files.read(path)
   with pytest.raises(UserError, match=r'or write y\.safetensors'):
     torch_files.write(tmp_path / 'y.pth', {'a': np.ones(1, 'f4')})
@@ -136,7 +138,31 @@ def test_written_tensors_come_back(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['x.safetensors']
 
 
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+  """The library's own error becomes the sentence; a started file is gone."""
+
+  def fail(tensors, file):
+    file.write_bytes(b'half')
+    raise safetensors.SafetensorError('Io Error: no space left')
+
+  monkeypatch.setattr(safetensors.numpy, 'save_file', fail)
+  with pytest.raises(UserError, match=r'cannot write .*: Io Error: no space'):
+    torch_files.write(tmp_path / 'x.safetensors', {'a': np.ones(1, 'f4')})
+  assert not list(tmp_path.iterdir())
+
+
 # What follows reads .pth files, so that it needs torch, which is optional.
+
+
+def test_an_old_torch_is_not_trusted(tmp_path, monkeypatch):
+  """weights_only=True ran code in 2.5 and damaged memory in 2.9."""
+  torch = pytest.importorskip('torch')
+  path = tmp_path / 'x.pth'
+  torch.save({'a': torch.ones(1)}, path)
+  assert torch_files.read(path)
+  monkeypatch.setattr(torch, '__version__', '2.9.1+cu130')
+  with pytest.raises(UserError, match=r'2\.9\.1\+cu130 may run code that a fi'):
+    torch_files.read(path)
 
 
 class Evil:
@@ -176,6 +202,17 @@ def evil_files(torch, root):
   path('truncated').write_bytes(whole[: len(whole) // 2])
   path('empty').write_bytes(b'')
   path('text').write_text('weights')
+  torch.save({'a': torch.empty(4, device='meta')}, path('meta'))
+  torch.save({'a': tensor.to(torch.float8_e4m3fn)}, path('float8'))
+  torch.save({'a': tensor.to_sparse_csr()}, path('sparse'))
+  torch.save({'a.b': tensor, 'a': {'b': tensor}}, path('twice'))
+  cycle = [tensor]
+  cycle.append(cycle)
+  torch.save(cycle, path('cycle'))
+  shared = {'a': tensor}
+  for _ in range(40):
+    shared = {'a': shared, 'b': shared}
+  torch.save(shared, path('shared'))
   # A view of one number as 2**34 of them.
   torch.save({'a': torch.ones(1).expand(2**34)}, path('expanded'))
   with zipfile.ZipFile(path('bomb'), 'w', zipfile.ZIP_DEFLATED) as archive:
@@ -189,7 +226,7 @@ def evil_files(torch, root):
 def test_no_file_runs_code(tmp_path):
   torch = pytest.importorskip('torch')
   mark, paths = evil_files(torch, tmp_path)
-  assert len(paths) == 11
+  assert len(paths) == 17
   for path in paths:
     with pytest.raises(UserError, match=path.name) as refused:
       torch_files.read(path)
@@ -212,6 +249,7 @@ def test_pth_both_ways(tmp_path):
     torch.save(content, path, _use_new_zipfile_serialization=new)
     found = torch_files.read(path)
     assert found.keys() == {'model.a', 'model.b', 'optimizer.state.0.step'}
+    assert found['optimizer.state.0.step'] == 3
     np.testing.assert_array_equal(found['model.a'], weight.numpy())
     assert found['model.b'].dtype == np.float32
   path = tmp_path / 'x.pth'

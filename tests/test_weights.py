@@ -13,7 +13,7 @@ from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_match, torch_names, weights
 from jaxuda.errors import UserError
 
-BLOCKS = {'multi': (1, 2, 1, 1), 'full': (3, 4, 23, 3)}
+BLOCKS = {'narrow': (1, 2, 1, 1), 'full': (3, 4, 23, 3)}
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
 COUNTER = 'num_batches_tracked'
 
@@ -111,22 +111,58 @@ def fada(key):
   return 'feature_extractor.backbone.' + key.removeprefix('features.')
 
 
-# page and overrides, our plain name -> the file's key, the layout's name.
+def in_fada(keys, counters):
+  backbone = {f'feature_extractor.backbone.{k}' for k in keys(counters)}
+  return backbone | {f'classifier.{k[2:]}' for k in aspp('x')}
+
+
+def narrow(counters=True):
+  return set(resnet(BLOCKS['narrow'], counters))
+
+
+# page and overrides, our plain name -> the file's key, the layout's name, and
+# all keys of the file.
 WHOLE = {
-  'multi-level': (MULTI, lambda key: key, 'deeplab'),
-  'single-level': (SINGLE, lambda key: key, 'deeplab'),
-  'bdl': (SINGLE, prefix('layer6.', 'layer5.'), 'bdl'),
-  'fada': (FADA, fada, 'fada'),
-  'fada, trained norm': (('fada', ('model.norm=batch',)), fada, 'fada'),
-  'vgg': (VGG16, prefix('layer6.', 'classifier.'), 'deeplab_vgg'),
+  'multi-level': (
+    MULTI,
+    lambda key: key,
+    'deeplab',
+    {*narrow(), *aspp('layer5'), *aspp('layer6')},
+  ),
+  'single-level': (
+    SINGLE,
+    lambda key: key,
+    'deeplab',
+    {*narrow(), *aspp('layer6')},
+  ),
+  'bdl': (
+    SINGLE,
+    prefix('layer6.', 'layer5.'),
+    'bdl',
+    {*narrow(), *aspp('layer5')},
+  ),
+  'fada': (FADA, fada, 'fada', in_fada(narrow, False)),
+  'fada, trained norm': (
+    ('fada', ('model.norm=batch',)),
+    fada,
+    'fada',
+    in_fada(narrow, True),
+  ),
+  'vgg': (
+    VGG16,
+    prefix('layer6.', 'classifier.'),
+    'deeplab_vgg',
+    {*pairs(f'features.{n}' for n in VGG), *aspp('classifier')},
+  ),
 }
 
 
 @pytest.mark.parametrize('kind', WHOLE)
 def test_import_and_export_give_back_every_bit(kind, tmp_path):
-  (page, overrides), rename, name = WHOLE[kind]
+  (page, overrides), rename, name, keys = WHOLE[kind]
   config = experiment(page, *overrides)
   tensors = file_of(config, rename, tmp_path / 'x.safetensors')
+  assert tensors.keys() == keys
   run, found = weights.load_segmenter(config, tmp_path / 'x.safetensors')
   assert found.layout.name == name and found.complete and not found.unused
   back = weights.to_tensors(run.params, found.layout)
@@ -253,6 +289,8 @@ def test_backbones_of_pretrained_files(kind, tmp_path):
 
   path = tmp_path / 'x.safetensors'
   tensors = file_of(config, key_of, path, **more)
+  convolutions = {k for k in tensors if 'conv5_3' in k or 'features.28' in k}
+  assert len(convolutions) == (2 if 'vgg' in kind else 0)
   run, found = weights.load_segmenter(config, path)
   assert found.layout.name == kind and not found.complete
   assert found.unused.keys() == more.keys()
@@ -304,10 +342,12 @@ def test_shapes_and_exceptions(tmp_path):
   said = str(refused.value)
   assert 'layer5.conv2d_list.0.weight is (16, 64, 3, 3), not (19, 64' in said
   assert 'only the file has odd' in said and 'config.init_fresh' in said
-  config = experiment('advent', r'init_fresh=layer[56]\.', 'init_unused=odd')
+  config = experiment('advent', r'init_fresh=layer[56]\..*', 'init_unused=odd')
   run, found = weights.load_segmenter(config, path)
   assert found.fresh.keys() == {*aspp('layer5'), *aspp('layer6')}
-  assert found.unused == {'odd': 'config.init_unused'}
+  assert found.unused['odd'] == 'config.init_unused'
+  assert found.unused['layer6.conv2d_list.3.bias'] == 'of shape (16,)'
+  assert len(found.unused) == 1 + 16
   assert run.params.keys() == {'backbone'}
   bad = experiment('advent', 'init_fresh=layer[')
   with pytest.raises(UserError, match='take regexes'):
@@ -381,7 +421,24 @@ def test_discriminators(tmp_path):
   np.testing.assert_array_equal(found['cls2']['bias'], theirs)
 
 
-def test_discriminators_that_are_not_there(tmp_path):
-  config = experiment('advent', 'discriminator.init=third=x.safetensors')
-  with pytest.raises(UserError, match="names 'third'; this experiment has"):
+@pytest.mark.parametrize(
+  ('page', 'init', 'sentence'),
+  [
+    ('advent', 'third=x.safetensors', 'is no run and not aux=FILE,main=FILE'),
+    ('advent', 'x.safetensors', 'is no run and not aux=FILE,main=FILE'),
+    ('minent', 'main=x.safetensors', 'method minent has no discriminators'),
+    ('fada', 'runs/gone', 'is no run and not main=FILE'),
+  ],
+)
+def test_discriminators_that_are_not_there(page, init, sentence):
+  config = experiment(page, f'discriminator.init={init}')
+  with pytest.raises(UserError, match=sentence):
     weights.load_discriminators(config)
+
+
+def test_layouts_without_a_place_for_a_tensor():
+  """Nothing is left out of an export."""
+  head = {'layer6': {'conv2d_list_0': {'bias': np.ones(3)}}}
+  for name in ('scale', 'torchvision_resnet', 'vgg', 'caffe_vgg'):
+    with pytest.raises(UserError, match=f'{name} has no place for layer6'):
+      weights.to_tensors(head, torch_names.BY_NAME[name])

@@ -118,19 +118,23 @@ def test_training_from_a_backbone(
     ('init=gone.pth', r'gone\.pth does not exist'),
     ('init=odd.safetensors', 'keys of no known model: a'),
     ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
-    ('discriminator.init=left=gone.pth', "names 'left'; this experiment has"),
+    ('discriminator.init=left=gone.pth', 'is no run and not main=FILE'),
   ],
 )
 def test_files_are_refused_before_anything_is_written(
   setting, sentence, streets_data, tmp_path, monkeypatch
 ):
+  """Nor is a first stage trained."""
   monkeypatch.chdir(tmp_path)
+  if 'discriminator' in setting:
+    setting = f'{setting};init={tiny.ROOT}/configs/source_only.py:streets'
   odd = pathlib.Path('odd.safetensors')
   safetensors.numpy.save_file({'a': np.ones(1, 'f4')}, odd)
-  command = tiny_runs.command(tmp_path / 'run', streets_data, setting)
+  settings = setting.split(';')
+  command = tiny_runs.command(tmp_path / 'run', streets_data, *settings)
   with pytest.raises(UserError, match=sentence):
     tiny_runs.run(*command)
-  assert not (tmp_path / 'run').exists()
+  assert list(tmp_path.iterdir()) == [tmp_path / odd]
 
 
 def test_inspect(exported, capsys):
@@ -149,9 +153,10 @@ def test_inspect(exported, capsys):
 
 def test_layouts_of_an_export(finished_run, tmp_path):
   path = tmp_path / 'bdl.safetensors'
-  weights.export(finished_run.workdir, path, layout_name='bdl')
+  weights.export(finished_run.workdir, path, layout='bdl')
   keys = safetensors.numpy.load_file(path).keys()
   assert 'layer5.conv2d_list.0.bias' in keys
   assert not any(key.startswith('layer6') for key in keys)
-  with pytest.raises(UserError, match="--layout='x' is none of fada, scale"):
-    weights.export(finished_run.workdir, path, layout_name='x')
+  for other in ('x', 'fada', 'scale'):
+    with pytest.raises(UserError, match=f'{other} is none of deeplab, bdl'):
+      weights.export(finished_run.workdir, path, layout=other)
