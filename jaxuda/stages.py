@@ -1,18 +1,17 @@
 """Chains of experiments: a run that starts from another run's weights."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
+from jaxuda.models import deeplab
 from jaxuda.scores import Scores, from_json, table
 
 _COUNTER = 'num_batches_tracked'
@@ -110,7 +109,7 @@ def _load_run(workdir, config):
       )
     return found
 
-  abstract = _abstract(runs.segmenter(config))
+  abstract = deeplab.abstract(runs.segmenter(config))
   taken = jax.tree_util.tree_map_with_path(take, abstract)
   left = [path for path in theirs if path[-1].key != _COUNTER]
   if left:
@@ -120,14 +119,8 @@ def _load_run(workdir, config):
     if before != now:
       say(f'note: {workdir} has model.{key}={before}; the config has {now}.')
   return dataclasses.replace(
-    run, params=taken['params'], batch_stats=taken.get('batch_stats', {})
+    run, params=taken['params'], batch_stats=taken['batch_stats']
   )
-
-
-def _abstract(net):
-  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
-  init = functools.partial(net.init, train=False)
-  return jax.eval_shape(init, jax.random.key(0), image)
 
 
 def _name(path) -> str:
@@ -141,8 +134,7 @@ def variables(run: runs.Run) -> dict:
 
 def is_complete(run: runs.Run) -> bool:
   """Whether nothing of a start is drawn afresh."""
-  net = runs.segmenter(run.config)
-  ours = {'batch_stats': {}, **_abstract(net)}
+  ours = deeplab.abstract(runs.segmenter(run.config))
   return set(_leaves(ours)) == set(_leaves(variables(run)))
 
 

@@ -26,6 +26,7 @@ from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError
 from jaxuda.input import experiment
 from jaxuda.log import Log, describe, say
+from jaxuda.models import deeplab
 from jaxuda.scores import Scores, score, to_json, write_json
 
 # What may differ when a run is continued: it does not change any number.
@@ -168,7 +169,9 @@ class _Training:
       txs=self.txs,
     )
     rng = jax.random.key(self.config.seed)
-    abstract = jax.eval_shape(init, rng)
+    abstract = jax.eval_shape(
+      init, rng, variables=deeplab.abstract(self.nets.segmenter)
+    )
     describe(self.config, abstract, self.mesh)
     if self.checkpoints.latest_step() is not None:
       abstract = jax.tree.map(

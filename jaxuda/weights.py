@@ -24,6 +24,7 @@ from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, torch_match, torch_names
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.log import say
+from jaxuda.models import deeplab
 from jaxuda.torch_match import Match
 
 # Where each repository puts its discriminators: beside the segmenter's file.
@@ -47,10 +48,7 @@ def load_segmenter(config, path: str | pathlib.Path) -> tuple[runs.Run, Match]:
   Raises:
     UserError: the file cannot be read, or does not fit the network.
   """
-  nets, txs = runs.build(config)
-  player = _abstract(nets, txs).segmenter
-  variables = {'params': player.params, 'batch_stats': player.batch_stats}
-  leaves = dict(_paths(variables))
+  leaves = dict(_paths(deeplab.abstract(runs.segmenter(config))))
   found = torch_match.match(
     {keys[1:]: leaf.shape for keys, leaf in leaves.items()},
     torch_files.read(path),
@@ -109,9 +107,11 @@ def load_discriminators(config) -> dict[str, dict]:
       )
     return found
   files = dict(item.partition('=')[::2] for item in init.split(','))
-  if torch_files.is_weights_file(init) and len(wanted) == 1:
-    files = dict.fromkeys(wanted, init)
   if not files.keys() <= wanted.keys():
+    files = {}
+    if torch_files.is_weights_file(init) and len(wanted) == 1:
+      files = dict.fromkeys(wanted, init)
+  if not files:
     names = ','.join(f'{name}=FILE' for name in wanted)
     raise UserError(
       f'config.discriminator.init={init} is no run and not {names}.'
@@ -129,7 +129,8 @@ def _load_discriminator(abstract, path):
 
 def _abstract(nets, txs) -> state.TrainState:
   init = functools.partial(state.init, nets=nets, txs=txs)
-  return jax.eval_shape(init, jax.random.key(0))
+  known = deeplab.abstract(nets.segmenter)
+  return jax.eval_shape(init, jax.random.key(0), variables=known)
 
 
 def _paths(tree):

@@ -118,7 +118,7 @@ def test_training_from_a_backbone(
     ('init=gone.pth', r'gone\.pth does not exist'),
     ('init=odd.safetensors', 'keys of no known model: a'),
     ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
-    ('discriminator.init=left=gone.pth', 'is no run and not main=FILE'),
+    ('discriminator.init=left=x,main=y', 'is no run and not main=FILE'),
   ],
 )
 def test_files_are_refused_before_anything_is_written(

@@ -1,5 +1,6 @@
 """DeepLabV2: a backbone at output stride 8 and one or two ASPP heads."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -136,6 +137,14 @@ class DeepLabV2(nn.Module):
 def heads(model) -> tuple[str, ...]:
   """The names of the logits of the network that `config.model` describes."""
   return ('main', 'aux') if model.multi_level else ('main',)
+
+
+@functools.cache  # to trace a ResNet-101 takes seconds
+def abstract(net: DeepLabV2) -> dict:
+  """Shapes and types of a network's params and batch_stats."""
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  init = functools.partial(net.init, train=False)
+  return {'batch_stats': {}} | jax.eval_shape(init, jax.random.key(0), image)
 
 
 def feature_channels(model) -> int:
