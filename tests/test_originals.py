@@ -112,8 +112,9 @@ def changes(trace, start, end):
 def check_changes(trace, found):
   """Norm and dot of each change, to a share of the change's norm.
 
-  The recorded numbers are float32's own: our step computed in float64 is up to
-  2.4 % away from them (in MinEnt's layer1.0.conv3). A wrong rule is far more.
+  Both sides compute in float32, and batch norm over a few hundred pixels
+  amplifies their rounding: two tensors may be off by more than 1 %, as which
+  is a matter of the processor. A wrong rule is off by far more in many.
   """
   counters = {k for k in found if k[1].endswith('num_batches_tracked')}
   unknown = originals.recorded_names(trace) ^ (found.keys() - counters)
