@@ -113,8 +113,8 @@ def check_changes(trace, found):
   """Norm and dot of each change, to a share of the change's norm.
 
   Both sides compute in float32, and batch norm over a few hundred pixels
-  amplifies their rounding: two tensors may be off by more than 1 %, as which
-  is a matter of the processor. A wrong rule is off by far more in many.
+  amplifies their rounding: two tensors may be off by more than 1 %; which ones
+  depends on the processor. A wrong rule is off by far more in many.
   """
   counters = {k for k in found if k[1].endswith('num_batches_tracked')}
   unknown = originals.recorded_names(trace) ^ (found.keys() - counters)

@@ -31,6 +31,7 @@ from jaxuda import (
   train,
   workdir,
 )
+from jaxuda import scores as scores_lib
 
 RAW_SIZE, SIZE, COUNT = (72, 144), '64x96', 2
 SPECS = ('gta5', 'synthia', 'cityscapes', 'crosscity/rome', 'camvid')
@@ -223,11 +224,13 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path):
   )
   assert np.any(before != after)
 
-  scores = evaluate.evaluate_run(run, path)
-  written = (path / 'evaluation').glob('*-2/scores.json')
-  [found] = [json.loads(p.read_text()) for p in written]
   trained = json.loads((path / 'scores.json').read_text())
-  assert found == found | trained | {'step': 2, 'dataset': target}
+  scores = scores_lib.from_json(trained)
+  if case == 'camvid':  # whose classes are merged; the others are as trained
+    evaluate.evaluate_run(run, path)
+    written = (path / 'evaluation').glob('*-2/scores.json')
+    [found] = [json.loads(p.read_text()) for p in written]
+    assert found == found | trained | {'step': 2, 'dataset': target}
   tree = folder / 'raw' / target.partition('/')[0]
   predicted = predictions(path, tree / images, tmp_path)
   assert len(np.unique(np.stack(list(predicted.values())))) > 1
