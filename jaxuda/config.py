@@ -144,7 +144,7 @@ def _parse(key, text, kind, default):
   if text == 'None' and key in OPTIONAL:
     return None
   if kind is str:
-    return text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
+    return text[1:-1] if _is_enclosed(text) else text
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -174,6 +174,18 @@ def _parse(key, text, kind, default):
       f'not {text!r}.'
     )
   return value
+
+
+def _is_enclosed(text: str) -> bool:
+  """Whether brackets keep all of a text whole; '(a)|(b)' is a regex."""
+  if text[:1] + text[-1:] not in ('()', '[]'):
+    return False
+  depth = 0
+  for i, character in enumerate(text):
+    depth += (character == text[0]) - (character == text[-1])
+    if depth == 0:
+      return i == len(text) - 1
+  return False
 
 
 def _split(arg: str) -> list[str]:

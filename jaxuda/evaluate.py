@@ -208,7 +208,8 @@ def _open(extra, overrides):
   from jaxuda import runs, weights
 
   given = flags.FLAGS
-  if given.weights and given.config and not extra:
+  of_file = given.weights and given.config and given.checkpoint == 'latest'
+  if of_file and not extra:
     path = pathlib.Path(given.weights)
     run, found = weights.load_segmenter(
       config_lib.load(given.config, overrides), path

@@ -146,6 +146,9 @@ def test_the_embedded_default_is_small():
     ('eval.scales=(0.5,1)', 'eval.scales', (0.5, 1.0)),
     ('model.dilations=(6,12)', 'model.dilations', (6, 12)),
     ('seed=-1', 'seed', -1),
+    ('init_unused=(fc)|(aux)', 'init_unused', '(fc)|(aux)'),
+    ('init_fresh=layer[56].*', 'init_fresh', 'layer[56].*'),
+    ('init=(a.py:x=(1,2),y=3)', 'init', 'a.py:x=(1,2),y=3'),
   ],
 )
 def test_override(override, key, value):

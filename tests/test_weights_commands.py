@@ -151,6 +151,15 @@ def test_inspect(exported, capsys):
   )
 
 
+def test_a_reader_that_leaves_the_pipe(exported):
+  """`inspect FILE | head -1`: no traceback."""
+  command = f'{sys.executable} -m jaxuda.weights inspect {exported} | head -1'
+  done = subprocess.run(
+    command, shell=True, cwd=tiny.ROOT, capture_output=True, text=True
+  )
+  assert done.stdout.startswith('deeplab: ') and done.stderr == ''
+
+
 def test_layouts_of_an_export(finished_run, tmp_path):
   path = tmp_path / 'bdl.safetensors'
   weights.export(finished_run.workdir, path, layout='bdl')
