@@ -114,6 +114,14 @@ def count_all(
   return total, sharding.sum_of_processes(images)
 
 
+def score_as(config, counts: np.ndarray, images: int) -> Scores:
+  """Scores of an experiment's counts, in the classes and by its `eval`."""
+  protocol = config.eval
+  return score(
+    counts, images, config.classes, protocol.classes, protocol.absent
+  )
+
+
 def define_flags() -> None:
   """The flags of this command line, which others may want too."""
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
@@ -154,13 +162,7 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     experiment.batches_of_eval(records, config),
     sharding.putter(mesh),
   )
-  scores = score(
-    counts,
-    images,
-    config.classes,
-    config.eval.classes,
-    config.eval.absent,
-  )
+  scores = score_as(config, counts, images)
   print(table({f'step {run.step}': scores}))
   how = {
     'step': run.step,
@@ -216,9 +218,9 @@ def _open(extra, overrides):
     )
     if not found.complete:
       raise UserError(
-        f'{path} cannot be scored: {found.describe()}; nothing may be fresh.'
+        f'{path} cannot be scored: it lacks {len(found.fresh)} tensors, such as '
+        f'{next(iter(found.fresh))}.'
       )
-    print(f'{path}: {found.describe()}')
     return run, pathlib.Path(given.workdir or f'runs/{path.stem}')
   if extra or overrides or not given.workdir or given.weights or given.config:
     raise UserError(

@@ -46,8 +46,8 @@ def sgd(
 
   g <- g + decay p; buffer <- momentum buffer + g; p <- p - rate buffer. The
   learning rate multiplies the buffer when it is applied. A parameter listed n
-  times goes through this n times a step on one gradient array, to which torch
-  before 1.5 added the decay in place, so that it accumulates
+  times goes through this n times a step on one gradient array, to which the
+  authors' torch added the decay in place, so that it accumulates
   (torch/optim/sgd.py at 0113c318).
 
   Args:

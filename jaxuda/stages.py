@@ -1,6 +1,7 @@
 """Chains of experiments: a run that starts from another run's weights."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -11,10 +12,9 @@ from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
-from jaxuda.models import deeplab
+from jaxuda.models import deeplab, layers
 from jaxuda.scores import Scores, from_json, table
 
-_COUNTER = 'num_batches_tracked'
 START = 'start_scores.json'  # of the network that a run starts from
 
 
@@ -86,9 +86,7 @@ def load_start(path: pathlib.Path, config) -> runs.Run:
     UserError: neither, or its network differs; names the difference.
   """
   if torch_files.is_weights_file(path):
-    run, found = weights.load_segmenter(config, path)
-    say(f'{path}: {found.describe()}')
-    return run
+    return weights.load_segmenter(config, path)[0]
   return _load_run(path, config)
 
 
@@ -99,7 +97,7 @@ def _load_run(workdir, config):
 
   def take(path, leaf):
     found = theirs.pop(path, None)
-    if found is None and path[-1].key == _COUNTER:
+    if found is None and path[-1].key == layers.COUNTER:
       return np.zeros((), np.int32)  # that run's norm is frozen
     if found is None or found.shape != leaf.shape:
       there = 'missing' if found is None else found.shape
@@ -111,7 +109,7 @@ def _load_run(workdir, config):
 
   abstract = deeplab.abstract(runs.segmenter(config))
   taken = jax.tree_util.tree_map_with_path(take, abstract)
-  left = [path for path in theirs if path[-1].key != _COUNTER]
+  left = [path for path in theirs if path[-1].key != layers.COUNTER]
   if left:
     raise UserError(f'config.init: {workdir} also has {_name(left[0])}.')
   for key in ('style', 'pixels', 'dilations', 'live_branches'):
@@ -138,20 +136,27 @@ def is_complete(run: runs.Run) -> bool:
   return set(_leaves(ours)) == set(_leaves(variables(run)))
 
 
-def start_from(
-  current: state.TrainState, run: runs.Run | None, d_params: dict
+def begin(
+  seed: int, nets, txs, run: runs.Run | None, d_params: dict, sharding=None
 ) -> state.TrainState:
-  """Replaces weights of the players; what is not given keeps its own.
+  """A fresh state on its devices, with the weights that are given.
 
-  Optimizers start afresh, as in FADA's stages.
+  What is not given is drawn; optimizers start afresh, as in FADA's stages.
 
   Args:
-    current: a fresh state; the result has its shardings.
+    seed: of what is drawn.
+    nets, txs: of the run.
     run: what the segmenter starts from, or None.
     d_params: {discriminator: params}.
+    sharding: of all arrays.
   """
+  init = functools.partial(state.init, nets=nets, txs=txs)
+  known = variables(run) if run and is_complete(run) else None
+  current = jax.jit(init, out_shardings=sharding)(
+    jax.random.key(seed), variables=known
+  )
   seg, d = current.segmenter, current.discriminators
-  if run:
+  if run and known is None:
     seg = seg.replace(
       params=_replace(seg.params, run.params),
       batch_stats=_replace(seg.batch_stats, run.batch_stats),

@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxuda import torch_names
 from jaxuda.errors import UserError
+from jaxuda.models.layers import COUNTER
 
 Path = tuple[str, ...]
 
-_COUNTER = 'num_batches_tracked'
 _NONE = np.empty(0)
 
 
@@ -96,7 +96,7 @@ def match(
         reasons[key] = f'of shape {_shape(tensor.shape)}'
     elif found:
       shapes.append(f'{key} is {_shape(tensor.shape)}, not {_shape(shape)}')
-    elif path[-1] == _COUNTER:  # files before torch 0.4.1, or of frozen norms
+    elif path[-1] == COUNTER:  # files before torch 0.4.1, or of frozen norms
       arrays[path] = np.zeros((), np.int64)
     elif key is None:
       kept[name] = layout.fresh
@@ -117,7 +117,7 @@ def match(
 
 def _reason(layout, key):
   """Why nothing reads a key of such a file; None if it should be read."""
-  if layout.fresh and key.endswith(_COUNTER):
+  if layout.fresh and key.endswith(COUNTER):
     return 'a frozen norm counts nothing'
   rules = layout.unused.items()
   return next((why for rule, why in rules if re.match(rule, key)), None)
@@ -156,7 +156,7 @@ def _differences(where, layout, left, unread, shapes) -> str:
     )
     if names
   ]
-  counters = [key for key in unread if key.endswith(_COUNTER)]
+  counters = [key for key in unread if key.endswith(COUNTER)]
   hint = (
     'Exceptions are regexes in config.init_unused (of the file) and '
     'config.init_fresh (of the network).'

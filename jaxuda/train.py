@@ -26,8 +26,7 @@ from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError
 from jaxuda.input import experiment
 from jaxuda.log import Log, describe, say
-from jaxuda.models import deeplab
-from jaxuda.scores import Scores, score, to_json, write_json
+from jaxuda.scores import Scores, to_json, write_json
 
 # What may differ when a run is continued: it does not change any number.
 HARMLESS = (
@@ -163,15 +162,7 @@ class _Training:
 
   def _start(self) -> state.TrainState:
     """The newest checkpoint, or a fresh state, born on its devices."""
-    init = functools.partial(
-      state.init,
-      nets=self.nets,
-      txs=self.txs,
-    )
-    rng = jax.random.key(self.config.seed)
-    abstract = jax.eval_shape(
-      init, rng, variables=deeplab.abstract(self.nets.segmenter)
-    )
+    abstract = state.abstract(self.nets, self.txs)
     describe(self.config, abstract, self.mesh)
     if self.checkpoints.latest_step() is not None:
       abstract = jax.tree.map(
@@ -183,9 +174,14 @@ class _Training:
       current, _ = self.checkpoints.restore('latest', abstract)
       say(f'continuing at step {int(current.step)}')
       return current
-    known = stages.variables(self.start) if self.scored_start else None
-    current = jax.jit(init, out_shardings=self.replicated)(rng, variables=known)
-    current = stages.start_from(current, self.start, self.d_start)
+    current = stages.begin(
+      self.config.seed,
+      self.nets,
+      self.txs,
+      self.start,
+      self.d_start,
+      self.replicated,
+    )
     if self.start:
       say(f'starting from {self.init_run}, step {self.start.step}')
     return current
@@ -247,13 +243,7 @@ class _Training:
     )
     if self.stop.requested:
       return None
-    scores = score(
-      counts,
-      images,
-      config.classes,
-      config.eval.classes,
-      config.eval.absent,
-    )
+    scores = evaluate.score_as(config, counts, images)
     if i == 0:  # what a method gains is measured from here
       write_json(self.workdir / stages.START, to_json(scores))
     self.log.scores(i, scores)

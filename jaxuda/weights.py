@@ -11,7 +11,6 @@ one, and `python -m jaxuda.evaluate --weights=FILE --config=PAGE` scores one.
 """
 
 import argparse
-import functools
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ _D_FILES = {
 
 
 def load_segmenter(config, path: str | pathlib.Path) -> tuple[runs.Run, Match]:
-  """The segmenter of an experiment with the weights of a file.
+  """The segmenter of an experiment with the weights of a file; says the match.
 
   Args:
     config: an experiment's; its network, and the exceptions `init_unused` and
@@ -63,6 +62,7 @@ def load_segmenter(config, path: str | pathlib.Path) -> tuple[runs.Run, Match]:
       if keys[1:] in found.arrays
     }
   )
+  say(f'{path}: {found.describe()}')
   _tell_settings(config, path, found.layout.settings)
   run = runs.from_variables(
     config, filled['params'], filled.get('batch_stats', {}), step=0
@@ -91,8 +91,7 @@ def load_discriminators(config) -> dict[str, dict]:
   init = config.discriminator.init
   if not init:
     return {}
-  nets, txs = runs.build(config)
-  wanted = _abstract(nets, txs).discriminators.params
+  wanted = state.abstract(*runs.build(config)).discriminators.params
   if not wanted:
     raise UserError(
       f'config.discriminator.init={init}: method {config.method} has no '
@@ -125,12 +124,6 @@ def _load_discriminator(abstract, path):
   )
   say(f'{path}: {found.describe()}')
   return _nested(found.arrays)
-
-
-def _abstract(nets, txs) -> state.TrainState:
-  init = functools.partial(state.init, nets=nets, txs=txs)
-  known = deeplab.abstract(nets.segmenter)
-  return jax.eval_shape(init, jax.random.key(0), variables=known)
 
 
 def _paths(tree):
@@ -260,18 +253,14 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
     raise UserError(f'{workdir} is not empty: choose another --workdir.')
   with config.unlocked(), config.ignore_type():
     config.init = str(path)
-  run, found = load_segmenter(config, path)
+  run, _ = load_segmenter(config, path)
   d_params = load_discriminators(config)
-  nets, txs = runs.build(config)
-  init = functools.partial(state.init, nets=nets, txs=txs)
-  current = jax.jit(init)(jax.random.key(config.seed))
-  current = stages.start_from(current, run, d_params)
+  current = stages.begin(config.seed, *runs.build(config), run, d_params)
   scores.write_json(workdir / 'config.json', config_lib.to_json(config))
   with checkpoint.Checkpoints(workdir / 'checkpoints') as checkpoints:
     checkpoints.save(0, current)
   for reason in checkpoints.failed.values():
     raise UserError(f'{workdir} could not be written ({reason}).')
-  print(found.describe())
   print(f'run: {workdir}')
 
 

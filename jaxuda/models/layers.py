@@ -13,6 +13,7 @@ import numpy as np
 Array = jax.Array
 Initializer = Callable[..., Array]
 
+COUNTER = 'num_batches_tracked'  # torch's name of a norm's updates
 NORM_MODES = ('batch', 'running', 'running_updated', 'frozen')
 
 
@@ -159,9 +160,7 @@ class Norm(nn.Module):
     )
     learns = self.mode != 'frozen' and (self.train or self.is_initializing())
     if learns:
-      tracked = self.variable(
-        'batch_stats', 'num_batches_tracked', jnp.zeros, (), jnp.int32
-      )
+      tracked = self.variable('batch_stats', COUNTER, jnp.zeros, (), jnp.int32)
     mean, var = running[0].value, running[1].value
     x = x.astype(jnp.float32)
     if learns and not self.is_initializing():
