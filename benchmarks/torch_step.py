@@ -1,0 +1,265 @@
+"""The same training steps in plain PyTorch, as the originals write them.
+
+AdaptSegNet, ADVENT, MinEnt (train_UDA.py) and FADA (train_adv.py): backward
+after each loss, gradients of the segmenter and of the discriminators kept apart
+by requires_grad and detach, three optimizers. Each parameter is updated once a
+step, which is less than the originals do. Values stay on the device, and the
+images are there already, as ours are.
+"""
+
+import functools
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks import torch_nets
+from jaxuda import labels
+from jaxuda.models import deeplab
+from jaxuda.optim import poly
+
+VARIANTS = ('eager', 'channels_last', 'compile')
+_GAME = ('advent', 'advent_patch', 'adaptsegnet')
+METHODS = ('source_only', 'adabn', 'minent', *_GAME, 'fada')
+SOURCE, TARGET = 0.0, 1.0
+
+
+class TorchStep:
+  """Networks, optimizers and the step of one experiment.
+
+  Attributes:
+    segmenter, discriminators: torch modules, on the device.
+  """
+
+  def __init__(self, config, variant: str, device: str):
+    """config: as jaxuda's; variant: of VARIANTS; device: 'cpu' or 'cuda'.
+
+    Raises:
+      ValueError: the method or backbone has no PyTorch step here.
+    """
+    if config.method not in METHODS or config.model.backbone != 'resnet':
+      raise ValueError(f'no PyTorch step of {config.method}')
+    self.config, self.device = config, torch.device(device)
+    self.half = config.model.dtype == 'bfloat16'
+    self.format = torch.contiguous_format
+    if variant != 'eager':
+      self.format = torch.channels_last
+    classes = len(labels.space(config.classes).classes)
+    self.segmenter = self._place(torch_nets.DeepLab(config.model, classes))
+    self.discriminators = {
+      name: self._place(net) for name, net in _discriminators(config, classes)
+    }
+    o = config.optim
+    heads = [p for n, p in self.segmenter.named_parameters() if _is_head(n)]
+    rest = [
+      p
+      for n, p in self.segmenter.named_parameters()
+      if not _is_head(n) and p.requires_grad
+    ]
+    self.optimizers = [
+      torch.optim.SGD(
+        [{'params': rest}, {'params': heads, 'factor': o.head_factor}],
+        o.lr,
+        o.momentum,
+        weight_decay=o.weight_decay,
+      )
+    ]
+    self.optimizers += [
+      torch.optim.Adam(net.parameters(), config.discriminator.lr, (0.9, 0.99))
+      for net in self.discriminators.values()
+    ]
+    self.schedules = [
+      poly(rate, o.horizon or config.steps, o.power)
+      for rate in (o.lr, *[config.discriminator.lr] * len(self.discriminators))
+    ]
+    self.see = functools.partial(_view, config)
+    self.steps = 0
+    if variant == 'compile':
+      self.segmenter.compile(dynamic=False)
+      for net in self.discriminators.values():
+        net.compile(dynamic=False)
+
+  def _place(self, net):
+    return net.to(self.device, memory_format=self.format).train()
+
+  def load(self, batch: dict) -> dict:
+    """uint8 arrays as jaxuda's batch has them, as originals' loaders do.
+
+    The pixels are normalised here and not in the step.
+    """
+    pixels = deeplab.PIXELS[self.config.model.pixels]
+    loaded = {}
+    for name, arrays in batch.items():
+      x = torch.tensor(arrays['image']).to(self.device).float()
+      x = (x.flip(-1) if pixels.bgr else x) / pixels.scale
+      mean, std = (
+        torch.tensor(v, device=self.device) for v in (pixels.mean, pixels.std)
+      )
+      x = ((x - mean) / std).permute(0, 3, 1, 2)
+      loaded[name] = {'image': x.contiguous(memory_format=self.format)}
+      if 'label' in arrays:
+        label = torch.tensor(arrays['label']).to(self.device).long()
+        loaded[name]['label'] = label
+    return loaded
+
+  def __call__(self, batch: dict) -> dict:
+    """One step; {term: loss}, tensors on the device."""
+    config, terms = self.config, {}
+    self._start()
+    for net in self.discriminators.values():
+      net.requires_grad_(False)
+    source, logits, features = self._forward(batch['source']['image'])
+    loss = 0
+    for head, map_ in logits.items():
+      label = batch['source']['label']
+      terms[f'seg_{head}'] = _cross_entropy(map_, label, config.seg_mean)
+      loss = loss + config.weights[f'seg_{head}'] * terms[f'seg_{head}']
+    loss.backward()
+    if 'target' in batch:
+      target, *_ = seen = self._forward(batch['target']['image'])
+      self._adapt(seen, terms)
+      self._tell_apart(source, target, (logits, features), seen[1:], terms)
+    for optimizer in self.optimizers:
+      optimizer.step()
+    self.steps += 1
+    return {name: value.detach() for name, value in terms.items()}
+
+  def _start(self):
+    for optimizer, schedule in zip(
+      self.optimizers, self.schedules, strict=True
+    ):
+      optimizer.zero_grad(set_to_none=True)
+      for group in optimizer.param_groups:
+        group['lr'] = float(schedule(self.steps)) * group.get('factor', 1.0)
+
+  def _autocast(self):
+    return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
+  def _forward(self, image):
+    """(a patch's corner draw, {head: upsampled f32 logits}, features)."""
+    with self._autocast():
+      small, features = self.segmenter(image)
+    model, size = self.config.model, image.shape[2:]
+    logits = {
+      head: F.interpolate(
+        map_.float() / model.temperature,
+        size,
+        mode='bilinear',
+        align_corners=model.align_corners,
+      )
+      for head, map_ in small.items()
+    }
+    corners = None
+    patch = self.config.get('patch')
+    if patch and patch.size is not None:
+      shape = (image.shape[0], patch.count)
+      corners = torch.stack(
+        [torch.randint(0, s - patch.size + 1, shape) for s in size], -1
+      )
+    return corners, logits, features
+
+  def _judge(self, name, view):
+    with self._autocast():
+      return self.discriminators[name](view).float()
+
+  def _adapt(self, seen, terms):
+    """The method's loss on the target, and its gradient."""
+    config = self.config
+    corners, logits, features = seen
+    if config.method == 'minent':
+      for head, map_ in logits.items():
+        terms[f'ent_{head}'] = _entropy(map_)
+    elif config.method in _GAME:
+      for head, map_ in logits.items():
+        answer = self._judge(head, self.see(map_, corners))
+        terms[f'adv_{head}'] = _domain_loss(config, answer, SOURCE)
+    elif config.method == 'fada':
+      terms['adv_main'] = self._class_loss(logits, features, SOURCE)
+    ours = [name for name in terms if name.startswith(('ent_', 'adv_'))]
+    if ours:
+      sum(config.weights[name] * terms[name] for name in ours).backward()
+
+  def _class_loss(self, logits, features, domain):
+    knowledge = logits['main'].detach().softmax(1).clamp(max=self.config.clip)
+    answer = F.interpolate(
+      self._judge('main', features),
+      knowledge.shape[2:],
+      mode='bilinear',
+      align_corners=self.config.model.align_corners,
+    )
+    halves = answer.log_softmax(1).chunk(2, 1)
+    return -(knowledge * halves[int(domain == TARGET)]).sum(1).mean()
+
+  def _tell_apart(self, source, target, of_source, of_target, terms):
+    """The discriminators' losses on both domains, and their gradients."""
+    config = self.config
+    for net in self.discriminators.values():
+      net.requires_grad_(True)
+    sides = ((source, of_source, SOURCE), (target, of_target, TARGET))
+    for corners, (logits, features), domain in sides:
+      for head in self.discriminators:
+        if config.method == 'fada':
+          loss = self._class_loss(logits, features.detach(), domain)
+        else:
+          view = self.see(logits[head].detach(), corners)
+          loss = _domain_loss(config, self._judge(head, view), domain)
+        (config.weights[f'd_{head}'] * loss / 2).backward()
+        terms[f'd_{head}'] = terms.get(f'd_{head}', 0) + loss.detach() / 2
+
+
+def _is_head(name):
+  return name.startswith(deeplab.HEADS)
+
+
+def _discriminators(config, classes):
+  width = config.discriminator.width
+  if config.method == 'fada':
+    channels = deeplab.feature_channels(config.model)
+    yield 'main', torch_nets.PixelDiscriminator(channels, classes, width)
+  elif config.method in _GAME:
+    for head in deeplab.heads(config.model):
+      outputs = config.discriminator.outputs
+      yield head, torch_nets.FCDiscriminator(classes, width, outputs)
+
+
+def _view(config, logits, corners):
+  """What a discriminator sees: f[B, C, H, W] or patches of it."""
+  maps = logits.softmax(1)
+  if config.method != 'adaptsegnet':
+    maps = -maps * torch.log2(maps + 1e-30)
+    if config.information == 'normalised':
+      maps = maps / torch.log2(torch.tensor(float(maps.shape[1])))
+    else:
+      maps = maps * torch.log(torch.tensor(2.0))
+  if corners is None:
+    return maps
+  size = config.patch.size
+  return torch.stack(
+    [
+      image[:, y : y + size, x : x + size]
+      for image, places in zip(maps, corners.tolist(), strict=True)
+      for y, x in places
+    ]
+  )
+
+
+def _domain_loss(config, answer, domain):
+  wanted = torch.full_like(answer, domain)
+  if config.get('gan') == 'lsgan':
+    return F.mse_loss(answer, wanted)
+  return F.binary_cross_entropy_with_logits(answer, wanted)
+
+
+def _cross_entropy(logits, label, mean):
+  if mean == 'image':
+    pairs = zip(logits, label, strict=True)
+    losses = [
+      F.cross_entropy(a[None], b[None], ignore_index=255) for a, b in pairs
+    ]
+    return sum(losses) / len(losses)
+  return F.cross_entropy(logits, label, ignore_index=255)
+
+
+def _entropy(logits):
+  p = logits.softmax(1)
+  total = -(p * torch.log2(p + 1e-30)).sum(1)
+  return total.mean() / torch.log2(torch.tensor(float(p.shape[1])))
