@@ -35,6 +35,10 @@ def gta5() -> ConfigDict:
       'method': '',
       'seed': 0,
       'steps': 150_000,
+      # In how many parts, one after the other, a step goes through its batch:
+      # the memory of a part and the gradient of the whole, but for batch norm,
+      # whose statistics are a part's.
+      'iter_size': 1,
       'classes': 'cityscapes19',
       # Where training starts: None for random weights; a run, by its workdir or
       # by a config page that is trained first where its run is not there yet;

@@ -9,6 +9,7 @@ from jaxuda.errors import UserError
 # The least and the largest value of numbers, and of each of several.
 _BOUNDS = {
   'steps': (1, None),
+  'iter_size': (1, None),
   'log_every': (1, None),
   'eval_every': (1, None),
   'checkpoint_every': (1, None),
@@ -37,7 +38,7 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   runs.segmenter(config)
   for stream in method.STREAMS:
     sharding.check_batch(
-      f'{stream}.batch_size', config[stream].batch_size, mesh
+      f'{stream}.batch_size', config[stream].batch_size, mesh, config.iter_size
     )
   # Each process evaluates batches of its own.
   sharding.check_batch(

@@ -12,7 +12,9 @@ Array = jax.Array
 SOURCE, TARGET = 0.0, 1.0
 
 
-def cross_entropy(logits: Array, label: Array, mean: str = 'batch') -> Array:
+def cross_entropy(
+  logits: Array, label: Array, mean: str = 'batch', valid: Array | None = None
+) -> Array:
   """Mean cross entropy over valid pixels (paper 001, Eq. 1).
 
   (ADVENT, advent/utils/loss.py.) The originals give NaN where no pixel is
@@ -24,13 +26,17 @@ def cross_entropy(logits: Array, label: Array, mean: str = 'batch') -> Array:
     mean: 'batch', over the valid pixels of all images together, or 'image',
       over those of each image and then over the images: what FADA's four
       processes of one image each compute (train_adv.py under DDP).
+    valid: f32[], with 'batch': how many valid pixels to divide by, where these
+      images are a part of a batch; None for their own.
   """
-  valid = label != IGNORE
-  safe = jnp.where(valid, label, 0).astype(jnp.int32)
+  mask = label != IGNORE
+  safe = jnp.where(mask, label, 0).astype(jnp.int32)
   loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
-  loss = jnp.where(valid, loss, 0.0)
+  loss = jnp.where(mask, loss, 0.0)
   axes = (1, 2) if mean == 'image' else None
-  return (loss.sum(axes) / jnp.maximum(valid.sum(axes), 1)).mean()
+  if valid is None or mean == 'image':
+    valid = mask.sum(axes)
+  return (loss.sum(axes) / jnp.maximum(valid, 1)).mean()
 
 
 def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:

@@ -48,11 +48,15 @@ def putter(mesh: jax.sharding.Mesh) -> Callable:
   return put
 
 
-def check_batch(key: str, size: int, mesh: jax.sharding.Mesh) -> None:
-  """A UserError where a batch cannot be split evenly over the devices."""
-  if size < 1 or size % mesh.size:
+def check_batch(
+  key: str, size: int, mesh: jax.sharding.Mesh, parts: int = 1
+) -> None:
+  """A UserError where a batch, or a part of it, cannot be split evenly."""
+  if size < 1 or size % (mesh.size * parts):
+    iter_size = f' times iter_size={parts}' if parts > 1 else ''
     raise UserError(
-      f'config.{key}={size} must be a multiple of the {mesh.size} device(s).'
+      f'config.{key}={size} must be a multiple of the {mesh.size} '
+      f'device(s){iter_size}.'
     )
 
 

@@ -1,5 +1,6 @@
 """The one training step that all methods share, and prediction."""
 
+import functools
 from types import ModuleType
 
 import jax
@@ -35,49 +36,29 @@ def train_step(
     batch: {'source': {'image': u8[B, Hs, Ws, 3], 'label': u8[B, Hs, Ws]},
       'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS.
     nets, txs, method: modules, optimizers and a module of jaxuda.methods.
-    config: reads `seed`, `weights`, `max_skipped` and the method's settings.
+    config: reads `seed`, `iter_size`, `weights`, `seg_mean`, `statistics`,
+      `max_skipped` and the method's settings.
 
   Returns:
     The new state, and f32[] measurements: each term unweighted
     (`loss_<term>`), both gradient norms, and the counts of skipped steps.
   """
+  parts = config.iter_size
   rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
-
-  def discriminate_with(d_params):
-    return lambda name, view: nets.discriminators[name].apply(
-      {'params': d_params[name]}, view
-    )
-
-  def segmenter_loss(params):
-    outputs, batch_stats = _forward(
-      nets.segmenter,
-      params,
-      state.segmenter.batch_stats,
-      {stream: batch[stream]['image'] for stream in method.STREAMS},
-      config.statistics,
-    )
-    label = batch['source']['label']
-    terms = {
-      f'seg_{level}': losses.cross_entropy(logits, label, config.seg_mean)
-      for level, logits in outputs['source'].logits.items()
-    }
-    discriminate = discriminate_with(state.discriminators.params)
-    terms |= method.segmenter_terms(outputs, batch, discriminate, rng, config)
-    return _weigh(terms, config), (terms, outputs, batch_stats)
-
-  def discriminator_loss(d_params, outputs):
-    discriminate = discriminate_with(d_params)
-    terms = method.discriminator_terms(
-      outputs, batch, discriminate, rng, config
-    )
-    return _weigh(terms, config), terms
-
-  seg_grads, (terms, outputs, batch_stats) = jax.grad(
-    segmenter_loss, has_aux=True
-  )(state.segmenter.params)
-  d_grads, d_terms = jax.grad(discriminator_loss, has_aux=True)(
-    state.discriminators.params, jax.lax.stop_gradient(outputs)
+  images = max(len(batch[stream]['image']) for stream in method.STREAMS)
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
+  valid = jnp.sum(batch['source']['label'] != losses.IGNORE) / parts
+  play = functools.partial(
+    _play, state, valid=valid, nets=nets, method=method, config=config
   )
+  batch_stats = state.segmenter.batch_stats
+  if parts == 1:
+    found, batch_stats = play(batch_stats, (batch, keys))
+  else:
+    found, batch_stats = _mean_over_parts(
+      play, batch_stats, (batch, keys), parts
+    )
+  seg_grads, d_grads, terms = found
 
   norms = {
     'grad_norm_segmenter': optax.tree.norm(seg_grads),
@@ -94,11 +75,77 @@ def train_step(
   )
   finite = jnp.isfinite(sum(norms.values()))
   new = _keep_finite(state, new, finite, config.max_skipped)
-  measured = {f'loss_{k}': v for k, v in (terms | d_terms).items()} | norms
+  measured = {f'loss_{k}': v for k, v in terms.items()} | norms
   return new, measured | {
     'skipped': new.skipped,
     'skipped_in_row': new.skipped_in_row,
   }
+
+
+def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
+  """Both players' gradients and all terms; and the new batch statistics."""
+  batch, keys = batch_and_keys
+
+  def discriminate_with(d_params):
+    return lambda name, view: nets.discriminators[name].apply(
+      {'params': d_params[name]}, view
+    )
+
+  def segmenter_loss(params):
+    outputs, new_stats = _forward(
+      nets.segmenter,
+      params,
+      batch_stats,
+      {stream: batch[stream]['image'] for stream in method.STREAMS},
+      config.statistics,
+    )
+    label = batch['source']['label']
+    terms = {
+      f'seg_{level}': losses.cross_entropy(
+        logits, label, config.seg_mean, valid
+      )
+      for level, logits in outputs['source'].logits.items()
+    }
+    discriminate = discriminate_with(state.discriminators.params)
+    terms |= method.segmenter_terms(outputs, batch, discriminate, keys, config)
+    return _weigh(terms, config), (terms, outputs, new_stats)
+
+  def discriminator_loss(d_params, outputs):
+    discriminate = discriminate_with(d_params)
+    terms = method.discriminator_terms(
+      outputs, batch, discriminate, keys, config
+    )
+    return _weigh(terms, config), terms
+
+  seg_grads, (terms, outputs, new_stats) = jax.grad(
+    segmenter_loss, has_aux=True
+  )(state.segmenter.params)
+  d_grads, d_terms = jax.grad(discriminator_loss, has_aux=True)(
+    state.discriminators.params, jax.lax.stop_gradient(outputs)
+  )
+  return (seg_grads, d_grads, terms | d_terms), new_stats
+
+
+def _mean_over_parts(play, batch_stats, batch_and_keys, parts):
+  """Plays part after part of the batch, so that only one is in memory.
+
+  A part takes every so many-th image, an equal share of each device's.
+  """
+
+  def split(x):
+    return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
+
+  def add(carry, part):
+    total, stats = carry
+    found, stats = play(stats, part)
+    return (jax.tree.map(jnp.add, total, found), stats), None
+
+  split_batch = jax.tree.map(split, batch_and_keys)
+  first = jax.tree.map(lambda x: x[0], split_batch)
+  shapes, _ = jax.eval_shape(play, batch_stats, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  (total, stats), _ = jax.lax.scan(add, (zeros, batch_stats), split_batch)
+  return jax.tree.map(lambda x: x / parts, total), stats
 
 
 def _keep_finite(state, new, finite, max_skipped):

@@ -33,11 +33,23 @@ def self_information(logits: Array, form: str) -> Array:
 
 
 def patch_corners(
-  rng: Array, shape: tuple[int, int], size: tuple[int, int], patch: int
+  keys: Array, count: int, size: tuple[int, int], patch: int
 ) -> Array:
-  """i32[*shape, 2]: uniform top-left corners of square patches in a map."""
+  """Uniform top-left corners of square patches.
+
+  Args:
+    keys: key[B], of the images.
+    count: N, patches an image.
+    size: (height, width) of the maps.
+    patch: side in pixels.
+
+  Returns:
+    i32[B, N, 2], row and column.
+  """
   limit = jnp.array([s - patch + 1 for s in size])
-  return jax.random.randint(rng, (*shape, 2), 0, limit)
+  return jax.vmap(lambda key: jax.random.randint(key, (count, 2), 0, limit))(
+    keys
+  )
 
 
 def crop(maps: Array, corners: Array, patch: int) -> Array:

@@ -12,7 +12,7 @@ from jaxuda.models.deeplab import Outputs
 
 RNG = np.random.default_rng(0)
 SIZE, PATCH, COUNT = (48, 64), 32, 3
-KEY = jax.random.key(7)
+KEYS = jax.random.split(jax.random.key(7), COUNT)
 
 
 def outputs():
@@ -49,12 +49,12 @@ def bce(answers, domain):
   return -np.log(p if domain else 1 - p).mean()
 
 
-def run(method, config, terms, discriminate=toy, rng=KEY):
+def run(method, config, terms, discriminate=toy, rng=KEYS):
   function = getattr(method, f'{terms}_terms')
   return function(DOMAINS, None, discriminate, rng, config)
 
 
-def watch(config, terms, rng=KEY):
+def watch(config, terms, rng=KEYS):
   """Where in the maps the discriminators looked: {(domain, head): corners}."""
   found = {}
 
@@ -152,7 +152,7 @@ def test_gradient_of_the_two_objectives():
         'target': Outputs({'main': target}, None),
       }
       terms = advent_patch.segmenter_terms(
-        shown, None, discriminate, KEY, config
+        shown, None, discriminate, KEYS, config
       )
       return terms['adv_main']
 
@@ -178,7 +178,8 @@ def test_patches_are_drawn_by_image_and_by_domain():
     assert corners[domain, 'main'] == corners[domain, 'aux']
     assert len(set(corners[domain, 'main'])) == COUNT
   assert corners['source', 'main'] != corners['target', 'main']
-  other = watch(patch_config(), 'discriminator', jax.random.key(8))
+  keys = jax.random.split(jax.random.key(8), COUNT)
+  other = watch(patch_config(), 'discriminator', keys)
   assert other['source', 'main'] != corners['source', 'main']
 
 

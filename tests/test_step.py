@@ -128,8 +128,9 @@ def test_forward_passes_before_the_update(statistics):
     return nets.discriminators[name].apply(variables, view)
 
   rng = jax.random.fold_in(jax.random.key(config.seed), 0)
+  keys = jax.vmap(lambda i: jax.random.fold_in(rng, i))(jnp.arange(2))
   outputs = {'source': source, 'target': target}
-  given = (outputs, batch, discriminate, rng, config)
+  given = (outputs, batch, discriminate, keys, config)
   expected = {
     f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
     for level, logits in source.logits.items()
@@ -154,6 +155,35 @@ def test_patches_differ_from_step_to_step():
     _, second = run(later, batch, tiny.weights(page))
     assert (first['loss_d_main'] != second['loss_d_main']) == moves
     assert first['loss_seg_main'] == second['loss_seg_main']
+
+
+def test_a_batch_in_parts():
+  """One step on four images a domain is the same step in two parts of two.
+
+  Without batch statistics; with different numbers of ignored pixels in the
+  parts; each image keeps its patches.
+  """
+  page, norm = 'advent_patch', 'model.norm=frozen'
+  batch = tiny.batch(tiny.config(page), size=4)
+  batch['source']['label'][0] = 255
+  found = []
+  for parts in (1, 2):
+    run = tiny.stepper(page, norm, f'iter_size={parts}')
+    start = tiny.first_state(page, norm)
+    found.append(run(start, batch, tiny.weights(page)))
+  (whole, once), (parted, twice) = found
+  assert once['loss_seg_main'] > 1 and once['loss_adv_main'] > 0.1
+  assert_close(twice, once, rtol=1e-4)
+  start = tiny.first_state(page, norm)
+  for player in ('segmenter', 'discriminators'):
+    before, after, other = (
+      getattr(s, player).params for s in (start, whole, parted)
+    )
+    moved = jax.tree.map(np.subtract, after, before)
+    small = 1e-3 * max(np.abs(x).max() for x in jax.tree.leaves(moved))
+    assert small > 0
+    other = jax.tree.map(np.subtract, other, before)
+    assert_close(other, moved, rtol=1e-2, atol=small)
 
 
 def test_the_state_is_donated():

@@ -55,9 +55,8 @@ def test_sure_predictions(form):
 def test_corners_are_uniform_over_all_positions():
   """3 x 5 positions, the last row and column among them."""
   count = 30_000
-  corners = np.array(
-    views.patch_corners(jax.random.key(0), (count, 1), (6, 8), patch=4)
-  )[:, 0]
+  keys = jax.random.split(jax.random.key(0), count)
+  corners = np.array(views.patch_corners(keys, 1, (6, 8), patch=4))[:, 0]
   assert corners.shape == (count, 2)
   drawn = np.zeros((3, 5))
   np.add.at(drawn, tuple(corners.T), 1)
@@ -67,16 +66,21 @@ def test_corners_are_uniform_over_all_positions():
 
 
 def test_corners_differ_by_image_patch_and_key():
-  first = views.patch_corners(jax.random.key(0), (4, 2), (200, 300), 32)
+  keys = jax.random.split(jax.random.key(0), 4)
+  first = views.patch_corners(keys, 2, (200, 300), 32)
+  assert first.shape == (4, 2, 2)
   assert len(set(map(tuple, np.array(first).reshape(8, 2).tolist()))) == 8
-  again = views.patch_corners(jax.random.key(0), (4, 2), (200, 300), 32)
-  np.testing.assert_array_equal(first, again)
-  other = views.patch_corners(jax.random.key(1), (4, 2), (200, 300), 32)
+  again = views.patch_corners(keys[1:3], 2, (200, 300), 32)
+  np.testing.assert_array_equal(first[1:3], again)  # each by its own key
+  others = jax.random.split(jax.random.key(1), 4)
+  other = views.patch_corners(others, 2, (200, 300), 32)
   assert (np.array(first) != np.array(other)).any()
 
 
 def test_a_patch_as_large_as_the_map():
-  corners = views.patch_corners(jax.random.key(0), (5, 1), (4, 7), 4)
+  corners = views.patch_corners(
+    jax.random.split(jax.random.key(0), 5), 1, (4, 7), 4
+  )
   assert (corners[..., 0] == 0).all()
 
 

@@ -10,7 +10,8 @@ A method module has
 
 `outputs` holds a models.deeplab.Outputs and `batch` the images and labels of
 each stream (the target's labels are not in it), `discriminate(name, view)`
-applies a discriminator, and `rng` is the same key in both calls of one step.
+applies a discriminator, and `rng` holds a key for each place in the batch, the
+same in both calls of one step.
 What `discriminator_terms` receives is cut off from the segmenter's gradient.
 The cross entropy on the source is the step's own and not a method's. Each term
 is multiplied by the weight of its name in `config.weights`.

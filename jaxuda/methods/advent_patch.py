@@ -61,7 +61,7 @@ def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
   """The discriminator's half of Eq. 4; each domain counts one half."""
   del batch
   if config.patch.redraw:
-    rng = jax.random.fold_in(rng, 1)
+    rng = _fold_in(rng, 1)
   see = _viewer(outputs, rng, config)
   return adversarial.tell_apart(outputs, discriminate, see)
 
@@ -75,10 +75,14 @@ def _viewer(outputs, rng, config):
     maps = views.self_information(logits, config.information)
     if patch is None:
       return maps
-    count, *size = maps.shape[:3]
-    # The heads of one image share its patch; the domains draw their own.
-    key = jax.random.fold_in(rng, 2 + (domain == 'target'))
-    shape = (count, config.patch.count)
-    return views.crop(maps, views.patch_corners(key, shape, size, patch), patch)
+    images, *size = maps.shape[:3]
+    # The heads of one image share its patches; the domains draw their own.
+    keys = _fold_in(rng[:images], 2 + (domain == 'target'))
+    corners = views.patch_corners(keys, config.patch.count, size, patch)
+    return views.crop(maps, corners, patch)
 
   return see
+
+
+def _fold_in(keys, number):
+  return jax.vmap(jax.random.fold_in, (0, None))(keys, number)

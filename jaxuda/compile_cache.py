@@ -1,0 +1,45 @@
+"""Compiled programs are kept on disk: a second start compiles nothing."""
+
+import os
+import pathlib
+import platform
+import zlib
+
+import jax
+
+
+def enable() -> None:
+  """Turns jax's persistent compilation cache on, unless the user has.
+
+  It lies in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/jaxuda, where a home
+  that several kinds of machine share has a folder for each. Where it cannot be
+  written, everything is compiled anew.
+  """
+  if jax.config.jax_compilation_cache_dir is None:
+    folder = _folder()
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+      return
+    if not os.access(folder, os.W_OK):
+      return
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+  name = 'jax_persistent_cache_min_compile_time_secs'
+  if name.upper() not in os.environ:
+    jax.config.update(name, 0.0)  # small programs, too
+
+
+def _folder() -> pathlib.Path:
+  caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  return pathlib.Path(caches) / 'jaxuda' / f'{platform.machine()}-{_features()}'
+
+
+def _features() -> str:
+  """What tells this machine's instructions from another's."""
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:
+    lines = []
+  flags = [x for x in lines if x.startswith(('flags', 'Features'))]
+  found = flags[0] if flags else platform.processor()
+  return f'{zlib.crc32(found.encode()):08x}'
