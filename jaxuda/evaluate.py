@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 
 from jaxuda import config as config_lib
-from jaxuda import metrics, sharding, step
+from jaxuda import compile_cache, metrics, sharding, step
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.models import deeplab, layers
 from jaxuda.scores import Scores, score, table, to_json, write_json
@@ -245,6 +245,7 @@ def main(argv: list[str]) -> int:
     extra = flags.FLAGS(argv)[1:]
   except flags.Error as e:
     raise UserError(str(e)) from e
+  compile_cache.enable()
   run, workdir = _open(extra, overrides)
   config = run.config
   if flags.FLAGS.scales:

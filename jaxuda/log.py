@@ -64,6 +64,7 @@ class Log:
     )
     self._steps, self._images = steps, images_a_step
     self._mark = None
+    self._trained_s = self._waited_s = 0.0
     self.evaluated: set[int] = set()
 
   def resume(self, step: int) -> None:
@@ -82,12 +83,15 @@ class Log:
     """Keeps time that is not spent on training out of the rate."""
     self._mark = None
 
-  def train(self, step: int, measured: dict[str, np.ndarray]) -> None:
+  def train(
+    self, step: int, measured: dict[str, np.ndarray], waited_s: float = 0.0
+  ) -> None:
     """Logs what the step that has just ended measured.
 
     Args:
       step: steps done.
       measured: of step.train_step, on the host.
+      waited_s: seconds that the loop has waited for batches in all.
     """
     if not self._first:
       return
@@ -95,12 +99,14 @@ class Log:
     self._csv.append(step, values)
     now, rate, eta = time.monotonic(), '', ''
     if self._mark is not None:
-      mark_step, mark_time = self._mark
+      mark_step, mark_time, mark_waited = self._mark
       pace = (now - mark_time) / (step - mark_step)
       rate = f'  {self._images / pace:.1f} images/s'
       eta = f'  ETA {duration((self._steps - step) * pace)}'
       self._events.write_scalars(step, {'images_per_s': self._images / pace})
-    self._mark = (step, now)
+      self._trained_s += now - mark_time
+      self._waited_s += waited_s - mark_waited
+    self._mark = (step, now, waited_s)
     self._events.write_scalars(step, values)
     losses = '  '.join(
       f'{k.removeprefix("loss_")} {v:.4f}'
@@ -109,6 +115,12 @@ class Log:
     )
     width = len(str(self._steps))
     say(f'step {step:{width}}/{self._steps}  {losses}{rate}{eta}')
+
+  def waited(self) -> None:
+    """Says how much of the training time went into waiting for data."""
+    if self._trained_s:
+      share = self._waited_s / self._trained_s
+      say(f'data: training waited for it {share:.1%} of its time')
 
   def scores(self, step: int, scores: Scores) -> None:
     """Logs an evaluation."""

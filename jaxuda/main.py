@@ -60,7 +60,9 @@ def main(argv: list[str]) -> int:
         f'--distributed found no hosts to join ({reason}): leave it out, or '
         'start this command on each host of a cluster that jax knows.'
       ) from e
-  from jaxuda import train
+  from jaxuda import compile_cache, train
+
+  compile_cache.enable()
 
   return train.train(config, workdir)
 

@@ -262,8 +262,9 @@ def main(argv: list[str]) -> int:
   )
   found = photos.find(images, without=output)
 
-  from jaxuda import runs
+  from jaxuda import compile_cache, runs
 
+  compile_cache.enable()
   run = runs.load(workdir, given.checkpoint)
   if given.checkpoint == 'best':
     print('oracle-selected: this checkpoint was chosen by target labels.')

@@ -205,7 +205,8 @@ class _Training:
       with jax.transfer_guard('disallow'):
         current, measured = self.step(current, batch)
       if i == first or (i + 1) % config.log_every == 0:
-        self._log(i + 1, measured)
+        self._log(i + 1, measured, stream.waited_s)
+    self.log.waited()
     return current, scores if last else None
 
   def _scored_before(self, i) -> bool:
@@ -223,11 +224,11 @@ class _Training:
         'config.max_skipped.'
       )
 
-  def _log(self, done, measured):
+  def _log(self, done, measured, waited_s):
     measured = jax.device_get(measured)
     self._refuse_diverged(done, measured.pop('skipped_in_row'))
     if done % self.config.log_every == 0:
-      self.log.train(done, measured)
+      self.log.train(done, measured, waited_s)
 
   def _evaluate(self, i, current) -> Scores | None:
     """The scores of the weights before step i; None if stopped meanwhile."""

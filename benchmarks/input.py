@@ -1,0 +1,175 @@
+"""Images a second of one core, stage by stage, beside the originals' loader.
+
+  python -m benchmarks.input [--images=24] [--repeats=3] [--output=DIR]
+
+Draws a small GTA5 in its exact encoding at its own size (1052x1914), prepares
+it at 720x1280 as PNG and as JPEG, and reads it, and streets, as training does.
+Beside that the originals' loader (ADVENT, advent/dataset/gta5.py: Pillow opens
+and resizes both files, ids are mapped one by one, the mean is subtracted) on
+the same files, through PyTorch's DataLoader where torch is installed. What is
+counted are seconds of processor, not of the clock.
+"""
+
+import importlib.util
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+import data
+from benchmarks import common
+from data import prepare
+from data import tf as data_tf
+from data.streets import raw
+from jaxuda import input as input_lib
+from jaxuda import labels
+from jaxuda.input import decode, tfdata
+
+_IMAGES = flags.DEFINE_integer('images', 24, 'Images of the small GTA5.')
+_REPEATS = flags.DEFINE_integer('repeats', 3, 'The best of so many passes.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
+
+RAW_SIZE, SIZE, STREETS = (1052, 1914), (720, 1280), (96, 192)
+
+
+def best_rate(run, images: int, repeats: int) -> float:
+  """Images a second of processor time, in the best of some passes.
+
+  Args:
+    run: goes once through the images.
+    images: how many.
+    repeats: passes, after one that is not counted.
+  """
+  run()
+  seconds = []
+  for _ in range(repeats):
+    start = time.process_time()
+    run()
+    seconds.append(time.process_time() - start)
+  return float(f'{images / min(seconds):.4g}')
+
+
+def stages(records, size, count: int, repeats: int) -> dict[str, float]:
+  """Rates of reading alone, then with decoding, flipping and batching."""
+  tf = data_tf.import_tensorflow()
+  augment = input_lib.Augment(flip=True)
+  decoder = decode.decoder(records, 'cityscapes19')
+  everything = np.arange(count) % len(records)
+
+  def read():
+    records.read(everything)
+
+  def drain(*functions):
+    made = tf.data.Dataset.from_tensor_slices(records.read(everything))
+    for function in functions:
+      made = made.map(function, tfdata.workers(), deterministic=True)
+    made = made.with_options(tfdata.options(tf))
+    return lambda: [None for _ in made]
+
+  def flip(example):
+    return augment(
+      example['image'], example['label'], (tf.constant(0), tf.constant(0))
+    )
+
+  stream = input_lib.Stream(records, 'cityscapes19', 1, augment)
+  batches = input_lib.train_batches({'source': stream}, seed=0)
+
+  def train():
+    for _ in range(count):
+      batch = next(batches)
+    assert batch['source']['image'].shape == (1, *size, 3)
+
+  runs = {
+    'read': read,
+    '+ decode': drain(decoder),
+    '+ augment': drain(decoder, flip),
+    'all: batches of training': train,
+  }
+  rates = {name: best_rate(run, count, repeats) for name, run in runs.items()}
+  batches.close()
+  return rates
+
+
+def original(folder: pathlib.Path, count: int):
+  """What ADVENT's loader does with files images/*.png and labels/*.png."""
+  ids = labels.id_map('cityscapes', 'cityscapes19')
+  pairs = [(i, int(ids[i])) for i in range(len(ids)) if ids[i] != 255]
+  files = sorted((folder / 'images').glob('*.png'))
+  mean = np.array((104.00698793, 116.66876762, 122.67891434), np.float32)
+  width_height = SIZE[::-1]
+
+  def load(index):
+    path = files[index % len(files)]
+    image = Image.open(path).convert('RGB')
+    image = image.resize(width_height, Image.Resampling.BICUBIC)
+    label = Image.open(folder / 'labels' / path.name)
+    label = label.resize(width_height, Image.Resampling.NEAREST)
+    label = np.asarray(label, np.float32)
+    mapped = 255 * np.ones(label.shape, np.float32)
+    for old, new in pairs:
+      mapped[label == old] = new
+    pixels = np.asarray(image, np.float32)[:, :, ::-1] - mean
+    return pixels.transpose(2, 0, 1).copy(), mapped
+
+  if not importlib.util.find_spec('torch'):
+    return lambda: [load(i) for i in range(count)]
+  import torch
+
+  class Files(torch.utils.data.Dataset):
+    def __len__(self):
+      return count
+
+    def __getitem__(self, index):
+      return load(index)
+
+  torch.set_num_threads(1)
+  # No workers, so that the time of this process is all there is.
+  loader = torch.utils.data.DataLoader(Files(), batch_size=1)
+  return lambda: [None for _ in loader]
+
+
+def main(argv) -> None:
+  del argv
+  count, repeats, rows = _IMAGES.value, _REPEATS.value, {}
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    raw.write_raw_tree('gta5', folder / 'raw', count, RAW_SIZE)
+    for kind, jpeg in (('PNG', None), ('JPEG', 95)):
+      root = folder / kind
+      prepare.prepare(
+        'gta5',
+        size=SIZE,
+        raw=folder / 'raw',
+        data_dir=root,
+        jpeg=jpeg,
+        allow_missing=True,
+      )
+      records = input_lib.open_records('gta5', SIZE, 'train', root)
+      rows[f'gta5 720x1280, {kind}'] = stages(records, SIZE, count, repeats)
+    run = original(folder / 'raw', count)
+    theirs = best_rate(run, count, repeats)
+  data.ensure('streets/game', STREETS, None)
+  records = input_lib.open_records('streets/game', STREETS, 'train', None)
+  rows['streets 96x192'] = stages(records, STREETS, 40 * count, repeats)
+  ratios = {
+    name: float(f'{list(row.values())[-1] / theirs:.3g}')
+    for name, row in rows.items()
+    if name.startswith('gta5')
+  }
+  result = {
+    'images_per_core_second': rows,
+    'originals_loader': theirs,
+    'times_originals': ratios,
+  }
+  for name, row in rows.items():
+    told = ', '.join(f'{stage} {rate}' for stage, rate in row.items())
+    print(f'{name}: {told}')
+  print(f"the originals' loader: {theirs}; ours is {ratios} times as fast")
+  print(common.write('input', result, _OUTPUT.value))
+
+
+if __name__ == '__main__':
+  app.run(main)
