@@ -210,9 +210,16 @@ def predict(
   Returns:
     f32[B, h, w, C].
   """
-  variables = {'params': params, 'batch_stats': batch_stats}
-  logits, _ = net.apply(variables, image, train=False)
-  small = logits['main']
+  small = predict_logits(params, batch_stats, image, net=net)
   if upsample == 'probabilities':
     return layers.resize(jax.nn.softmax(small), size, net.align_corners)
   return jax.nn.softmax(layers.resize(small, size, net.align_corners))
+
+
+def predict_logits(
+  params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
+) -> Array:
+  """The main head's f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict."""
+  variables = {'params': params, 'batch_stats': batch_stats}
+  logits, _ = net.apply(variables, image, train=False)
+  return logits['main']

@@ -1,0 +1,76 @@
+"""What a step needs in memory, by batch, precision and recomputation.
+
+  python -m benchmarks.memory [--config=configs/advent.py] [--batches=1,2,4]
+    [--dtypes=float32,bfloat16] [--run] [--output=DIR] [--config.KEY=VALUE ...]
+
+Compiles each step for the device that is there and prints XLA's own account:
+temporaries, and with state and batch besides. With --run also times a step of
+those that fit; a step that does not is told and left out.
+"""
+
+import itertools
+import sys
+import time
+
+import jax
+from absl import app, flags
+
+from benchmarks import common
+from jaxuda import config as config_lib
+
+_CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
+_BATCHES = flags.DEFINE_list('batches', ['1', '2', '4'], 'Images a domain.')
+_DTYPES = flags.DEFINE_list('dtypes', ['float32', 'bfloat16'], 'Precisions.')
+_RUN = flags.DEFINE_bool('run', False, 'Also run and time the steps.')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
+_OVERRIDES = []
+
+
+def measure(batch: str, dtype: str, remat: bool) -> dict:
+  """One line of the table: GiB, and seconds if it is run."""
+  config = config_lib.load(
+    _CONFIG.value,
+    [
+      *_OVERRIDES,
+      f'source.batch_size={batch}',
+      f'target.batch_size={batch}',
+      f'model.dtype={dtype}',
+      f'model.remat={remat}',
+    ],
+  )
+  row = {'batch': int(batch), 'dtype': dtype, 'remat': remat}
+  try:
+    step = common.Step(config, shapes_only=not _RUN.value)
+    account = step.compiled.memory_analysis()
+    arguments = account.argument_size_in_bytes
+    row['temporaries_gib'] = round(account.temp_size_in_bytes / 2**30, 2)
+    row['in_all_gib'] = round(
+      (account.temp_size_in_bytes + arguments) / 2**30, 2
+    )
+    row['compile_s'] = round(step.compile_s, 1)
+    if _RUN.value:
+      step()
+      start = time.perf_counter()
+      step()
+      row['step_s'] = float(f'{time.perf_counter() - start:.4g}')
+  except jax.errors.JaxRuntimeError as e:
+    if 'RESOURCE_EXHAUSTED' not in str(e):
+      raise
+    row['does_not_fit'] = True
+  return row
+
+
+def main(argv) -> None:
+  del argv
+  rows = []
+  choices = (_BATCHES.value, _DTYPES.value, (False, True))
+  for batch, dtype, remat in itertools.product(*choices):
+    rows.append(measure(batch, dtype, remat))
+    print(rows[-1], flush=True)
+  result = {'config': _CONFIG.value, 'overrides': _OVERRIDES, 'rows': rows}
+  print(common.write('memory', result, _OUTPUT.value))
+
+
+if __name__ == '__main__':
+  sys.argv, _OVERRIDES = config_lib.split_overrides(sys.argv)
+  app.run(main)
