@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from jaxuda import checkpoint_read, sharding
+from jaxuda import checkpoint_read, hosts, sharding
 from jaxuda import manifest as manifest_lib
 from jaxuda.errors import UserError
 
@@ -242,6 +242,8 @@ class Checkpoints:
 
   def _tell_failure(self, error: Exception) -> None:
     """Notes a failed save and readies the directory for the next."""
+    if hosts.is_lost(error):
+      raise error  # no matter of disks
     step, self._saving = self._saving, None
     self.failed[step] = checkpoint_read.first_line(error)
     self._remove_unfinished()  # orbax would leave it on the full disk

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from jaxuda import compile_cache, metrics, sharding, step
+from jaxuda import compile_cache, hosts, metrics, sharding, step
 from jaxuda import config as config_lib
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.models import deeplab, layers
@@ -142,6 +142,7 @@ def define_flags() -> None:
   flags.DEFINE_bool('flip', None, 'Average with the mirrored input, too.')
   flags.DEFINE_string('split', None, "Score this split instead of the run's.")
   flags.DEFINE_string('data_dir', None, 'Where prepared datasets are.')
+  hosts.define_flags()
 
 
 def evaluate_run(run, workdir: pathlib.Path) -> Scores:
@@ -255,6 +256,7 @@ def main(argv: list[str]) -> int:
     extra = flags.FLAGS(argv)[1:]
   except flags.Error as e:
     raise UserError(str(e)) from e
+  hosts.join()
   compile_cache.enable()
   run, workdir = _open(extra, overrides)
   config = run.config
@@ -271,7 +273,8 @@ def main(argv: list[str]) -> int:
   if flags.FLAGS.data_dir:
     with config.ignore_type():
       config.data_dir = flags.FLAGS.data_dir
-  evaluate_run(run, workdir)
+  with hosts.ends_with_its_peers():
+    evaluate_run(run, workdir)
   return 0
 
 

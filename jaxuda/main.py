@@ -12,6 +12,7 @@ import sys
 from absl import app, flags
 
 from jaxuda import config as config_lib
+from jaxuda import hosts
 from jaxuda.errors import UserError, exit_with_sentence
 
 _CONFIG = flags.DEFINE_string(
@@ -27,11 +28,7 @@ _WORKDIR = flags.DEFINE_string(
   'Folder of the run; started again in it, a run continues. Default: '
   'runs/<config>.',
 )
-_DISTRIBUTED = flags.DEFINE_bool(
-  'distributed',
-  False,
-  'Join the other hosts of this job (jax.distributed.initialize).',
-)
+hosts.define_flags()
 
 
 def main(argv: list[str]) -> int:
@@ -49,22 +46,13 @@ def main(argv: list[str]) -> int:
   name = config_lib.run_name(_CONFIG.value, overrides)
   workdir = pathlib.Path(_WORKDIR.value or os.path.join('runs', name))
 
-  import jax
+  hosts.join()
 
-  if _DISTRIBUTED.value:
-    try:
-      jax.distributed.initialize()
-    except (RuntimeError, ValueError) as e:
-      reason = str(e).partition('\n')[0].rstrip('.')
-      raise UserError(
-        f'--distributed found no hosts to join ({reason}): leave it out, or '
-        'start this command on each host of a cluster that jax knows.'
-      ) from e
   from jaxuda import compile_cache, train
 
   compile_cache.enable()
-
-  return train.train(config, workdir)
+  with hosts.ends_with_its_peers():
+    return train.train(config, workdir)
 
 
 if __name__ == '__main__':

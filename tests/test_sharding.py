@@ -1,4 +1,4 @@
-"""One device and four give the same training."""
+"""One device and several give the same training."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from jaxuda.errors import UserError
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
-  """{'1/NAME': value, '4/NAME': value}, from a process with four devices.
+  """{'1/NAME': value, '2/NAME': value, ...}, of 1, 2, 4 and 8 devices.
 
   A process of its own, because the number of devices is fixed when jax starts.
   NPROC: on fewer cores than devices the CPU client's thread pool would be too
@@ -23,36 +23,41 @@ def results(tmp_path_factory):
   """
   path = tmp_path_factory.mktemp('devices') / 'results.npz'
   environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
     'NPROC': '32',
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(tiny.ROOT),
   }
   subprocess.run(
-    [sys.executable, tiny.ROOT / 'tests/four_devices.py', path],
+    [sys.executable, tiny.ROOT / 'tests/eight_devices.py', path],
     env=environment,
     check=True,
-    timeout=400,
+    timeout=500,
   )
   return dict(np.load(path))
 
 
-def test_four_devices_train_as_one(results):
+@pytest.mark.parametrize('devices', [2, 4, 8])
+def test_devices_train_as_one(devices, results):
   """Losses, norms and statistics: batch norm is global over the batch."""
-  names = [k.removeprefix('4/') for k in results if k.startswith('4/')]
+  prefix = f'{devices}/'
+  names = [k.removeprefix(prefix) for k in results if k.startswith(prefix)]
   assert sum(k.startswith("['params']") for k in names) > 30
   assert sum(k.startswith("['moments']") for k in names) == 20
   for name in names:
-    one, four = results[f'1/{name}'], results[f'4/{name}']
+    one, several = results[f'1/{name}'], results[prefix + name]
     small = 1e-3 * np.abs(one).max()
-    np.testing.assert_allclose(four, one, rtol=1e-4, atol=small, err_msg=name)
+    np.testing.assert_allclose(
+      several, one, rtol=1e-4, atol=small, err_msg=name
+    )
 
 
-def test_four_devices_count_as_one(results):
-  counts = results['4/counts']
+@pytest.mark.parametrize('devices', [2, 4, 8])
+def test_devices_count_as_one(devices, results):
+  counts = results[f'{devices}/counts']
   np.testing.assert_array_equal(counts, results['1/counts'])
   # Every pixel that is not ignored: 10 of the 64 rows are.
-  assert counts.sum() == 4 * 54 * 96
+  assert counts.sum() == 8 * 54 * 96
 
 
 def test_batches_that_do_not_divide():

@@ -1,21 +1,24 @@
-"""Run by test_sharding.py where jax has four virtual CPU devices.
+"""Run by test_sharding.py where jax has eight virtual CPU devices.
 
-  python tests/four_devices.py OUTPUT.npz
+  python tests/eight_devices.py OUTPUT.npz
 
-Trains and counts on one device and on four and writes what came out.
+Trains and counts on one, two, four and eight of them, and writes what came out;
+what eight have saved is restored by each of the others.
 """
 
 import functools
+import pathlib
 import sys
+import tempfile
 
 import jax
 import numpy as np
 import optax
 import tiny
 
-from jaxuda import evaluate, methods, runs, sharding, step
+from jaxuda import checkpoint, evaluate, methods, runs, sharding, step
 
-PAGE, STEPS = 'advent_patch', 3
+PAGE, STEPS, BATCH = 'advent_patch', 2, 8
 # Adam's steps are nearly signs: they amplify the rounding of the smallest
 # gradients. So the discriminators hardly move here, and what Adam averages of
 # their gradients is compared in their place.
@@ -33,8 +36,8 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
   )
 
 
-def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
-  """Three steps on 4 + 4 images and a confusion matrix: {path: value}."""
+def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
+  """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
   config = tiny.config(PAGE, SLOW)
   nets, txs = runs.build(config)
   put, whole = sharding.putter(mesh), sharding.replicated(mesh)
@@ -54,12 +57,13 @@ def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
   # Copied on the host, or the first mesh would donate the second one's state.
   current = jax.device_put(jax.device_get(tiny.first_state(PAGE)), whole)
   for i in range(STEPS):
-    batch = put(tiny.batch(config, seed=i, size=4))
+    batch = put(tiny.batch(config, seed=i, size=BATCH))
     shards = batch['source']['image'].addressable_shards
-    assert [len(s.data) for s in shards] == [4 // mesh.size] * mesh.size
+    assert [len(s.data) for s in shards] == [BATCH // mesh.size] * mesh.size
     current, measured = jax.block_until_ready(train(current, batch))
     found |= {f'measured.{i}.{k}': np.array(v) for k, v in measured.items()}
   assert train._cache_size() == 1
+  check_restored(current, folder, whole)
   trees = {
     'params': current.segmenter.params,
     'stats': current.segmenter.batch_stats,
@@ -67,7 +71,7 @@ def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
   }
   leaves = jax.tree_util.tree_leaves_with_path(trees)
   found |= {jax.tree_util.keystr(k): np.array(v) for k, v in leaves}
-  images = put(tiny.batch(config, seed=9, size=4)['source'])
+  images = put(tiny.batch(config, seed=9, size=BATCH)['source'])
   count = evaluate.make_count(nets.segmenter, config.eval, mesh)
   # Of the first state, so that no pixel is decided by a rounding.
   first = jax.device_put(jax.device_get(tiny.first_state(PAGE)), whole)
@@ -80,11 +84,30 @@ def run(mesh: jax.sharding.Mesh) -> dict[str, np.ndarray]:
   return found | {'counts': np.array(counts)}
 
 
+def check_restored(current, folder, whole):
+  """The first mesh's state comes back, bit for bit, on this one's devices."""
+  with checkpoint.Checkpoints(folder) as checkpoints:
+    if checkpoints.latest_step() is None:
+      checkpoints.save(STEPS, current)
+      checkpoints.wait()
+      np.savez(folder / 'expected', *map(np.array, jax.tree.leaves(current)))
+    abstract = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), current
+    )
+    restored, _ = checkpoints.restore('latest', abstract)
+  expected = np.load(folder / 'expected.npz').values()
+  for leaf, value in zip(jax.tree.leaves(restored), expected, strict=True):
+    assert leaf.sharding == whole
+    np.testing.assert_array_equal(leaf, value)
+
+
 if __name__ == '__main__':
-  assert jax.device_count() == 4, jax.devices()
+  assert jax.device_count() == 8, jax.devices()
   results = {}
-  for devices in (1, 4):
-    mesh = mesh_of(devices)
-    assert mesh.size == devices
-    results |= {f'{devices}/{k}': v for k, v in run(mesh).items()}
+  with tempfile.TemporaryDirectory() as temporary:
+    for devices in (8, 1, 2, 4):
+      mesh = mesh_of(devices)
+      assert mesh.size == devices
+      found = run(mesh, pathlib.Path(temporary))
+      results |= {f'{devices}/{k}': v for k, v in found.items()}
   np.savez(sys.argv[1], **results)
