@@ -1,5 +1,6 @@
 """What the benchmarks share: a step made ready, noise to feed it, a record."""
 
+import contextlib
 import datetime
 import functools
 import json
@@ -9,6 +10,7 @@ import platform
 import resource
 import statistics
 import time
+import unittest.mock
 from collections.abc import Callable, Mapping
 from importlib import metadata
 
@@ -16,6 +18,7 @@ import jax
 import numpy as np
 
 from jaxuda import labels, methods, runs, sharding, state, step
+from jaxuda.models import layers
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 
@@ -42,8 +45,18 @@ class Step:
     batch: images and labels, sharded over the devices.
   """
 
-  def __init__(self, config, mesh=None, shapes_only: bool = False):
-    """shapes_only: compile alone, for memory that this device may not have."""
+  def __init__(
+    self, config, mesh=None, shapes_only: bool = False, forms: str = 'auto'
+  ):
+    """Compiles the step.
+
+    Args:
+      config: an experiment's.
+      mesh: of the devices; None for all.
+      shapes_only: compile alone, for memory that this device may not have.
+      forms: 'matrix' or 'plain' convolutions where layers.use_matrix_forms
+        would decide; 'auto' lets it.
+    """
     mesh = mesh or sharding.make_mesh()
     whole = sharding.replicated(mesh)
     nets, txs = runs.build(config)
@@ -64,7 +77,8 @@ class Step:
       self.state = make(jax.random.key(config.seed))
       self.batch = sharding.putter(mesh)(self.batch)
     start = time.perf_counter()
-    self.compiled = jitted.lower(self.state, self.batch).compile()
+    with _forms(forms):
+      self.compiled = jitted.lower(self.state, self.batch).compile()
     self.compile_s = time.perf_counter() - start
 
   def __call__(self) -> dict:
@@ -75,6 +89,14 @@ class Step:
   def temporaries_gib(self) -> float:
     """XLA's own account of what the step needs besides state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
+
+
+def _forms(forms):
+  if forms == 'auto':
+    return contextlib.nullcontext()
+  return unittest.mock.patch.object(
+    layers, 'use_matrix_forms', lambda: forms == 'matrix'
+  )
 
 
 def in_turn(

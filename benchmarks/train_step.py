@@ -1,7 +1,8 @@
 """The whole training step, timed, beside its floor and beside PyTorch.
 
   python -m benchmarks.train_step [--config=configs/advent.py] [--rounds=3]
-    [--torch=eager,channels_last,compile] [--output=DIR] [--name=NAME]
+    [--torch=eager,channels_last,compile] [--forms=auto,matrix,plain]
+    [--output=DIR] [--name=NAME]
     [--config.model.dtype=bfloat16] [--config.KEY=VALUE ...]
 
 Noise in the config's own sizes; needs no data and no TensorFlow. On whatever
@@ -29,6 +30,11 @@ _TORCH = flags.DEFINE_list(
   'torch',
   ['eager', 'channels_last'],
   'Variants of PyTorch: eager, channels_last, compile.',
+)
+_FORMS = flags.DEFINE_list(
+  'forms',
+  ['auto'],
+  'Forms of the convolutions: auto, matrix, plain; the first is compared with.',
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 _NAME = flags.DEFINE_string('name', 'train_step', 'Of the file of results.')
@@ -64,14 +70,21 @@ def torch_calls(config, variants, batch) -> dict:
 def main(argv) -> None:
   del argv
   config = config_lib.load(_CONFIG.value, _OVERRIDES)
-  ours = common.Step(config)
-  calls = {'jaxuda': ours}
+  ours = {
+    'jaxuda' if forms == 'auto' else f'jaxuda {forms}': common.Step(
+      config, forms=forms
+    )
+    for forms in _FORMS.value
+  }
+  first, *_ = ours.values()
+  calls = dict(ours)
   calls |= torch_calls(config, _TORCH.value, common.random_batch(config))
   started = time.perf_counter()
   seconds = common.in_turn(calls, _ROUNDS.value)
-  least = floor.of_step(config, ours.batch)
-  images = sum(len(stream['image']) for stream in ours.batch.values())
+  least = floor.of_step(config, first.batch)
+  images = sum(len(stream['image']) for stream in first.batch.values())
   medians = {name: common.median(values) for name, values in seconds.items()}
+  base = next(iter(medians.values()))
   rows = {
     name: {
       'step_s': medians[name],
@@ -79,7 +92,7 @@ def main(argv) -> None:
       'images_per_s': float(f'{images / medians[name]:.4g}'),
       'tflop_per_s': float(f'{least.operations / medians[name] / 1e12:.3g}'),
       'share_of_floor': float(f'{least.seconds / medians[name]:.3g}'),
-      'times_ours': float(f'{medians[name] / medians["jaxuda"]:.3g}'),
+      'times_first': float(f'{medians[name] / base:.3g}'),
     }
     for name, values in seconds.items()
   }
@@ -88,8 +101,8 @@ def main(argv) -> None:
     'config': _CONFIG.value,
     'overrides': _OVERRIDES,
     'rows': rows,
-    'compile_s': round(ours.compile_s, 1),
-    'xla_temporaries_gib': round(ours.temporaries_gib(), 2),
+    'compile_s': round(first.compile_s, 1),
+    'xla_temporaries_gib': round(first.temporaries_gib(), 2),
     'device_peak_gib': round(memory.get('peak_bytes_in_use', 0) / 2**30, 2),
     'process_peak_gib': common.process_peak_gib(),
     'floor': {
@@ -99,7 +112,7 @@ def main(argv) -> None:
       'gbyte_per_s': least.bytes_s and least.bytes_s / 1e9,
       'seconds': float(f'{least.seconds:.3g}'),
     },
-    'finite': bool(ours()['skipped'] == 0),
+    'finite': bool(first()['skipped'] == 0),
     'total_s': round(time.perf_counter() - started, 1),
   }
   print(table(result))
@@ -120,7 +133,7 @@ def table(result: dict) -> str:
   for name, row in result['rows'].items():
     lines.append(
       f'{name:22}{row["step_s"]:>10}{row["images_per_s"]:>10}'
-      f'{row["share_of_floor"]:>10.0%}{row["times_ours"]:>8}'
+      f'{row["share_of_floor"]:>10.0%}{row["times_first"]:>8}'
     )
   return '\n'.join(lines)
 
