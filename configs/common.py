@@ -78,7 +78,7 @@ def gta5() -> ConfigDict:
         'dilations': (6, 12, 18, 24),
         'live_branches': 4,  # of `dilations`; 2 in AdaptSegNet's code
         'multi_level': True,
-        # batch, running, running_updated or frozen: models/layers.py, Norm.
+        # batch, running, running_updated or frozen: models/norm.py.
         'norm': 'batch',
         'affine': 'frozen',  # or 'trained': batch norm's scale and bias
         'kernel_init': 'caffe',

@@ -10,14 +10,14 @@ import ml_collections
 from jaxuda import config as config_lib
 from jaxuda import labels, losses, methods, optim, views
 from jaxuda.errors import UserError
-from jaxuda.models import deeplab, layers, resnet
+from jaxuda.models import deeplab, norm, resnet
 from jaxuda.state import Nets, Txs
 
 _CHOICES = {
   'model.backbone': ('resnet', 'vgg16'),
   'model.style': resnet.STYLES,
   'model.pixels': deeplab.PIXELS,
-  'model.norm': layers.NORM_MODES,
+  'model.norm': norm.MODES,
   'model.affine': ('frozen', 'trained'),
   'model.kernel_init': ('caffe', 'he'),
   'model.dtype': ('float32', 'bfloat16'),

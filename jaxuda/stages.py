@@ -12,7 +12,7 @@ from jaxuda import config as config_lib
 from jaxuda import runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
-from jaxuda.models import deeplab, layers
+from jaxuda.models import deeplab, norm
 from jaxuda.scores import Scores, from_json, table
 
 START = 'start_scores.json'  # of the network that a run starts from
@@ -97,7 +97,7 @@ def _load_run(workdir, config):
 
   def take(path, leaf):
     found = theirs.pop(path, None)
-    if found is None and path[-1].key == layers.COUNTER:
+    if found is None and path[-1].key == norm.COUNTER:
       return np.zeros((), np.int32)  # that run's norm is frozen
     if found is None or found.shape != leaf.shape:
       there = 'missing' if found is None else found.shape
@@ -109,7 +109,7 @@ def _load_run(workdir, config):
 
   abstract = deeplab.abstract(runs.segmenter(config))
   taken = jax.tree_util.tree_map_with_path(take, abstract)
-  left = [path for path in theirs if path[-1].key != layers.COUNTER]
+  left = [path for path in theirs if path[-1].key != norm.COUNTER]
   if left:
     raise UserError(f'config.init: {workdir} also has {_name(left[0])}.')
   for key in ('style', 'pixels', 'dilations', 'live_branches'):

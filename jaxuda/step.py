@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import losses
+from jaxuda import losses, optim
 from jaxuda.models import deeplab, layers
 from jaxuda.state import Nets, Player, TrainState, Txs
 
@@ -91,7 +91,15 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
       {'params': d_params[name]}, view
     )
 
+  groups = optim.group_labels(state.segmenter.params, config.model)
+
   def segmenter_loss(params):
+    # No gradient of what is never updated: it costs reductions.
+    params = jax.tree.map(
+      lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
+      params,
+      groups,
+    )
     outputs, new_stats = _forward(
       nets.segmenter,
       params,

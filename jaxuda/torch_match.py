@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxuda import torch_names
 from jaxuda.errors import UserError
-from jaxuda.models.layers import COUNTER
+from jaxuda.models.norm import COUNTER
 
 Path = tuple[str, ...]
 

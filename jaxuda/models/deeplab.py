@@ -67,7 +67,7 @@ class DeepLabV2(nn.Module):
     pixels: a name of PIXELS.
     dilations, live_branches: see layers.ASPP.
     multi_level: whether a second ('aux') head reads layer3.
-    norm: a norm mode of layers.Norm.
+    norm: a norm mode of norm.Norm.
     kernel_init: 'caffe', N(0, 0.01) as the originals before they load ImageNet
       weights, or 'he' for training from scratch.
     align_corners: of the upsampling of the logits, see layers.resize.

@@ -1,4 +1,4 @@
-"""Layers that torch checkpoints expect: convolutions, norm modes, resizing.
+"""Layers that torch checkpoints expect: convolutions, pooling, resizing.
 
 All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
 """
@@ -12,9 +12,6 @@ import numpy as np
 
 Array = jax.Array
 Initializer = Callable[..., Array]
-
-COUNTER = 'num_batches_tracked'  # torch's name of a norm's updates
-NORM_MODES = ('batch', 'running', 'running_updated', 'frozen')
 
 
 def torch_uniform(fan_in: int) -> Initializer:
@@ -117,72 +114,6 @@ def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
     'VALID',
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-
-
-class Norm(nn.Module):
-  """Batch normalisation as the papers' systems run it in training.
-
-  Modes, while training (evaluation always uses the running statistics):
-    batch: normalise by the batch's statistics, then update the running ones
-      (AdaptSegNet, ADVENT, BDL, CLAN: train-mode batch norm).
-    running: normalise by the running statistics as they stand, then update
-      them; no gradient flows through statistics (paper 001, section 4.1:
-      "updated with momentum but current batch statistics are not used").
-    running_updated: the same with the update first, the sentence's other
-      reading.
-    frozen: never updated and without epsilon (FADA, core/models/layers.py).
-
-  The running variance is the unbiased one, as torch's, and
-  num_batches_tracked counts the updates, as in torch's checkpoints. Statistics
-  are float32 and global over the batch however it is sharded.
-
-  Attributes:
-    mode: one of NORM_MODES.
-    train: whether this forward trains.
-    dtype: type of the output.
-  """
-
-  mode: str
-  train: bool
-  dtype: jnp.dtype = jnp.float32
-  momentum: float = 0.1
-  epsilon: float = 1e-5
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """f[B, H, W, C] -> dtype[B, H, W, C]."""
-    shape = (x.shape[-1],)
-    scale = self.param('scale', nn.initializers.ones, shape)
-    bias = self.param('bias', nn.initializers.zeros, shape)
-    running = (
-      self.variable('batch_stats', 'mean', jnp.zeros, shape),
-      self.variable('batch_stats', 'var', jnp.ones, shape),
-    )
-    learns = self.mode != 'frozen' and (self.train or self.is_initializing())
-    if learns:
-      tracked = self.variable('batch_stats', COUNTER, jnp.zeros, (), jnp.int32)
-    mean, var = running[0].value, running[1].value
-    x = x.astype(jnp.float32)
-    if learns and not self.is_initializing():
-      batch_mean = x.mean((0, 1, 2))
-      batch_var = jnp.square(x - batch_mean).mean((0, 1, 2))
-      count = x.size // x.shape[-1]
-      unbiased = batch_var * (count / max(count - 1, 1))
-      new_mean, new_var = jax.lax.stop_gradient(
-        (
-          mean + self.momentum * (batch_mean - mean),
-          var + self.momentum * (unbiased - var),
-        )
-      )
-      running[0].value, running[1].value = new_mean, new_var
-      tracked.value = tracked.value + 1
-      if self.mode == 'batch':
-        mean, var = batch_mean, batch_var
-      elif self.mode == 'running_updated':
-        mean, var = new_mean, new_var
-    epsilon = 0.0 if self.mode == 'frozen' else self.epsilon
-    y = (x - mean) * (scale * jax.lax.rsqrt(var + epsilon)) + bias
-    return y.astype(self.dtype)
 
 
 class ASPP(nn.Module):

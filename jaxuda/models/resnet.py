@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda.models import layers
+from jaxuda.models import norm as norm_lib
 
 Array = jax.Array
 
@@ -71,7 +72,7 @@ class ResNet(nn.Module):
     width: channels of the stem and planes of layer1, 64 as published; each
       further layer doubles the planes.
     style: one of STYLES.
-    norm: a norm mode of layers.Norm.
+    norm: a mode of norm.Norm.
     kernel_init: initializer of the convolutions.
     dtype: compute type.
     remat: whether activations inside a block are recomputed in the backward
@@ -93,7 +94,7 @@ class ResNet(nn.Module):
     720 -> h = 91 in the caffe style (its pooling rounds up), else 90.
     """
     conv = partial(layers.Conv, kernel_init=self.kernel_init, dtype=self.dtype)
-    norm = partial(layers.Norm, self.norm, train, self.dtype)
+    norm = partial(norm_lib.Norm, self.norm, train, self.dtype)
     x = conv(self.width, 7, 2, 3, name='conv1')(x)
     x = nn.relu(norm(name='bn1')(x))
     x = layers.max_pool(x, ceil=self.style == 'caffe')
