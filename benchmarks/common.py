@@ -99,6 +99,12 @@ def _forms(forms):
   )
 
 
+def times(call: Callable, rounds: int) -> list[float]:
+  """Seconds of each call, after one that is not counted."""
+  [seconds] = in_turn({'': call}, rounds).values()
+  return [float(f'{s:.4g}') for s in seconds]
+
+
 def in_turn(
   contestants: Mapping[str, Callable], rounds: int
 ) -> dict[str, list[float]]:

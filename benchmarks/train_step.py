@@ -7,16 +7,14 @@
 
 Noise in the config's own sizes; needs no data and no TensorFlow. On whatever
 device is there, the step of jaxuda and, where torch is installed, the same step
-in plain PyTorch (torch_step.py) take turns. --torch= leaves PyTorch out.
+in plain PyTorch (torch_step.py), one after the other and each in a process of
+its own. --torch= leaves PyTorch out.
 """
 
 import importlib.util
-import os
+import json
+import subprocess
 import sys
-import time
-
-# The two share the memory of one accelerator, so that none may take it all.
-os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 
 import jax
 from absl import app, flags
@@ -38,73 +36,21 @@ _FORMS = flags.DEFINE_list(
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 _NAME = flags.DEFINE_string('name', 'train_step', 'Of the file of results.')
+_ONLY = flags.DEFINE_string('only', None, 'For the processes that it starts.')
 _OVERRIDES = []
 
 
-def torch_calls(config, variants, batch) -> dict:
-  """{name: call} of the same step in PyTorch, {} where there is no torch."""
-  if not variants or not importlib.util.find_spec('torch'):
-    return {}
-  import torch
-
-  from benchmarks import torch_step
-
-  device = 'cuda' if torch.cuda.is_available() else 'cpu'
-  torch.backends.cuda.matmul.allow_tf32 = True
-  torch.backends.cudnn.allow_tf32 = True
-  torch.backends.cudnn.benchmark = True
-
-  def made(variant):
-    net = torch_step.TorchStep(config, variant, device)
-    loaded = net.load(batch)
-
-    def call():
-      terms = net(loaded)
-      return {name: float(value) for name, value in terms.items()}
-
-    return call
-
-  return {f'torch {variant}': made(variant) for variant in variants}
-
-
-def main(argv) -> None:
-  del argv
-  config = config_lib.load(_CONFIG.value, _OVERRIDES)
-  ours = {
-    'jaxuda' if forms == 'auto' else f'jaxuda {forms}': common.Step(
-      config, forms=forms
-    )
-    for forms in _FORMS.value
-  }
-  first, *_ = ours.values()
-  calls = dict(ours)
-  calls |= torch_calls(config, _TORCH.value, common.random_batch(config))
-  started = time.perf_counter()
-  seconds = common.in_turn(calls, _ROUNDS.value)
-  least = floor.of_step(config, first.batch)
-  images = sum(len(stream['image']) for stream in first.batch.values())
-  medians = {name: common.median(values) for name, values in seconds.items()}
-  base = next(iter(medians.values()))
-  rows = {
-    name: {
-      'step_s': medians[name],
-      'all_s': [float(f'{s:.4g}') for s in values],
-      'images_per_s': float(f'{images / medians[name]:.4g}'),
-      'tflop_per_s': float(f'{least.operations / medians[name] / 1e12:.3g}'),
-      'share_of_floor': float(f'{least.seconds / medians[name]:.3g}'),
-      'times_first': float(f'{medians[name] / base:.3g}'),
-    }
-    for name, values in seconds.items()
-  }
-  memory = jax.devices()[0].memory_stats() or {}
+def our_step(config, forms: str) -> dict:
+  """Times jaxuda's step; {'all_s', 'compile_s', ...}."""
+  ours = common.Step(config, forms=forms)
+  images = sum(len(stream['image']) for stream in ours.batch.values())
+  least = floor.of_step(config, ours.batch)
   result = {
-    'config': _CONFIG.value,
-    'overrides': _OVERRIDES,
-    'rows': rows,
-    'compile_s': round(first.compile_s, 1),
-    'xla_temporaries_gib': round(first.temporaries_gib(), 2),
-    'device_peak_gib': round(memory.get('peak_bytes_in_use', 0) / 2**30, 2),
-    'process_peak_gib': common.process_peak_gib(),
+    'all_s': common.times(ours, _ROUNDS.value),
+    'images': images,
+    'compile_s': round(ours.compile_s, 1),
+    'xla_temporaries_gib': round(ours.temporaries_gib(), 2),
+    'finite': bool(ours()['skipped'] == 0),
     'floor': {
       'tflop': round(least.operations / 1e12, 3),
       'gbyte': round(least.bytes / 1e9, 2),
@@ -112,8 +58,82 @@ def main(argv) -> None:
       'gbyte_per_s': least.bytes_s and least.bytes_s / 1e9,
       'seconds': float(f'{least.seconds:.3g}'),
     },
-    'finite': bool(first()['skipped'] == 0),
-    'total_s': round(time.perf_counter() - started, 1),
+  }
+  memory = jax.devices()[0].memory_stats() or {}
+  if 'peak_bytes_in_use' in memory:
+    peak = memory['peak_bytes_in_use'] / 2**30
+    result['device_peak_gib'] = round(peak, 2)
+  return result
+
+
+def torch_step(config, variant: str) -> dict:
+  """Times the same step in PyTorch."""
+  import torch
+
+  from benchmarks import torch_step
+
+  on_gpu = torch.cuda.is_available()
+  torch.backends.cuda.matmul.allow_tf32 = True
+  torch.backends.cudnn.allow_tf32 = True
+  torch.backends.cudnn.benchmark = True
+  batch = common.random_batch(config)
+  step = torch_step.TorchStep(config, variant, 'cuda' if on_gpu else 'cpu')
+  loaded = step.load(batch)
+
+  def call():
+    return {name: float(value) for name, value in step(loaded).items()}
+
+  result = {
+    'all_s': common.times(call, _ROUNDS.value),
+    'images': sum(len(stream['image']) for stream in batch.values()),
+  }
+  if on_gpu:
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    result['device_peak_gib'] = round(peak, 2)
+  return result
+
+
+def measure_alone(contestant: str) -> dict:
+  """Times one contestant in a process of its own, with all of the memory."""
+  command = [
+    sys.executable,
+    '-m',
+    'benchmarks.train_step',
+    f'--config={_CONFIG.value}',
+    f'--rounds={_ROUNDS.value}',
+    f'--only={contestant}',
+    *(f'--config.{override}' for override in _OVERRIDES),
+  ]
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argv) -> None:
+  del argv
+  config = config_lib.load(_CONFIG.value, _OVERRIDES)
+  if _ONLY.value:
+    kind, _, how = _ONLY.value.partition(' ')
+    run = torch_step if kind == 'torch' else our_step
+    result = run(config, how) | {'process_peak_gib': common.process_peak_gib()}
+    print(json.dumps(result))
+    return
+  contestants = [f'jaxuda {forms}' for forms in _FORMS.value]
+  if importlib.util.find_spec('torch'):
+    contestants += [f'torch {variant}' for variant in _TORCH.value]
+  rows = {name: measure_alone(name) for name in contestants}
+  least = rows[contestants[0]].get('floor')
+  base = common.median(rows[contestants[0]]['all_s'])
+  for row in rows.values():
+    seconds = common.median(row['all_s'])
+    row['step_s'] = seconds
+    row['images_per_s'] = float(f'{row["images"] / seconds:.4g}')
+    row['tflop_per_s'] = float(f'{least["tflop"] / seconds:.3g}')
+    row['share_of_floor'] = float(f'{least["seconds"] / seconds:.3g}')
+    row['times_first'] = float(f'{seconds / base:.3g}')
+  result = {
+    'config': _CONFIG.value,
+    'overrides': _OVERRIDES,
+    'rows': rows,
   }
   print(table(result))
   print(common.write(_NAME.value, result, _OUTPUT.value))
@@ -121,13 +141,14 @@ def main(argv) -> None:
 
 def table(result: dict) -> str:
   """The result as lines to read."""
-  least = result['floor']
+  first = next(iter(result['rows'].values()))
+  least = first['floor']
   lines = [
     f'{result["config"]} {" ".join(result["overrides"])}'.rstrip(),
     f'floor {least["seconds"]} s: {least["tflop"]} TFLOP at '
     f'{least["tflop_per_s"]} TFLOP/s, {least["gbyte"]} GB moved',
-    f'compiled in {result["compile_s"]} s, temporaries '
-    f'{result["xla_temporaries_gib"]} GiB',
+    f'compiled in {first["compile_s"]} s, temporaries '
+    f'{first["xla_temporaries_gib"]} GiB',
     f'{"":22}{"s a step":>10}{"images/s":>10}{"of floor":>10}{"times":>8}',
   ]
   for name, row in result['rows'].items():
