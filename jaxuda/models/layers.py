@@ -3,7 +3,6 @@
 All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -32,10 +31,9 @@ def torch_uniform(fan_in: int) -> Initializer:
 def use_matrix_forms() -> bool:
   """Whether convolutions are rewritten as matrix products.
 
-  XLA's CPU backend is up to several times slower at the gradients of 1x1, 3x3,
-  dilated narrow and 4x4 stride-2 convolutions than at the equal matrix
-  products (benchmarks/README.md); accelerators' own libraries take the
-  convolutions as they come.
+  XLA's CPU backend is several times slower at the gradients of 1x1, dilated
+  narrow and 4x4 stride-2 convolutions than at the equal matrix products;
+  accelerators' own libraries take the convolutions as they come.
   """
   return jax.default_backend() == 'cpu'
 
@@ -85,12 +83,6 @@ def conv(
       return x[:, ::stride, ::stride] @ kernel[0, 0]
     if (k, stride, padding, dilation) == (4, 2, 1, 1):
       return conv_4x4_stride_2(x, kernel)
-    if (k, stride, padding) == (3, 1, dilation):
-      return conv_3x3(x, kernel, dilation)
-  return _plain_conv(x, kernel, stride, padding, dilation)
-
-
-def _plain_conv(x, kernel, stride, padding, dilation):
   return jax.lax.conv_general_dilated(
     x,
     kernel,
@@ -99,40 +91,6 @@ def _plain_conv(x, kernel, stride, padding, dilation):
     rhs_dilation=(dilation, dilation),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv_3x3(x: Array, kernel: Array, dilation: int) -> Array:
-  """A 3x3 stride-1 convolution that keeps the size.
-
-  f[B, H, W, I], f[3, 3, I, O] -> f[B, H, W, O]. The kernel's gradient is nine
-  matrix products, one a tap.
-  """
-  return _plain_conv(x, kernel, 1, dilation, dilation)
-
-
-def _conv_3x3_forward(x, kernel, dilation):
-  return conv_3x3(x, kernel, dilation), (x, kernel)
-
-
-def _conv_3x3_backward(dilation, kept, gradient):
-  x, kernel = kept
-  _, pull = jax.vjp(lambda x: _plain_conv(x, kernel, 1, dilation, dilation), x)
-  [of_x] = pull(gradient)
-  h, w = x.shape[1:3]
-  wide = jnp.pad(x, ((0, 0), (dilation,) * 2, (dilation,) * 2, (0, 0)))
-  # With the narrow side first, XLA's CPU backend is fastest.
-  of_y = gradient.reshape(-1, gradient.shape[-1]).T
-  taps = [
-    of_y @ wide[:, i : i + h, j : j + w].reshape(-1, x.shape[-1])
-    for i in range(0, 3 * dilation, dilation)
-    for j in range(0, 3 * dilation, dilation)
-  ]
-  of_kernel = jnp.stack(taps).reshape(3, 3, *taps[0].shape)
-  return of_x, of_kernel.transpose(0, 1, 3, 2)
-
-
-conv_3x3.defvjp(_conv_3x3_forward, _conv_3x3_backward)
 
 
 def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
