@@ -190,8 +190,17 @@ def by_hand(case: str, predicted: dict, tree: pathlib.Path) -> np.ndarray:
   return np.array(ious)
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_raw_to_scores(case, folder, pretrained, tmp_path):
+# One after the other, as the same programs are compiled for both.
+def test_raw_to_scores_in_19_classes(folder, pretrained, tmp_path):
+  for case in ('crosscity', 'camvid'):
+    check_raw_to_scores(case, folder, pretrained, tmp_path / case)
+
+
+def test_raw_to_scores_in_16_classes(folder, pretrained, tmp_path):
+  check_raw_to_scores('synthia', folder, pretrained, tmp_path)
+
+
+def check_raw_to_scores(case, folder, pretrained, tmp_path):
   page, target, overrides, images, _, means = CASES[case]
   settings = [
     'steps=2',
