@@ -4,10 +4,11 @@
 
 Every row starts from the same source-trained network of its seed and trains for
 the same number of further steps, but the oracle, which trains on the target's
-labels for as many steps as both stages together. Both stages are longer than
-the configs', which are made to end in minutes: 1,000 and 800 steps. CamVid has three rows: source-only, AdaBN and random patches. Interrupt it at
-will: finished runs are kept in --folder and not run again. After every seed the
-table is printed and benchmarks/results/<setting>.json is written.
+labels for as many steps as both stages together. The stages are longer than the
+configs', which are made to end in minutes. CamVid has three rows: source-only,
+AdaBN and random patches. Interrupt it at will: finished runs are kept in
+--folder and not run again. After every seed the table is printed and
+benchmarks/results/<setting>.json is written.
 """
 
 import datetime

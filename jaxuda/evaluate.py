@@ -71,14 +71,28 @@ def probabilities(
   return sum(parts) / len(parts)
 
 
+@functools.cache
+def jitted_probabilities(net: deeplab.DeepLabV2, upsample: str):
+  """The jitted p(params, batch_stats, image, size=) of one view."""
+  return jax.jit(
+    functools.partial(probabilities, net=net, upsample=upsample),
+    static_argnames='size',
+  )
+
+
 def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
   """The jitted count(params, batch_stats, image, label) -> i32[C, C]."""
+  how = ('scales', 'flip', 'average', 'upsample')
+  return _jitted_count(net, mesh, **{key: eval_config[key] for key in how})
 
-  one_view = tuple(eval_config.scales) == (1.0,) and not eval_config.flip
+
+@functools.cache  # the stages of a run share it
+def _jitted_count(net, mesh, scales, flip, average, upsample):
+  one_view = tuple(scales) == (1.0,) and not flip
 
   def count(params, batch_stats, image, label):
     size = label.shape[1:3]
-    if one_view and eval_config.upsample == 'logits':
+    if one_view and upsample == 'logits':
       # The largest logit has the largest probability; to know it costs less.
       small = step.predict_logits(params, batch_stats, image, net=net)
       maps = layers.resize(small, size, net.align_corners)
@@ -89,10 +103,10 @@ def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
         image,
         net=net,
         size=size,
-        scales=eval_config.scales,
-        flip=eval_config.flip,
-        average=eval_config.average,
-        upsample=eval_config.upsample,
+        scales=scales,
+        flip=flip,
+        average=average,
+        upsample=upsample,
       )
     return metrics.confusion_matrix(
       jnp.argmax(maps, -1), label, net.num_classes

@@ -1,7 +1,6 @@
 """The pictures of a run: a few examples, seen by its network."""
 
 import dataclasses
-import functools
 import io
 import pathlib
 
@@ -58,11 +57,8 @@ class Painter:
     self._space = labels.space(config.classes)
     self._config = config
     self._target = examples(target, config.classes, config.panels)
-    self._probabilities = jax.jit(
-      functools.partial(
-        evaluate.probabilities, net=net, upsample=config.eval.upsample
-      ),
-      static_argnames='size',
+    self._probabilities = evaluate.jitted_probabilities(
+      net, config.eval.upsample
     )
 
   def panels(self, params: dict, batch_stats: dict) -> np.ndarray:

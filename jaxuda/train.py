@@ -5,6 +5,7 @@ import functools
 import pathlib
 
 import jax
+from ml_collections import FrozenConfigDict
 
 from jaxuda import (
   check,
@@ -95,6 +96,22 @@ def _train_first_stage(config, workdir, init_run) -> int:
   return status
 
 
+@functools.cache  # a run that goes on in the same process does not trace again
+def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
+  """The step of an experiment, compiled once; its state is donated."""
+  nets, txs = runs.build(config)
+  one_step = functools.partial(
+    step.train_step,
+    nets=nets,
+    txs=txs,
+    method=methods.load(config.method),
+    config=config,
+  )
+  return jax.jit(
+    one_step, donate_argnums=0, out_shardings=sharding.replicated(mesh)
+  )
+
+
 class _Training:
   """One run from its start or last checkpoint to its end.
 
@@ -106,19 +123,8 @@ class _Training:
     self.streams, self.eval_records = inputs
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
     self.put = sharding.putter(mesh)
-    self.method = methods.load(config.method)
     self.nets, self.txs = runs.build(config)
-    self.step = jax.jit(
-      functools.partial(
-        step.train_step,
-        nets=self.nets,
-        txs=self.txs,
-        method=self.method,
-        config=config,
-      ),
-      donate_argnums=0,
-      out_shardings=self.replicated,
-    )
+    self.step = _jitted_step(FrozenConfigDict(config), mesh)
     segmenter = self.nets.segmenter
     self.count = evaluate.make_count(segmenter, config.eval, mesh)
     self.painter = figures.Painter(config, segmenter, self.eval_records)
