@@ -94,6 +94,16 @@ def device() -> str:
   return done.stdout.strip()
 
 
+def commit() -> str | None:
+  """The state of the code, None where there is no git."""
+  command = ['git', 'describe', '--always', '--dirty']
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+  except (OSError, subprocess.CalledProcessError):
+    return None
+  return done.stdout.strip()
+
+
 def write(table: dict[str, dict[str, float]]) -> None:
   """Prints the table and stores it with where and when it was measured."""
   control = np.mean(list(table['AdaBN control'].values()))
@@ -111,6 +121,7 @@ def write(table: dict[str, dict[str, float]]) -> None:
     'split': _SPLIT.value,
     'miou': table,
     'steps': {'first': _FIRST.value, 'second': _SECOND.value},
+    'commit': commit(),
     'device': device(),
     'cores': os.cpu_count(),
     'machine': platform.machine(),
