@@ -41,7 +41,7 @@ def emitted(config) -> set[str]:
       return nets.discriminators[name].init_with_output(KEY, view)[0]
 
     outputs = dict.fromkeys(method.STREAMS, shown)
-    given = (outputs, None, discriminate, KEY, config)
+    given = (outputs, None, discriminate, jax.random.split(KEY, 1), config)
     own = method.segmenter_terms(*given) | method.discriminator_terms(*given)
     return own | {f'seg_{level}': jnp.zeros(()) for level in logits}
 

@@ -148,6 +148,10 @@ def test_what_it_says(finished_run):
       assert re.search(rf'  {term} \d+\.\d{{4}}\b', line)
   # The rate and what it promises need two lines without a pause between.
   assert re.search(r'  \d+\.\d images/s  ETA \d+:\d\d$', progress[1])
+  [share] = re.findall(
+    r'^data: training waited for it (.*)% of its', said, re.M
+  )
+  assert 0 <= float(share) <= 100
 
 
 def test_tables(finished_run, rows):

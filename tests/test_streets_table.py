@@ -48,7 +48,7 @@ def test_every_seed_is_written(setting, titles, tmp_path, monkeypatch, capsys):
   assert stored[0]['miou']['source-only'] == {'0': 25.0}
   assert found['device'] == jax.devices()[0].device_kind
   assert found['cores'] == os.cpu_count()
-  assert found['steps'] == {'first': 1200, 'second': 600}
+  assert found['steps'] == {'first': 1000, 'second': 800}
   assert '| AdaBN control | 25.0, 75.0 | 50.0' in capsys.readouterr().out
 
 
