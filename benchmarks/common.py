@@ -17,7 +17,7 @@ from importlib import metadata
 import jax
 import numpy as np
 
-from jaxuda import labels, methods, runs, sharding, state, step
+from jaxuda import labels, methods, runs, sharding, state
 from jaxuda.models import layers
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
@@ -60,14 +60,9 @@ class Step:
     mesh = mesh or sharding.make_mesh()
     whole = sharding.replicated(mesh)
     nets, txs = runs.build(config)
-    one_step = functools.partial(
-      step.train_step,
-      nets=nets,
-      txs=txs,
-      method=methods.load(config.method),
-      config=config,
+    jitted = jax.jit(
+      runs.train_step(config), donate_argnums=0, out_shardings=whole
     )
-    jitted = jax.jit(one_step, donate_argnums=0, out_shardings=whole)
     init = functools.partial(state.init, nets=nets, txs=txs)
     self.batch = random_batch(config)
     if shapes_only:

@@ -10,7 +10,6 @@ that no step can be at its floor.
 """
 
 import dataclasses
-import functools
 import math
 import time
 import unittest.mock
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 from ml_collections import ConfigDict
 
-from jaxuda import methods, runs, state, step
+from jaxuda import runs, state
 from jaxuda.models import layers
 
 # Dense rates by the makers' data sheets, operations a second: of bfloat16, of
@@ -70,17 +69,9 @@ def of_step(config, batch) -> Floor:
   """
   plain = ConfigDict(config)
   plain.model.remat = False  # what is computed twice is no part of the floor
-  nets, txs = runs.build(plain)
-  one_step = functools.partial(
-    step.train_step,
-    nets=nets,
-    txs=txs,
-    method=methods.load(plain.method),
-    config=plain,
-  )
-  current = state.abstract(nets, txs)
+  current = state.abstract(*runs.build(plain))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
-    program = jax.make_jaxpr(one_step)(current, batch)
+    program = jax.make_jaxpr(runs.train_step(plain))(current, batch)
   operations, moved = count(program.jaxpr)
   moved += 2 * sum(
     math.prod(x.shape) * x.dtype.itemsize

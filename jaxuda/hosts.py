@@ -78,7 +78,9 @@ def is_lost(error: Exception) -> bool:
   """Whether an error says that another process of the run has died."""
   import jax
 
-  return jax.process_count() > 1 and bool(_LOST.search(str(error)))
+  if isinstance(error, UserError) or jax.process_count() == 1:
+    return False
+  return bool(_LOST.search(str(error)))
 
 
 @contextlib.contextmanager

@@ -1,14 +1,16 @@
 """Runs: what a config builds, and what a workdir gives back."""
 
 import dataclasses
+import functools
 import json
 import pathlib
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import ml_collections
 
 from jaxuda import config as config_lib
-from jaxuda import labels, losses, methods, optim, views
+from jaxuda import labels, losses, methods, optim, step, views
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab, norm, resnet
 from jaxuda.state import Nets, Txs
@@ -90,6 +92,18 @@ def build(config) -> tuple[Nets, Txs]:
   return nets, Txs(optim.segmenter(config), optim.discriminators(config))
 
 
+def train_step(config) -> Callable:
+  """step.train_step of an experiment: a function of (state, batch) alone."""
+  nets, txs = build(config)
+  return functools.partial(
+    step.train_step,
+    nets=nets,
+    txs=txs,
+    method=methods.load(config.method),
+    config=config,
+  )
+
+
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   """The config that a workdir was trained with."""
   path = pathlib.Path(workdir) / 'config.json'
@@ -123,12 +137,12 @@ def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
 
   workdir = pathlib.Path(workdir)
   config = read_config(workdir)
-  step, tree, _ = checkpoint_lib.restore_part(
+  at, tree, _ = checkpoint_lib.restore_part(
     workdir / 'checkpoints', _step(checkpoint)
   )
   found = tree['segmenter']
   return from_variables(
-    config, found['params'], found.get('batch_stats', {}), step
+    config, found['params'], found.get('batch_stats', {}), at
   )
 
 

@@ -18,7 +18,6 @@ from jaxuda import (
   signals,
   stages,
   state,
-  step,
   weights,
 )
 from jaxuda import config as config_lib
@@ -99,16 +98,10 @@ def _train_first_stage(config, workdir, init_run) -> int:
 @functools.cache  # a run that goes on in the same process does not trace again
 def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
   """The step of an experiment, compiled once; its state is donated."""
-  nets, txs = runs.build(config)
-  one_step = functools.partial(
-    step.train_step,
-    nets=nets,
-    txs=txs,
-    method=methods.load(config.method),
-    config=config,
-  )
   return jax.jit(
-    one_step, donate_argnums=0, out_shardings=sharding.replicated(mesh)
+    runs.train_step(config),
+    donate_argnums=0,
+    out_shardings=sharding.replicated(mesh),
   )
 
 

@@ -6,7 +6,6 @@ Trains and counts on one, two, four and eight of them, and writes what came out;
 what eight have saved is restored by each of the others.
 """
 
-import functools
 import pathlib
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import numpy as np
 import optax
 import tiny
 
-from jaxuda import checkpoint, evaluate, methods, runs, sharding, step
+from jaxuda import checkpoint, evaluate, runs, sharding
 
 PAGE, STEPS, BATCH = 'advent_patch', 2, 8
 # Adam's steps are nearly signs: they amplify the rounding of the smallest
@@ -39,16 +38,10 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
 def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
   config = tiny.config(PAGE, SLOW)
-  nets, txs = runs.build(config)
+  nets, _ = runs.build(config)
   put, whole = sharding.putter(mesh), sharding.replicated(mesh)
   train = jax.jit(
-    functools.partial(
-      step.train_step,
-      nets=nets,
-      txs=txs,
-      method=methods.load(config.method),
-      config=config,
-    ),
+    runs.train_step(config),
     donate_argnums=0,
     out_shardings=whole,
     compiler_options=tiny.QUICK,
