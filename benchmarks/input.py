@@ -1,6 +1,7 @@
 """Images a second of one core, stage by stage, beside the originals' loader.
 
-  python -m benchmarks.input [--images=24] [--repeats=3] [--output=DIR]
+  python -m benchmarks.input [--images=24] [--repeats=3] [--data_dir=DIR]
+    [--streets=96x192] [--output=DIR]
 
 Draws a small GTA5 in its exact encoding at its own size (1052x1914), prepares
 it at 720x1280 as PNG and as JPEG, and reads it, and streets, as training does.
@@ -30,9 +31,11 @@ from jaxuda.input import decode, tfdata
 
 _IMAGES = flags.DEFINE_integer('images', 24, 'Images of the small GTA5.')
 _REPEATS = flags.DEFINE_integer('repeats', 3, 'The best of so many passes.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Where streets is prepared.')
+_STREETS = flags.DEFINE_string('streets', '96x192', 'The size of streets.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 
-RAW_SIZE, SIZE, STREETS = (1052, 1914), (720, 1280), (96, 192)
+RAW_SIZE, SIZE = (1052, 1914), (720, 1280)
 
 
 def best_rate(run, images: int, repeats: int) -> float:
@@ -86,7 +89,7 @@ def stages(records, size, count: int, repeats: int) -> dict[str, float]:
     'read': read,
     '+ decode': drain(decoder),
     '+ augment': drain(decoder, flip),
-    'all: batches of training': train,
+    'all: batches': train,
   }
   rates = {name: best_rate(run, count, repeats) for name, run in runs.items()}
   batches.close()
@@ -151,9 +154,10 @@ def main(argv) -> None:
       rows[f'gta5 720x1280, {kind}'] = stages(records, SIZE, count, repeats)
     run = original(folder / 'raw', count)
     theirs = best_rate(run, count, repeats)
-  data.ensure('streets/game', STREETS, None)
-  records = input_lib.open_records('streets/game', STREETS, 'train', None)
-  rows['streets 96x192'] = stages(records, STREETS, 40 * count, repeats)
+  size, where = data.parse_size(_STREETS.value), _DATA_DIR.value
+  data.ensure('streets/game', size, where)
+  records = input_lib.open_records('streets/game', size, 'train', where)
+  rows[f'streets {_STREETS.value}'] = stages(records, size, 40 * count, repeats)
   ratios = {
     name: float(f'{list(row.values())[-1] / theirs:.3g}')
     for name, row in rows.items()

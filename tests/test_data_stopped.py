@@ -68,6 +68,8 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, stop, code):
     stderr=subprocess.STDOUT,
     text=True,
     start_new_session=True,  # Ctrl-C reaches the whole terminal session
+    # Under nohup this process, and what it starts, would ignore SIGHUP.
+    preexec_fn=lambda: signal.signal(stop, signal.SIG_DFL),
   )
   deadline = time.monotonic() + 60
   while not list(tmp_path.glob('out/camvid/*/incomplete*')):

@@ -62,6 +62,20 @@ def test_1x1_convolution_as_a_product(size, stride):
   )
 
 
+@pytest.mark.parametrize('size', [(8, 10), (7, 9), (2, 3)])
+@pytest.mark.parametrize('dilation', [1, 2, 4])
+def test_3x3_convolution_with_products_for_its_kernel(
+  size, dilation, monkeypatch
+):
+  monkeypatch.setattr('jaxuda.models.matrix_forms.MIN_CHANNELS', 3)
+  assert_same_function(
+    lambda x, k: layers.conv(x, k, 1, dilation, dilation),
+    lambda x, k: lax_conv(x, k, 1, dilation, dilation),
+    normal(2, *size, 3),
+    normal(3, 3, 3, 5),
+  )
+
+
 @pytest.mark.parametrize('size', [(8, 10), (7, 9), (6, 11), (2, 3)])
 def test_4x4_stride_2_convolution_in_blocks(size):
   assert_same_function(

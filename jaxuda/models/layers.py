@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxuda.models import matrix_forms
+
 Array = jax.Array
 Initializer = Callable[..., Array]
 
@@ -31,9 +33,10 @@ def torch_uniform(fan_in: int) -> Initializer:
 def use_matrix_forms() -> bool:
   """Whether convolutions are rewritten as matrix products.
 
-  XLA's CPU backend is several times slower at the gradients of 1x1, dilated
-  narrow and 4x4 stride-2 convolutions than at the equal matrix products;
-  accelerators' own libraries take the convolutions as they come.
+  XLA's CPU backend is up to several times slower at the gradients of 1x1, 3x3,
+  dilated narrow and 4x4 stride-2 convolutions than at the equal matrix products
+  (benchmarks/README.md); accelerators' own libraries take the convolutions as
+  they come.
   """
   return jax.default_backend() == 'cpu'
 
@@ -80,38 +83,17 @@ def conv(
   k = kernel.shape[0]
   if use_matrix_forms():
     if k == 1 and padding == 0:
-      return x[:, ::stride, ::stride] @ kernel[0, 0]
+      return matrix_forms.product(x[:, ::stride, ::stride], kernel[0, 0])
     if (k, stride, padding, dilation) == (4, 2, 1, 1):
-      return conv_4x4_stride_2(x, kernel)
+      return matrix_forms.conv_4x4_stride_2(x, kernel)
+    if (k, stride, padding) == (3, 1, dilation):
+      return matrix_forms.conv_3x3(x, kernel, dilation)
   return jax.lax.conv_general_dilated(
     x,
     kernel,
     (stride, stride),
     ((padding, padding), (padding, padding)),
     rhs_dilation=(dilation, dilation),
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-  )
-
-
-def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
-  """A 4x4 stride-2 padding-1 convolution as a 2x2 one on 2x2 blocks.
-
-  f[B, H, W, I], f[4, 4, I, O] -> f[B, H // 2, W // 2, O]; the same sums.
-  """
-  b, h, w, i = x.shape
-  h2, w2 = h // 2, w // 2
-  # An odd size leaves its last padded row (column) unread, as torch does.
-  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-  x = x[:, : 2 * h2 + 2, : 2 * w2 + 2]
-  x = x.reshape(b, h2 + 1, 2, w2 + 1, 2, i).transpose(0, 1, 3, 2, 4, 5)
-  x = x.reshape(b, h2 + 1, w2 + 1, 4 * i)
-  o = kernel.shape[-1]
-  kernel = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel.reshape(2, 2, 4 * i, o),
-    (1, 1),
-    'VALID',
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
 
@@ -147,7 +129,7 @@ class ASPP(nn.Module):
     bias = sum(bias for _, bias in branches)
     x = x.astype(self.dtype)
     if use_matrix_forms():
-      y = _shifted_sum(x, kernels, dilations)
+      y = matrix_forms.shifted_sum(x, kernels, dilations)
     else:
       y = sum(
         conv(x, kernel, 1, dilation, dilation)
@@ -167,33 +149,6 @@ class _Branch(nn.Module):
     kernel = self.param('kernel', nn.initializers.normal(0.01), shape)
     bias_init = torch_uniform(9 * channels)
     return kernel, self.param('bias', bias_init, (self.features,))
-
-
-def _shifted_sum(
-  x: Array, kernels: Sequence[Array], dilations: Sequence[int]
-) -> Array:
-  """Dilated 3x3 convolutions as one matrix product, then shift and add.
-
-  A tap that is shifted further than the map is wide reads only padding, so it
-  is left out altogether.
-  """
-  h, w = x.shape[1:3]
-  taps = [
-    (kernel[i, j], (i - 1) * d, (j - 1) * d)
-    for kernel, d in zip(kernels, dilations, strict=True)
-    for i in range(3)
-    for j in range(3)
-    if abs(i - 1) * d < h and abs(j - 1) * d < w
-  ]
-  k = kernels[0].shape[-1]
-  maps = x @ jnp.concatenate([tap for tap, _, _ in taps], axis=-1)
-  total = jnp.zeros((*x.shape[:3], k), maps.dtype)
-  for n, (_, dy, dx) in enumerate(taps):
-    part = maps[..., n * k : (n + 1) * k]
-    part = part[:, max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)]
-    pad = ((0, 0), (max(-dy, 0), max(dy, 0)), (max(-dx, 0), max(dx, 0)))
-    total = total + jnp.pad(part, (*pad, (0, 0)))
-  return total
 
 
 def max_pool(x: Array, ceil: bool) -> Array:

@@ -1,0 +1,165 @@
+"""Convolutions as the matrix products that XLA's CPU backend is fast at.
+
+The same sums as the convolutions, in another order. `layers.conv` decides where
+they are used.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+# Below so many channels, in or out, a 3x3 kernel's gradient is faster as it
+# comes: its nine products are too narrow.
+MIN_CHANNELS = 128
+# Wider maps take longer to transpose than a product gains by it.
+MAX_TRANSPOSED = 700
+
+
+def product(x: Array, kernel: Array) -> Array:
+  """f[B, H, W, I] @ f[I, O] -> f[B, H, W, O]: a 1x1 convolution."""
+  return _product(_rows(x), kernel).reshape(*x.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def _product(x, kernel):
+  """f[N, I] @ f[I, O] -> f[N, O]."""
+  return x @ kernel
+
+
+def _product_forward(x, kernel):
+  return x @ kernel, (x, kernel)
+
+
+def _product_backward(kept, gradient):
+  x, kernel = kept
+  of_x = gradient @ kernel.T
+  if min(kernel.shape) > MAX_TRANSPOSED:
+    return of_x, x.T @ gradient
+  if kernel.shape[0] <= kernel.shape[1]:
+    return of_x, _transposed(x) @ gradient
+  of_kernel = _transposed(gradient) @ x
+  return of_x, jax.lax.optimization_barrier(of_kernel).T
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _rows(x):
+  """f[B, H, W, C] -> f[B H W, C]."""
+  return x.reshape(-1, x.shape[-1])
+
+
+def _transposed(x):
+  """f[N, C] -> f[C, N], written out.
+
+  Without the barriers the compiler folds the transposition into the product
+  that follows, which is then slower by a fifth, or what made x into the
+  transposition, which is then slower by up to a hundred times.
+  """
+  barrier = jax.lax.optimization_barrier
+  return barrier(barrier(x).T)
+
+
+def conv_3x3(x: Array, kernel: Array, dilation: int) -> Array:
+  """A 3x3 stride-1 convolution that keeps the size.
+
+  f[B, H, W, I], f[3, 3, I, O] -> f[B, H, W, O]. Where it is wide enough, the
+  kernel's gradient is nine matrix products, one a tap.
+  """
+  if min(kernel.shape[2:]) < MIN_CHANNELS:
+    return _plain_3x3(x, kernel, dilation)
+  return _wide_3x3(x, kernel, dilation)
+
+
+def _plain_3x3(x, kernel, dilation):
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (1, 1),
+    ((dilation, dilation), (dilation, dilation)),
+    rhs_dilation=(dilation, dilation),
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _wide_3x3(x, kernel, dilation):
+  return _plain_3x3(x, kernel, dilation)
+
+
+def _wide_3x3_forward(x, kernel, dilation):
+  return _plain_3x3(x, kernel, dilation), (x, kernel)
+
+
+def _wide_3x3_backward(dilation, kept, gradient):
+  x, kernel = kept
+  _, pull = jax.vjp(lambda x: _plain_3x3(x, kernel, dilation), x)
+  h, w = x.shape[1:3]
+  pad = (dilation, dilation)
+  wide = jnp.pad(gradient, ((0, 0), pad, pad, (0, 0)))
+  columns = _transposed(_rows(x))
+  # Tap (i, j) saw the input i - 1 rows below: the gradient moves up by them.
+  taps = [
+    columns @ _rows(wide[:, i : i + h, j : j + w])
+    for i in (2 * dilation, dilation, 0)
+    for j in (2 * dilation, dilation, 0)
+  ]
+  return *pull(gradient), jnp.stack(taps).reshape(kernel.shape)
+
+
+_wide_3x3.defvjp(_wide_3x3_forward, _wide_3x3_backward)
+
+
+def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
+  """A 4x4 stride-2 padding-1 convolution as a 2x2 one on 2x2 blocks.
+
+  f[B, H, W, I], f[4, 4, I, O] -> f[B, H // 2, W // 2, O]; the same sums.
+  """
+  b, h, w, i = x.shape
+  h2, w2 = h // 2, w // 2
+  # An odd size leaves its last padded row (column) unread, as torch does.
+  x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  x = x[:, : 2 * h2 + 2, : 2 * w2 + 2]
+  x = x.reshape(b, h2 + 1, 2, w2 + 1, 2, i).transpose(0, 1, 3, 2, 4, 5)
+  x = x.reshape(b, h2 + 1, w2 + 1, 4 * i)
+  o = kernel.shape[-1]
+  kernel = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel.reshape(2, 2, 4 * i, o),
+    (1, 1),
+    'VALID',
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+  )
+
+
+def shifted_sum(
+  x: Array, kernels: Sequence[Array], dilations: Sequence[int]
+) -> Array:
+  """Dilated 3x3 convolutions as one matrix product, then shift and add.
+
+  f[B, H, W, I], kernels f[3, 3, I, O] -> f[B, H, W, O], their results' sum. A
+  tap that is shifted further than the map is wide reads only padding, so it
+  is left out altogether.
+  """
+  h, w = x.shape[1:3]
+  taps = [
+    (kernel[i, j], (i - 1) * d, (j - 1) * d)
+    for kernel, d in zip(kernels, dilations, strict=True)
+    for i in range(3)
+    for j in range(3)
+    if abs(i - 1) * d < h and abs(j - 1) * d < w
+  ]
+  k = kernels[0].shape[-1]
+  maps = product(x, jnp.concatenate([tap for tap, _, _ in taps], axis=-1))
+  total = jnp.zeros((*x.shape[:3], k), maps.dtype)
+  for n, (_, dy, dx) in enumerate(taps):
+    part = maps[..., n * k : (n + 1) * k]
+    part = part[:, max(dy, 0) : h + min(dy, 0), max(dx, 0) : w + min(dx, 0)]
+    pad = ((0, 0), (max(-dy, 0), max(dy, 0)), (max(-dx, 0), max(dx, 0)))
+    total = total + jnp.pad(part, (*pad, (0, 0)))
+  return total

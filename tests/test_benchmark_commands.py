@@ -1,0 +1,118 @@
+"""The benchmarks' command lines, from start to JSON, with a tiny network."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import tiny
+
+SMALL = [
+  '--config.model.blocks=(1,1,1,1)',
+  '--config.model.width=4',
+  '--config.discriminator.width=4',
+  '--config.source.size=64x96',
+  '--config.target.size=48x80',
+]
+
+
+def run(name, *arguments, **environment):
+  """What a benchmark prints."""
+  done = subprocess.run(
+    [sys.executable, '-m', f'benchmarks.{name}', *arguments],
+    cwd=tiny.ROOT,
+    env=os.environ | environment,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def stored(folder, name):
+  """What it stored: the file is complete and says where it was measured."""
+  result = json.loads((folder / f'{name}.json').read_text())
+  assert result['device'] and result['versions']['jax'] and result['date']
+  return result
+
+
+def test_train_step(tmp_path):
+  arguments = ['--rounds=2', '--forms=auto,plain', '--torch=', '--name=small']
+  said = run('train_step', *SMALL, *arguments, f'--output={tmp_path}')
+  rows = stored(tmp_path, 'small')['rows']
+  assert list(rows) == ['jaxuda auto', 'jaxuda plain']
+  for row in rows.values():
+    assert row['finite'] and len(row['all_s']) == 2
+    assert row['images_per_s'] == pytest.approx(2 / row['step_s'], rel=1e-3)
+    assert 0 < row['share_of_floor'] < 1
+  assert rows['jaxuda auto']['times_first'] == 1
+  assert 'jaxuda plain' in said and str(tmp_path / 'small.json') in said
+
+
+def test_profile(tmp_path):
+  said = run('profile', *SMALL, '--steps=1', '--top=5', f'--trace={tmp_path}')
+  rows = re.findall(r'^ *([\d.]+) +([\d.]+)% +\d+  \S.*$', said, re.M)
+  total = float(re.search(r'([\d.]+) in all', said)[1])
+  assert len(rows) == 5
+  for milliseconds, share in rows:
+    assert float(milliseconds) / total == pytest.approx(
+      float(share) / 100, abs=2e-3
+    )
+
+
+def test_memory(tmp_path):
+  arguments = ['--batches=1,2', '--dtypes=float32', f'--output={tmp_path}']
+  run('memory', *SMALL, *arguments)
+  rows = stored(tmp_path, 'memory')['rows']
+  assert [(r['batch'], r['remat']) for r in rows] == [
+    (1, False),
+    (1, True),
+    (2, False),
+    (2, True),
+  ]
+  # Two images need more than one; the state is a part of the whole.
+  assert rows[2]['temporaries_gib'] > rows[0]['temporaries_gib'] > 0
+  assert all(r['in_all_gib'] >= r['temporaries_gib'] for r in rows)
+
+
+def test_evaluation(tmp_path):
+  arguments = ['--size=96x192', '--rounds=1', '--config.eval.size=48x96']
+  run('evaluation', *SMALL, *arguments, f'--output={tmp_path}')
+  rates = stored(tmp_path, 'evaluation')['images_per_s']
+  assert {'jaxuda', 'jaxuda, after the network'} <= set(rates)
+  assert all(rate > 0 for rate in rates.values())
+
+
+def test_scaling(tmp_path):
+  flags = '--xla_force_host_platform_device_count=2'
+  run(
+    'scaling',
+    *SMALL,
+    '--batch=2',
+    '--rounds=1',
+    f'--output={tmp_path}',
+    XLA_FLAGS=flags,
+    NPROC='32',
+  )
+  result = stored(tmp_path, 'scaling')
+  for kind, batches in (('strong', [2, 2]), ('weak', [1, 2])):
+    rows = result[kind]
+    assert [row['devices'] for row in rows] == [1, 2]
+    assert [row['batch'] for row in rows] == batches
+    assert rows[0]['efficiency'] == 1
+
+
+def test_input(tmp_path, streets_data):
+  arguments = ['--images=2', '--repeats=1', f'--data_dir={streets_data}']
+  run('input', *arguments, '--streets=32x64', f'--output={tmp_path}')
+  result = stored(tmp_path, 'input')
+  for row in result['images_per_core_second'].values():
+    assert list(row) == ['read', '+ decode', '+ augment', 'all: batches']
+    assert all(rate > 0 for rate in row.values())
+  assert set(result['times_originals']) == {
+    'gta5 720x1280, PNG',
+    'gta5 720x1280, JPEG',
+  }
