@@ -11,7 +11,7 @@ import resource
 import statistics
 import time
 import unittest.mock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
 import jax
@@ -84,6 +84,16 @@ class Step:
   def temporaries_gib(self) -> float:
     """XLA's own account of what the step needs besides state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
+
+
+def mesh_of(devices: Sequence) -> jax.sharding.Mesh:
+  """These devices, along one axis."""
+  return jax.make_mesh(
+    (len(devices),),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=devices,
+  )
 
 
 def _forms(forms):

@@ -1,11 +1,13 @@
 """What a step needs in memory, by batch, precision and recomputation.
 
   python -m benchmarks.memory [--config=configs/advent.py] [--batches=1,2,4]
-    [--dtypes=float32,bfloat16] [--run] [--output=DIR] [--config.KEY=VALUE ...]
+    [--dtypes=float32,bfloat16] [--run] [--topology=v5e:2x2] [--output=DIR]
+    [--name=NAME] [--config.KEY=VALUE ...]
 
 Compiles each step for the device that is there and prints XLA's own account:
 temporaries, and with state and batch besides. With --run also times a step of
-those that fit; a step that does not is told and left out.
+those that fit; a step that does not is told and left out. With --topology it
+compiles for one chip of a TPU that need not be there (`pip install libtpu`).
 """
 
 import itertools
@@ -14,6 +16,7 @@ import time
 
 import jax
 from absl import app, flags
+from jax.experimental import topologies
 
 from benchmarks import common
 from jaxuda import config as config_lib
@@ -22,12 +25,19 @@ _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _BATCHES = flags.DEFINE_list('batches', ['1', '2', '4'], 'Images a domain.')
 _DTYPES = flags.DEFINE_list('dtypes', ['float32', 'bfloat16'], 'Precisions.')
 _RUN = flags.DEFINE_bool('run', False, 'Also run and time the steps.')
+_TOPOLOGY = flags.DEFINE_string('topology', None, 'A TPU: v5e:2x2, v4:2x2x1.')
+_NAME = flags.DEFINE_string('name', 'memory', 'Of the file of results.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 _OVERRIDES = []
 
 
-def measure(batch: str, dtype: str, remat: bool) -> dict:
-  """One line of the table: GiB, and seconds if it is run."""
+def measure(batch: str, dtype: str, remat: bool, chip=None) -> dict:
+  """One line of the table: GiB, and seconds if it is run.
+
+  Args:
+    batch, dtype, remat: settings.
+    chip: of a TPU to compile for, which is not there.
+  """
   config = config_lib.load(
     _CONFIG.value,
     [
@@ -40,7 +50,11 @@ def measure(batch: str, dtype: str, remat: bool) -> dict:
   )
   row = {'batch': int(batch), 'dtype': dtype, 'remat': remat}
   try:
-    step = common.Step(config, shapes_only=not _RUN.value)
+    if chip is None:
+      step = common.Step(config, shapes_only=not _RUN.value)
+    else:
+      mesh = common.mesh_of([chip])
+      step = common.Step(config, mesh, shapes_only=True, forms='plain')
     account = step.compiled.memory_analysis()
     arguments = account.argument_size_in_bytes
     row['temporaries_gib'] = round(account.temp_size_in_bytes / 2**30, 2)
@@ -62,13 +76,20 @@ def measure(batch: str, dtype: str, remat: bool) -> dict:
 
 def main(argv) -> None:
   del argv
-  rows = []
+  if _TOPOLOGY.value and _RUN.value:
+    sys.exit('error: --run needs the device itself, --topology none.')
+  chip, rows = None, []
+  if _TOPOLOGY.value:
+    topology = topologies.get_topology_desc(_TOPOLOGY.value, 'tpu')
+    chip = topology.devices[0]
   choices = (_BATCHES.value, _DTYPES.value, (False, True))
   for batch, dtype, remat in itertools.product(*choices):
-    rows.append(measure(batch, dtype, remat))
+    rows.append(measure(batch, dtype, remat, chip))
     print(rows[-1], flush=True)
   result = {'config': _CONFIG.value, 'overrides': _OVERRIDES, 'rows': rows}
-  print(common.write('memory', result, _OUTPUT.value))
+  if chip is not None:
+    result |= {'device': chip.device_kind, 'compiled_only': True}
+  print(common.write(_NAME.value, result, _OUTPUT.value))
 
 
 if __name__ == '__main__':

@@ -25,21 +25,11 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 _OVERRIDES = []
 
 
-def mesh_of(count: int) -> jax.sharding.Mesh:
-  """The first devices, along one axis."""
-  return jax.make_mesh(
-    (count,),
-    ('data',),
-    axis_types=(jax.sharding.AxisType.Auto,),
-    devices=jax.devices()[:count],
-  )
-
-
 def measure(devices: int, batch: int) -> dict:
   """Seconds a step and images a second of both domains together."""
   sizes = [f'{s}.batch_size={batch}' for s in ('source', 'target')]
   config = config_lib.load(_CONFIG.value, [*_OVERRIDES, *sizes])
-  step = common.Step(config, mesh_of(devices))
+  step = common.Step(config, common.mesh_of(jax.devices()[:devices]))
   [seconds] = common.in_turn({'step': step}, _ROUNDS.value).values()
   images = sum(len(stream['image']) for stream in step.batch.values())
   return {

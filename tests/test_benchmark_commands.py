@@ -16,6 +16,8 @@ SMALL = [
   '--config.source.size=64x96',
   '--config.target.size=48x80',
 ]
+# What is compiled here need not be fast.
+QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
 
 
 def run(name, *arguments, **environment):
@@ -23,7 +25,7 @@ def run(name, *arguments, **environment):
   done = subprocess.run(
     [sys.executable, '-m', f'benchmarks.{name}', *arguments],
     cwd=tiny.ROOT,
-    env=os.environ | environment,
+    env=os.environ | QUICK | environment,
     capture_output=True,
     text=True,
     timeout=300,
@@ -64,18 +66,13 @@ def test_profile(tmp_path):
 
 
 def test_memory(tmp_path):
-  arguments = ['--batches=1,2', '--dtypes=float32', f'--output={tmp_path}']
-  run('memory', *SMALL, *arguments)
+  arguments = ['--batches=1', '--dtypes=float32', '--run']
+  run('memory', *SMALL, *arguments, f'--output={tmp_path}')
   rows = stored(tmp_path, 'memory')['rows']
-  assert [(r['batch'], r['remat']) for r in rows] == [
-    (1, False),
-    (1, True),
-    (2, False),
-    (2, True),
-  ]
-  # Two images need more than one; the state is a part of the whole.
-  assert rows[2]['temporaries_gib'] > rows[0]['temporaries_gib'] > 0
-  assert all(r['in_all_gib'] >= r['temporaries_gib'] for r in rows)
+  assert [row['remat'] for row in rows] == [False, True]
+  for row in rows:  # the state is a part of the whole
+    assert row['in_all_gib'] >= row['temporaries_gib'] > 0
+    assert row['step_s'] > 0
 
 
 def test_evaluation(tmp_path):
@@ -91,18 +88,18 @@ def test_scaling(tmp_path):
   run(
     'scaling',
     *SMALL,
-    '--batch=2',
+    '--batch=1',
     '--rounds=1',
     f'--output={tmp_path}',
     XLA_FLAGS=flags,
     NPROC='32',
   )
   result = stored(tmp_path, 'scaling')
-  for kind, batches in (('strong', [2, 2]), ('weak', [1, 2])):
-    rows = result[kind]
-    assert [row['devices'] for row in rows] == [1, 2]
-    assert [row['batch'] for row in rows] == batches
-    assert rows[0]['efficiency'] == 1
+  assert [(r['devices'], r['batch']) for r in result['strong']] == [(1, 1)]
+  rows = result['weak']
+  assert [(r['devices'], r['batch']) for r in rows] == [(1, 1), (2, 2)]
+  ratio = rows[1]['images_per_s'] / rows[0]['images_per_s'] / 2
+  assert rows[1]['efficiency'] == pytest.approx(ratio, rel=0.01)
 
 
 def test_input(tmp_path, streets_data):
