@@ -1,8 +1,8 @@
 """What a step needs in memory, by batch, precision and recomputation.
 
   python -m benchmarks.memory [--config=configs/advent.py] [--batches=1,2,4]
-    [--dtypes=float32,bfloat16] [--run] [--topology=v5e:2x2] [--output=DIR]
-    [--name=NAME] [--config.KEY=VALUE ...]
+    [--dtypes=float32,bfloat16] [--remat=False,True] [--run]
+    [--topology=v5e:2x2] [--output=DIR] [--name=NAME] [--config.KEY=VALUE ...]
 
 Compiles each step for the device that is there and prints XLA's own account:
 temporaries, and with state and batch besides. With --run also times a step of
@@ -24,6 +24,7 @@ from jaxuda import config as config_lib
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _BATCHES = flags.DEFINE_list('batches', ['1', '2', '4'], 'Images a domain.')
 _DTYPES = flags.DEFINE_list('dtypes', ['float32', 'bfloat16'], 'Precisions.')
+_REMAT = flags.DEFINE_list('remat', ['False', 'True'], 'Recomputation.')
 _RUN = flags.DEFINE_bool('run', False, 'Also run and time the steps.')
 _TOPOLOGY = flags.DEFINE_string('topology', None, 'A TPU: v5e:2x2, v4:2x2x1.')
 _NAME = flags.DEFINE_string('name', 'memory', 'Of the file of results.')
@@ -31,7 +32,7 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 _OVERRIDES = []
 
 
-def measure(batch: str, dtype: str, remat: bool, chip=None) -> dict:
+def measure(batch: str, dtype: str, remat: str, chip=None) -> dict:
   """One line of the table: GiB, and seconds if it is run.
 
   Args:
@@ -48,7 +49,7 @@ def measure(batch: str, dtype: str, remat: bool, chip=None) -> dict:
       f'model.remat={remat}',
     ],
   )
-  row = {'batch': int(batch), 'dtype': dtype, 'remat': remat}
+  row = {'batch': int(batch), 'dtype': dtype, 'remat': remat == 'True'}
   try:
     if chip is None:
       step = common.Step(config, shapes_only=not _RUN.value)
@@ -82,7 +83,7 @@ def main(argv) -> None:
   if _TOPOLOGY.value:
     topology = topologies.get_topology_desc(_TOPOLOGY.value, 'tpu')
     chip = topology.devices[0]
-  choices = (_BATCHES.value, _DTYPES.value, (False, True))
+  choices = (_BATCHES.value, _DTYPES.value, _REMAT.value)
   for batch, dtype, remat in itertools.product(*choices):
     rows.append(measure(batch, dtype, remat, chip))
     print(rows[-1], flush=True)
