@@ -84,13 +84,15 @@ def main(argv) -> None:
     topology = topologies.get_topology_desc(_TOPOLOGY.value, 'tpu')
     chip = topology.devices[0]
   choices = (_BATCHES.value, _DTYPES.value, _REMAT.value)
-  for batch, dtype, remat in itertools.product(*choices):
-    rows.append(measure(batch, dtype, remat, chip))
-    print(rows[-1], flush=True)
   result = {'config': _CONFIG.value, 'overrides': _OVERRIDES, 'rows': rows}
   if chip is not None:
     result |= {'device': chip.device_kind, 'compiled_only': True}
-  print(common.write(_NAME.value, result, _OUTPUT.value))
+  for batch, dtype, remat in itertools.product(*choices):
+    rows.append(measure(batch, dtype, remat, chip))
+    # A row can take a quarter of an hour: each is stored when it is there.
+    path = common.write(_NAME.value, result, _OUTPUT.value)
+    print(rows[-1], flush=True)
+  print(path)
 
 
 if __name__ == '__main__':
