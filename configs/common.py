@@ -8,6 +8,7 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from jaxuda import config as config_lib
+from jaxuda import pseudo
 
 
 def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
@@ -23,6 +24,10 @@ def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
       'scale': (1.0, 1.0),  # range of the random scale before the crop
       'crop': (0, 0),  # (height, width); (0, 0) leaves the image whole
       'shuffle': True,  # False: the files' order, epoch after epoch
+      # None for its own labels, of which the target has none; else pseudo
+      # labels: a folder that jaxuda.pseudo_label has written; or a run, named
+      # as in `init`, that makes them first as `pseudo` says.
+      'labels': None,
       **more,
     }
   )
@@ -112,7 +117,9 @@ def gta5() -> ConfigDict:
       # What the running batch-norm statistics follow: 'both' domains, source
       # then target, as in the originals, or the 'target' alone.
       'statistics': 'both',
-      'seg_mean': 'batch',  # of the cross entropy; or 'image': losses.py
+      # Over which valid pixels a cross entropy is a mean: those of its domain's
+      # 'batch', of each 'image', or of 'all' domains together (CRST).
+      'seg_mean': 'batch',
       'weights': {'seg_main': 1.0, 'seg_aux': 0.1},
       'max_skipped': 20,  # steps in a row without finite gradients, then stop
       'log_every': 50,
@@ -204,7 +211,23 @@ def start(arg: str | None, method: str):
   """The setting that `arg` names, for one method: (config, setting)."""
   config, setting = config_lib.build(arg or '', SETTINGS)
   config.method = method
+  if config_lib.given(arg or '', 'target.labels'):
+    weigh_target_labels(config)
   return config, setting
+
+
+def weigh_target_labels(config: ConfigDict) -> None:
+  """Pseudo labels of the target count as much as the source's (BDL)."""
+  for head in ('main', 'aux'):
+    config.weights[f'seg_target_{head}'] = config.weights[f'seg_{head}']
+
+
+def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
+  """Has a stream labelled by a run, which `pseudo` then says how."""
+  config[stream].labels = run
+  config.pseudo = pseudo.RULES[rule] | {'rule': rule}
+  if stream == 'target':
+    weigh_target_labels(config)
 
 
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:

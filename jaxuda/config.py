@@ -29,7 +29,10 @@ OPTIONAL = {
   'optim.horizon': int,
   'patch.size': int,
   'source.size': tuple,
+  'source.labels': str,
   'target.size': tuple,
+  'target.labels': str,
+  'pseudo.input': tuple,
   'eval.size': tuple,
 }
 
@@ -160,7 +163,7 @@ def _parse(key, text, kind, default):
     value = tuple(value)
   good = type(value) is kind
   if good and kind is tuple and default:
-    any_length = key in ('eval.scales', 'model.dilations')
+    any_length = key in ('eval.scales', 'pseudo.scales', 'model.dilations')
     good = len(value) > 0 if any_length else len(value) == len(default)
     inner = type(default[0])
     value = tuple(
@@ -186,6 +189,16 @@ def _is_enclosed(text: str) -> bool:
     if depth == 0:
       return i == len(text) - 1
   return False
+
+
+def given(arg: str, key: str) -> str | None:
+  """What a page's argument sets a key to; None where it does not."""
+  found = None
+  for item in _split(arg):
+    name, _, text = item.partition('=')
+    if name.strip() == key:
+      found = None if text.strip() in ('', 'None') else text.strip()
+  return found
 
 
 def _split(arg: str) -> list[str]:

@@ -87,8 +87,10 @@ def show(axis, picture: np.ndarray | None) -> None:
   axis.imshow(picture, interpolation='nearest' if enlarged else 'antialiased')
 
 
-def entropy_bar(figure, left: float, length: float) -> None:
-  """A colour bar of entropies in a page's foot, `left` inches from its edge."""
+def color_bar(
+  figure, left: float, length: float, unit: str = 'entropy / log C'
+) -> None:
+  """A colour bar from 0 to 1 in a page's foot, `left` inches from its edge."""
   import matplotlib.cm
 
   width, height = figure.get_size_inches()
@@ -99,7 +101,7 @@ def entropy_bar(figure, left: float, length: float) -> None:
     orientation='horizontal',
     ticks=[0, 0.5, 1],
   )
-  bar.ax.set_xticklabels(['0', 'entropy / log C', '1'])
+  bar.ax.set_xticklabels(['0', unit, '1'])
   bar.ax.tick_params(labelsize=10, length=2)
   bar.outline.set_visible(False)
 

@@ -13,7 +13,11 @@ SOURCE, TARGET = 0.0, 1.0
 
 
 def cross_entropy(
-  logits: Array, label: Array, mean: str = 'batch', valid: Array | None = None
+  logits: Array,
+  label: Array,
+  mean: str = 'batch',
+  valid: Array | None = None,
+  soft: Array | None = None,
 ) -> Array:
   """Mean cross entropy over valid pixels (paper 001, Eq. 1).
 
@@ -26,12 +30,18 @@ def cross_entropy(
     mean: 'batch', over the valid pixels of all images together, or 'image',
       over those of each image and then over the images: what FADA's four
       processes of one image each compute (train_adv.py under DDP).
-    valid: f32[], with 'batch': how many valid pixels to divide by, where these
-      images are a part of a batch; None for their own.
+    valid: f32[], but for 'image': how many valid pixels to divide by, where
+      these images are a part of a batch; None for their own.
+    soft: u8[B, H, W, C], a distribution over the classes in the label's place,
+      up to a factor; the label still tells what is ignored.
   """
   mask = label != IGNORE
   safe = jnp.where(mask, label, 0).astype(jnp.int32)
-  loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
+  if soft is None:
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
+  else:
+    target = soft / jnp.maximum(soft.sum(-1, dtype=jnp.int32), 1)[..., None]
+    loss = optax.softmax_cross_entropy(logits, target)
   loss = jnp.where(mask, loss, 0.0)
   axes = (1, 2) if mean == 'image' else None
   if valid is None or mean == 'image':
@@ -71,6 +81,21 @@ def entropy(logits: Array) -> Array:
   log_p = jax.nn.log_softmax(logits)
   total = -(jnp.exp(log_p) * log_p).sum(-1)
   return total.mean() / jnp.log(logits.shape[-1])
+
+
+def smoothness(logits: Array, label: Array) -> Array:
+  """Mean of -(1 / C) sum_c log p_c over the pixels that have a label.
+
+  The divergence of the prediction from the uniform distribution, but for a
+  constant (CRST, crst_seg.py, reg_loss_calc: MRKLD).
+
+  Args:
+    logits: f32[B, H, W, C].
+    label: u8[B, H, W], 255 where ignored.
+  """
+  mask = label != IGNORE
+  surprise = -jax.nn.log_softmax(logits).mean(-1)
+  return jnp.where(mask, surprise, 0.0).sum() / jnp.maximum(mask.sum(), 1)
 
 
 def class_domain_loss(logits: Array, knowledge: Array, domain: float) -> Array:

@@ -228,7 +228,8 @@ def define_flags() -> flags.FlagValues:
   return given
 
 
-def _parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+  """The numbers of a --scales flag, None where it is not given."""
   try:
     scales = tuple(float(text) for text in texts) if texts else None
   except ValueError:
@@ -255,7 +256,7 @@ def main(argv: list[str]) -> int:
   for name in ('workdir', 'images', 'output'):
     if not given[name].value:
       raise UserError(f'--{name} is needed; see --help.')
-  scales = _parse_scales(given.scales)
+  scales = parse_scales(given.scales)
   workdir, images, output = (
     os.path.expanduser(path)
     for path in (given.workdir, given.images, given.output)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from jaxuda import config as config_lib
-from jaxuda import labels, losses, methods, optim, step, views
+from jaxuda import labels, losses, methods, optim, pseudo, step, views
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab, norm, resnet
 from jaxuda.state import Nets, Txs
@@ -26,7 +26,7 @@ _CHOICES = {
   'optim.name': ('sgd', 'adamw'),
   'optim.repeats': ('authors', 'dedupe'),
   'classes': labels.SPACES,
-  'seg_mean': ('batch', 'image'),
+  'seg_mean': ('batch', 'image', 'all'),
   'eval.upsample': ('logits', 'probabilities'),
   'eval.average': ('probabilities', 'logits'),
   'eval.absent': ('left_out', 'zero'),
@@ -36,6 +36,8 @@ _CHOICES = {
   'information': views.SELF_INFORMATION,
   'objective': ('flipped', 'reversal'),
   'gan': losses.DOMAIN_LOSSES,
+  'pseudo.rule': pseudo.RULES,
+  'pseudo.upsample': ('logits', 'probabilities'),
 }
 
 

@@ -34,7 +34,9 @@ def train_step(
   Args:
     state: donate it.
     batch: {'source': {'image': u8[B, Hs, Ws, 3], 'label': u8[B, Hs, Ws]},
-      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS.
+      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS. Also the
+      target has a 'label' where it has pseudo labels, and 'soft' besides where
+      they are soft.
     nets, txs, method: modules, optimizers and a module of jaxuda.methods.
     config: reads `seed`, `iter_size`, `weights`, `seg_mean`, `statistics`,
       `max_skipped` and the method's settings.
@@ -47,7 +49,7 @@ def train_step(
   rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
   images = max(len(batch[stream]['image']) for stream in method.STREAMS)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
-  valid = jnp.sum(batch['source']['label'] != losses.IGNORE) / parts
+  valid = _valid_pixels(batch, parts, config.seg_mean)
   play = functools.partial(
     _play, state, valid=valid, nets=nets, method=method, config=config
   )
@@ -107,13 +109,7 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
       {stream: batch[stream]['image'] for stream in method.STREAMS},
       config.statistics,
     )
-    label = batch['source']['label']
-    terms = {
-      f'seg_{level}': losses.cross_entropy(
-        logits, label, config.seg_mean, valid
-      )
-      for level, logits in outputs['source'].logits.items()
-    }
+    terms = _cross_entropies(outputs, batch, valid, config.seg_mean)
     discriminate = discriminate_with(state.discriminators.params)
     terms |= method.segmenter_terms(outputs, batch, discriminate, keys, config)
     return _weigh(terms, config), (terms, outputs, new_stats)
@@ -132,6 +128,31 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
     state.discriminators.params, jax.lax.stop_gradient(outputs)
   )
   return (seg_grads, d_grads, terms | d_terms), new_stats
+
+
+def _valid_pixels(batch, parts, mean):
+  """How many pixels each labelled stream's cross entropy is divided by."""
+  valid = {
+    stream: jnp.sum(given['label'] != losses.IGNORE) / parts
+    for stream, given in batch.items()
+    if 'label' in given
+  }
+  if mean == 'all':
+    return dict.fromkeys(valid, sum(valid.values()))
+  return valid
+
+
+def _cross_entropies(outputs, batch, valid, mean):
+  """seg_<head> of the source, seg_<stream>_<head> of other labelled streams."""
+  terms = {}
+  for stream, count in valid.items():
+    name = 'seg' if stream == 'source' else f'seg_{stream}'
+    label, soft = batch[stream]['label'], batch[stream].get('soft')
+    for level, logits in outputs[stream].logits.items():
+      terms[f'{name}_{level}'] = losses.cross_entropy(
+        logits, label, mean, count, soft
+      )
+  return terms
 
 
 def _mean_over_parts(play, batch_stats, batch_and_keys, parts):

@@ -41,9 +41,13 @@ def emitted(config) -> set[str]:
       return nets.discriminators[name].init_with_output(KEY, view)[0]
 
     outputs = dict.fromkeys(method.STREAMS, shown)
-    given = (outputs, None, discriminate, jax.random.split(KEY, 1), config)
+    batch = {'target': {'label': jnp.zeros((1, *config.target.size), int)}}
+    given = (outputs, batch, discriminate, jax.random.split(KEY, 1), config)
     own = method.segmenter_terms(*given) | method.discriminator_terms(*given)
-    return own | {f'seg_{level}': jnp.zeros(()) for level in logits}
+    labelled = ['seg'] + ['seg_target'] * bool(config.target.labels)
+    return own | {
+      f'{name}_{level}': jnp.zeros(()) for name in labelled for level in logits
+    }
 
   image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
   return set(jax.eval_shape(terms, image))

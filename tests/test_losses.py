@@ -87,6 +87,41 @@ def test_the_temperature_is_inside_the_cross_entropy():
   assert loss == pytest.approx(1.18391597)
 
 
+OTHER = np.array([[[1, 1], [0, 255]]], np.uint8)
+
+
+def test_crst():
+  """CE over both domains' pixels, and w^2 = 0.01 of MRKLD on the target's."""
+  count = jnp.float32(6)
+  terms = [
+    losses.cross_entropy(LOGITS, LABEL, 'all', count),
+    losses.cross_entropy(LOGITS / 2, OTHER, 'all', count),
+    0.01 * losses.smoothness(LOGITS / 2, OTHER),
+  ]
+  assert sum(terms[:2]) == pytest.approx(1.33205974)
+  assert sum(terms) == pytest.approx(1.34368241)
+  nothing = np.full_like(OTHER, 255)
+  value, gradient = jax.value_and_grad(losses.smoothness)(
+    jnp.array(LOGITS), nothing
+  )
+  assert value == 0 and not gradient.any()
+
+
+def test_soft_labels():
+  """-sum y log p; those of one class are hard labels."""
+  hard = 255 * np.eye(3, dtype=np.uint8)[np.where(LABEL == 255, 0, LABEL)]
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=hard)
+  assert loss == pytest.approx(1.36296499)
+  soft = np.array([[[[51, 102, 102]] * 2] * 2], np.uint8)
+  log_p = np.float64(LOGITS) - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
+  expected = -(log_p @ [0.2, 0.4, 0.4])[LABEL != 255].mean()
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=soft)
+  assert loss == pytest.approx(expected)
+  # A factor does not matter: shares are rounded and do not add up to 255.
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=soft // 3)
+  assert loss == pytest.approx(expected)
+
+
 def test_class_domain_loss():
   """FADA's discriminator at 0.3 and -0.2 times the logits, clipped at 0.9."""
   answer = jnp.concatenate([0.3 * LOGITS, -0.2 * LOGITS], -1)

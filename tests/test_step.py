@@ -70,7 +70,8 @@ def test_each_term_trains_one_player(page, term):
 @pytest.mark.parametrize('page', PAGES)
 def test_without_its_terms_a_method_is_source_only(page):
   """The same parameters; the target's statistics may differ."""
-  own = [k for k in tiny.weights(page) if not k.startswith(('seg_', 'd_'))]
+  common = ('seg_main', 'seg_aux', 'd_')
+  own = [k for k in tiny.weights(page) if not k.startswith(common)]
   adapted, _ = one_step(page, **dict.fromkeys(own, 0.0))
   _, txs = runs.build(tiny.config('source_only'))
   start = tiny.first_state(page).replace(

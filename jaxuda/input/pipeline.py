@@ -59,7 +59,8 @@ def train_batches(
 
   Returns:
     An iterator over {stream: {'image': u8[b, H, W, 3], 'label': u8[b, H, W]}},
-    b = batch_size / process_count; 'label' only where the stream has a space.
+    b = batch_size / process_count; 'label' only where the stream has a space,
+    and 'soft', u8[b, H, W, C], where its labels are soft.
 
   Raises:
     UserError: at once, where a stream lacks labels, its crop does not fit or
@@ -157,9 +158,14 @@ class _Reader:
     # 31 bits of the user's seed, 32 of the stream's name.
     key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
     decoded = self.decode(record)
-    image, label = self.stream.augment(
-      decoded['image'], decoded.get('label'), (key, position)
-    )
+    label = decoded.get('label')
+    soft = 'soft' in decoded
+    if soft:  # they move together, as the channels of one label
+      tf = data_tf.import_tensorflow()
+      label = tf.concat([label[..., None], decoded['soft']], -1)
+    image, label = self.stream.augment(decoded['image'], label, (key, position))
+    if soft:
+      return {'image': image, 'label': label[..., 0], 'soft': label[..., 1:]}
     return {'image': image} | ({} if label is None else {'label': label})
 
   def explain(self, step):

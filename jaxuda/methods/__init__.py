@@ -9,12 +9,13 @@ A method module has
   check(config), optional: raises UserError for settings that cannot work
 
 `outputs` holds a models.deeplab.Outputs and `batch` the images and labels of
-each stream (the target's labels are not in it), `discriminate(name, view)`
+each stream (of the target pseudo labels at most), `discriminate(name, view)`
 applies a discriminator, and `rng` holds a key for each place in the batch, the
 same in both calls of one step.
 What `discriminator_terms` receives is cut off from the segmenter's gradient.
-The cross entropy on the source is the step's own and not a method's. Each term
-is multiplied by the weight of its name in `config.weights`.
+The cross entropy on the source, and on a target that has pseudo labels, is the
+step's own and not a method's. Each term is multiplied by the weight of its name
+in `config.weights`.
 """
 
 import importlib
