@@ -32,7 +32,7 @@ def random_batch(config) -> dict:
     shape = (config[name].batch_size, *config[name].size)
     batch[name] = {'image': rng.integers(0, 256, (*shape, 3), np.uint8)}
   for name, given in batch.items():
-    if name == 'source' or config[name].labels:
+    if name != 'target' or config[name].labels:
       shape = given['image'].shape[:3]
       given['label'] = rng.integers(0, classes, shape, np.uint8)
   return batch

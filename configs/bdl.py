@@ -22,7 +22,7 @@ def start(arg=None):
   # The stop is looked for after 80,000, when a line is printed: the code goes
   # on to 80,100, but its snapshot is of 80,000.
   config.steps = 80_000
-  config.gan = 'vanilla'
+  config.gan, config.direction = 'vanilla', 'target_to_source'
   config.model.multi_level = False
   config.weights.update(adv_main=0.001, d_main=1.0)
   config.eval.upsample = 'probabilities'

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import losses, optim
+from jaxuda import losses, methods, optim
 from jaxuda.models import deeplab, layers
 from jaxuda.state import Nets, Player, TrainState, Txs
 
@@ -88,9 +88,12 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
   """Both players' gradients and all terms; and the new batch statistics."""
   batch, keys = batch_and_keys
 
-  def discriminate_with(d_params):
-    return lambda name, view: nets.discriminators[name].apply(
-      {'params': d_params[name]}, view
+  def turn(outputs, params, d_params):
+    def discriminate(name, view):
+      return nets.discriminators[name].apply({'params': d_params[name]}, view)
+
+    return methods.Turn(
+      outputs, batch, discriminate, keys, params, state.step, config
     )
 
   groups = optim.group_labels(state.segmenter.params, config.model)
@@ -109,15 +112,15 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
       {stream: batch[stream]['image'] for stream in method.STREAMS},
       config.statistics,
     )
-    terms = _cross_entropies(outputs, batch, valid, config.seg_mean)
-    discriminate = discriminate_with(state.discriminators.params)
-    terms |= method.segmenter_terms(outputs, batch, discriminate, keys, config)
+    terms = _cross_entropies(outputs, batch, valid, config)
+    terms |= method.segmenter_terms(
+      turn(outputs, params, state.discriminators.params)
+    )
     return _weigh(terms, config), (terms, outputs, new_stats)
 
   def discriminator_loss(d_params, outputs):
-    discriminate = discriminate_with(d_params)
     terms = method.discriminator_terms(
-      outputs, batch, discriminate, keys, config
+      turn(outputs, state.segmenter.params, d_params)
     )
     return _weigh(terms, config), terms
 
@@ -142,7 +145,7 @@ def _valid_pixels(batch, parts, mean):
   return valid
 
 
-def _cross_entropies(outputs, batch, valid, mean):
+def _cross_entropies(outputs, batch, valid, config):
   """seg_<head> of the source, seg_<stream>_<head> of other labelled streams."""
   terms = {}
   for stream, count in valid.items():
@@ -150,7 +153,7 @@ def _cross_entropies(outputs, batch, valid, mean):
     label, soft = batch[stream]['label'], batch[stream].get('soft')
     for level, logits in outputs[stream].logits.items():
       terms[f'{name}_{level}'] = losses.cross_entropy(
-        logits, label, mean, count, soft
+        logits, label, config.seg_mean, count, soft, config.seg_focus
       )
   return terms
 
@@ -248,7 +251,10 @@ def predict(
 def predict_logits(
   params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
 ) -> Array:
-  """The main head's f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict."""
+  """f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict.
+
+  The main head's, or the sum of twin heads.
+  """
   variables = {'params': params, 'batch_stats': batch_stats}
   logits, _ = net.apply(variables, image, train=False)
-  return logits['main']
+  return logits['main'] + logits['aux'] if net.twin else logits['main']

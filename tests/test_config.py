@@ -32,7 +32,9 @@ def emitted(config) -> set[str]:
   net = nets.segmenter
 
   def terms(image):
-    (logits, features), _ = net.init_with_output(KEY, image, train=False)
+    (logits, features), variables = net.init_with_output(
+      KEY, image, train=False
+    )
     size = (*config.target.size, net.num_classes)
     wide = {k: jnp.zeros((1, *size)) for k in logits}
     shown = Outputs(wide, features)
@@ -41,10 +43,13 @@ def emitted(config) -> set[str]:
       return nets.discriminators[name].init_with_output(KEY, view)[0]
 
     outputs = dict.fromkeys(method.STREAMS, shown)
-    batch = {'target': {'label': jnp.zeros((1, *config.target.size), int)}}
-    given = (outputs, batch, discriminate, jax.random.split(KEY, 1), config)
-    own = method.segmenter_terms(*given) | method.discriminator_terms(*given)
+    label = {'label': jnp.zeros((1, *config.target.size), int)}
+    batch = dict.fromkeys(method.STREAMS, label)
+    keys, params = jax.random.split(KEY, 1), variables['params']
+    turn = methods.Turn(outputs, batch, discriminate, keys, params, 0, config)
+    own = method.segmenter_terms(turn) | method.discriminator_terms(turn)
     labelled = ['seg'] + ['seg_target'] * bool(config.target.labels)
+    labelled += ['seg_labelled'] * ('labelled' in method.STREAMS)
     return own | {
       f'{name}_{level}': jnp.zeros(()) for name in labelled for level in logits
     }

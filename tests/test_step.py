@@ -131,13 +131,13 @@ def test_forward_passes_before_the_update(statistics):
   rng = jax.random.fold_in(jax.random.key(config.seed), 0)
   keys = jax.vmap(lambda i: jax.random.fold_in(rng, i))(jnp.arange(2))
   outputs = {'source': source, 'target': target}
-  given = (outputs, batch, discriminate, keys, config)
+  turn = methods.Turn(outputs, batch, discriminate, keys, params, 0, config)
   expected = {
     f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
     for level, logits in source.logits.items()
   }
-  expected |= method.segmenter_terms(*given)
-  expected |= method.discriminator_terms(*given)
+  expected |= method.segmenter_terms(turn)
+  expected |= method.discriminator_terms(turn)
   run = tiny.stepper(page, override)
   after, measured = run(start, batch, tiny.weights(page))
   assert abs(measured['loss_d_main'] - np.log(2)) > 0.01

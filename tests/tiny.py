@@ -67,6 +67,10 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
     },
     'target': {'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8)},
   }
+  streams['labelled'] = {
+    'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
+    'label': rng.integers(0, CLASSES, (size, *TARGET), np.uint8),
+  }
   if config.target.labels:
     pseudo = rng.integers(0, CLASSES, (size, *TARGET), np.uint8)
     pseudo[:, 7:20] = 255

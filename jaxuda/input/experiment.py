@@ -59,6 +59,7 @@ def open_streams(
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
+      count=s.get('count'),
     )
   return streams
 

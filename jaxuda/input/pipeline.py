@@ -28,6 +28,7 @@ class Stream:
     batch_size: examples a step, of all processes together.
     augment: what is done to each example.
     shuffle: whether each epoch has its own order, or that of the records.
+    count: how many of the records it has, always the same; None for all.
   """
 
   records: Records
@@ -35,6 +36,7 @@ class Stream:
   batch_size: int
   augment: Augment = Augment()  # noqa: RUF009  frozen
   shuffle: bool = True
+  count: int | None = None
 
 
 def train_batches(
@@ -87,6 +89,12 @@ def check_streams(
   for name, stream in streams.items():
     if stream.space is not None:
       stream.records.require_labels()
+    if stream.count is not None:
+      if not 1 <= stream.count <= len(stream.records):
+        raise UserError(
+          f'{name}.count={stream.count} must be 1 to {len(stream.records)}, or '
+          f'None: {stream.records.title}.'
+        )
     if stream.records.size is not None:
       stream.augment.check_size(stream.records.size)
     if stream.batch_size < 1 or stream.batch_size % process_count:
@@ -148,10 +156,15 @@ class _Reader:
     """Places in the endless order, i64[share], and the examples there."""
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
-    count = len(self.stream.records)
-    if not self.stream.shuffle:
-      return positions, positions % count
-    return positions, order(count, self.seed, self.name, start, self.share)
+    everything = len(self.stream.records)
+    count = self.stream.count or everything
+    if self.stream.shuffle:
+      indices = order(count, self.seed, self.name, start, self.share)
+    else:
+      indices = positions % count
+    if self.stream.count is not None:
+      indices = order(everything, 0, 'count', 0, count)[indices]
+    return positions, indices
 
   def example(self, record, position):
     """Decodes and augments one example."""

@@ -35,8 +35,7 @@ def check(config) -> None:
     )
 
 
-def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
+def segmenter_terms(turn) -> dict:
   """MRKLD: the target's labelled predictions shall not be too certain."""
-  del discriminate, rng, config
-  logits = outputs['target'].logits['main']
-  return {'kld_main': smoothness(logits, batch['target']['label'])}
+  logits = turn.outputs['target'].logits['main']
+  return {'kld_main': smoothness(logits, turn.batch['target']['label'])}
