@@ -6,7 +6,7 @@ Paper 004, Eqs. 1 to 11. `labelled.count` is n, the number of labelled target
 images; `semantics` is None (GA), 'vectors' (GA+FCSA) or 'pixels' (GA+CSA). GTA5 ->
 Cityscapes with n = 100: 53.5, 54.1 and 54.2 mIoU; n = 500: 56.5, 59.9 and 60.2
 (Table 1). n = 0 is configs/ass_global.py; the oracle, n images alone, is
-`configs/oracle.py:...,source.count=n`.
+`configs/oracle.py:streets,source.count=n`.
 """
 
 from configs import ass_global, common

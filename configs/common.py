@@ -239,5 +239,11 @@ def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
 
 
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
-  """Applies the overrides of `arg` and locks the config."""
+  """Applies the overrides of `arg` and locks the config.
+
+  The stages before it learn the same classes.
+  """
+  classes = config_lib.given(arg or '', 'classes')
+  if classes and str(config.init).startswith('configs/'):
+    config.init += f',classes={classes}'
   return config_lib.finish(config, arg or '')

@@ -7,7 +7,7 @@ Eq. 1 and Table 3. GTA5 -> Cityscapes 45.2 mIoU from AdaptSegNet's 41.4 (S1), by
 the local discriminator 42.9 (S2), without background 43.9 (S3), with the mixture
 45.2 (S4); 46.4 on ADVENT, 49.4 on BDL. S2 is `local.mixture=None,
 local.leave_out_background=False`, S3 `local.mixture=None`. Table 2's extra
-background is `source.ignore=('building','sky')`.
+background is `classes=cityscapes17`.
 
 The mixture's paragraph is lost and there is no code: what is said of it below is
 our reading.
@@ -35,6 +35,7 @@ def get_config(arg=None):
     # one another: the outputs are "already globally aligned".
     'global_game': None,
   }
+  config.information = 'normalised'  # of the global game on 'information'
   config.model.update(multi_level=False, live_branches=2)
   # No rate and no weight is stated: AdaptSegNet's single-level ones.
   config.weights.update(

@@ -78,6 +78,8 @@ SPACES = (
   'camvid11',
   # All 19, of which SYNTHIA's 16 and 13 are scored: BDL, evaluation.py.
   'synthia16in19',
+  # All but building and sky, which become background: paper 000, Table 2.
+  'cityscapes17',
 )
 
 # Every id that may stand in a label file, void ids included. 34 is the licence
@@ -212,7 +214,11 @@ def _members(name):
   indices = {c.name: i for i, c in enumerate(CLASSES)}
   if name == 'camvid11':
     return [indices[cityscapes] for _, cityscapes in CAMVID]
-  absent = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(name, ())
+  absent = {
+    'synthia16': NOT_IN_16,
+    'crosscity13': NOT_IN_13,
+    'cityscapes17': ('building', 'sky'),
+  }.get(name, ())
   return [i for c, i in indices.items() if c not in absent]
 
 

@@ -122,9 +122,7 @@ def segmenter(config) -> optax.GradientTransformation:
         rate, b1=o.momentum, b2=0.99, weight_decay=o.weight_decay
       )
     listed = {'repeats': times_listed} if o.repeats == 'authors' else {}
-    return sgd(
-      rate, o.momentum, o.weight_decay, nesterov=o.nesterov, **listed
-    )
+    return sgd(rate, o.momentum, o.weight_decay, nesterov=o.nesterov, **listed)
 
   groups = {
     'backbone': group(1.0),

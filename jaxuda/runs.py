@@ -9,7 +9,6 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import ml_collections
 
-from jaxuda import config as config_lib
 from jaxuda import (
   adversarial,
   labels,
@@ -20,6 +19,7 @@ from jaxuda import (
   step,
   views,
 )
+from jaxuda import config as config_lib
 from jaxuda.errors import UserError
 from jaxuda.methods import ass, fada, local_alignment
 from jaxuda.models import deeplab, norm, resnet

@@ -52,6 +52,31 @@ def test_nothing_but_ignored_pixels():
   np.testing.assert_array_equal(gradient, np.zeros_like(LOGITS))
 
 
+def test_clans_focal_loss():
+  assert losses.cross_entropy(LOGITS, LABEL, focus=2.0) == pytest.approx(
+    0.86607748
+  )
+
+
+def test_entropy_of_the_least_certain_pixels():
+  """Of four pixels the two of the highest entropy, in each image."""
+  z = np.float64(LOGITS)
+  p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+  each = -(p * np.log(p)).sum(-1).ravel() / np.log(3)
+  two = np.concatenate([LOGITS, LOGITS[:, ::-1]])
+  found = losses.entropy(two, share=0.5)
+  assert found == pytest.approx(np.sort(each)[2:].mean())
+
+
+def test_class_prior_by_hand():
+  """Shares of 0.5, 0.25 and 0.25 against what is asked for."""
+  logits = np.log([[[[0.6, 0.2, 0.2], [0.4, 0.3, 0.3]]]]).astype(np.float32)
+  asked = np.array([0.1, 0.35, 0.3])
+  found = losses.class_prior(logits, asked)
+  assert found == pytest.approx(0.1 + 0.05, abs=1e-6)
+  assert losses.class_prior(logits, np.zeros(3)) == 0
+
+
 def test_cross_entropy_of_large_logits():
   logits = jnp.array([[[[1e4, -1e4, 0.0]]]])
   label = np.array([[[1]]], np.uint8)

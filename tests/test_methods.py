@@ -51,9 +51,7 @@ def bce(answers, domain):
 
 def run(method, config, terms, discriminate=toy, rng=KEYS):
   function = getattr(method, f'{terms}_terms')
-  return function(
-    methods.Turn(DOMAINS, {}, discriminate, rng, {}, 0, config)
-  )
+  return function(methods.Turn(DOMAINS, {}, discriminate, rng, {}, 0, config))
 
 
 def watch(config, terms, rng=KEYS):

@@ -89,12 +89,12 @@ def check_streams(
   for name, stream in streams.items():
     if stream.space is not None:
       stream.records.require_labels()
-    if stream.count is not None:
-      if not 1 <= stream.count <= len(stream.records):
-        raise UserError(
-          f'{name}.count={stream.count} must be 1 to {len(stream.records)}, or '
-          f'None: {stream.records.title}.'
-        )
+    most = len(stream.records)
+    if stream.count is not None and not 1 <= stream.count <= most:
+      raise UserError(
+        f'{name}.count={stream.count} must be 1 to {most}, or None: '
+        f'{stream.records.title}.'
+      )
     if stream.records.size is not None:
       stream.augment.check_size(stream.records.size)
     if stream.batch_size < 1 or stream.batch_size % process_count:

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import adversarial, labels
-from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, binary_cross_entropy
 from jaxuda.methods.adaptsegnet import segmentations
 from jaxuda.methods.advent import information_maps
@@ -24,20 +23,6 @@ GLOBAL_GAMES = {
   'segmentations': segmentations,
   'information': information_maps,
 }
-
-
-def check(config) -> None:
-  """Refuses a global game without its weights.
-
-  Raises:
-    UserError: names the key, and where to set it.
-  """
-  if config.local.global_game and 'adv_main' not in config.weights:
-    raise UserError(
-      f'config.local.global_game={config.local.global_game!r} belongs into the '
-      "page's argument, which gives its terms their weights: "
-      f'configs/local_alignment.py:local.global_game={config.local.global_game}'
-    )
 
 
 def discriminators(config) -> dict:
