@@ -20,7 +20,9 @@ def get_config(arg=None):
   config.labelled.count = 20 if setting in ('streets', 'camvid') else 100
   config.discriminator.hidden = 1024
   # "lambda_seg" weighs the cross entropy of both labelled streams (Eq. 9).
-  config.weights.update(seg_labelled_main=1.0, d_semantic=1.0)
+  config.weights.update(
+    seg_labelled_main=1.0, seg_labelled_aux=0.1, d_semantic=1.0
+  )
   # The best of the paper's sweep with 500 images: 0.01 for pixels; 0.04 for
   # vectors. Eqs. 5 and 7 are sums over pixels, here means: unstated.
   config.weights.adv_semantic = 0.01

@@ -24,5 +24,5 @@ def start(arg, method):
   config.optim.update(nesterov=True, repeats='dedupe')
   # Unstated. One head: only one lambda is given; its baseline's 0.001.
   config.model.update(multi_level=False, live_branches=2)
-  config.weights.update(adv_main=0.001, d_main=1.0)
+  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   return config, setting

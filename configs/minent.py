@@ -7,6 +7,7 @@ SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes.
 """
 
 from configs import common
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
@@ -18,9 +19,10 @@ def get_config(arg=None):
   # entropy; 1.0 trains on all, as the code does.
   config.entropy_share = 1.0
   # The share of each class among the source's pixels, which the target's
-  # predictions shall reach but for the factor `relax`; None asks nothing of them.
+  # predictions shall reach but for the factor `relax`; None for no such term.
   # `python -m jaxuda.analyze domain_similarity` counts them.
   config.prior = {'shares': None, 'relax': 0.5}
-  config.weights.update(prior_main=0.001, prior_aux=0.0002)  # unstated
+  if config_lib.given(arg or '', 'prior.shares'):
+    config.weights.update(prior_main=0.001, prior_aux=0.0002)  # unstated
   common.adapt(config, setting)
   return common.finish(config, arg)

@@ -45,8 +45,7 @@ def segmenter_terms(turn) -> dict:
   config, terms = turn.config, {}
   for head, logits in turn.outputs['target'].logits.items():
     terms[f'ent_{head}'] = entropy(logits, config.entropy_share)
-    shares = config.prior.shares or (0.0,) * logits.shape[-1]
-    terms[f'prior_{head}'] = class_prior(
-      logits, config.prior.relax * jnp.array(shares)
-    )
+    if config.prior.shares is not None:
+      expected = config.prior.relax * jnp.array(config.prior.shares)
+      terms[f'prior_{head}'] = class_prior(logits, expected)
   return terms
