@@ -24,7 +24,7 @@ def start(arg=None):
   config.steps = 80_000
   config.gan, config.direction = 'vanilla', 'target_to_source'
   config.model.multi_level = False
-  config.weights.update(adv_main=0.001, d_main=1.0)
+  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   config.eval.upsample = 'probabilities'
   if setting == 'synthia':
     # A head of 19 classes, of which 16 and 13 are scored (evaluation.py).

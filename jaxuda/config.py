@@ -210,7 +210,14 @@ def given(arg: str, key: str) -> str | None:
 
 def _split(arg: str) -> list[str]:
   """Splits at commas that are outside of brackets; 'a,b=(1,2)' has two."""
-  return [s.strip() for s in re.split(r',(?![^(\[]*[)\]])', arg or '') if s]
+  items, depth = [''], 0
+  for character in arg or '':
+    depth += (character in '([') - (character in ')]')
+    if character == ',' and depth <= 0:
+      items.append('')
+    else:
+      items[-1] += character
+  return [item.strip() for item in items if item.strip()]
 
 
 def split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -174,7 +174,7 @@ def order_statistics(
     lower += _histogram(label[here], bits[here] & 0xFFFF, classes)
   ends, _ = _find(lower, ranks)
   bits = (bins.astype(np.uint32) << 16) | ends.astype(np.uint32)
-  return np.where(ranks < 0, np.nan, bits.view(np.float32))
+  return np.where(ranks < 0, np.nan, np.float64(bits.view(np.float32)))
 
 
 def _histogram(label, value, classes):

@@ -296,6 +296,20 @@ def test_a_module_is_a_page(tmp_path):
   assert isinstance(methods.load(config.method), types.ModuleType)
 
 
+def test_brackets_within_brackets():
+  """A chain of pages, each with settings of its own."""
+  inner = 'configs/bdl.py:streets,steps=2,init=[a.py:x,size=(3,4)],seed=1'
+  config = config_lib.load(
+    f'{tiny.ROOT}/configs/bdl_ssl.py:streets,steps=3',
+    [f'target.labels={inner}', 'seed=2'],
+  )
+  assert config.target.labels == inner
+  assert (config.steps, config.seed) == (3, 2)
+  assert config_lib.given(inner.partition(':')[2], 'init') == (
+    '[a.py:x,size=(3,4)]'
+  )
+
+
 def test_brackets_keep_a_value_with_commas_whole():
   for text in ('[a.py:streets,steps=3]', '(a.py:streets,steps=3)'):
     config = load('advent_patch', f'streets,init={text}')

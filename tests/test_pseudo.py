@@ -37,7 +37,7 @@ def thresholds(chosen, label=LABEL, confidence=CONFIDENCE, classes=CLASSES):
 
 
 @pytest.mark.parametrize(
-  ('count', 'index'), enumerate([0, 1, 2, 2, 2, 3, 4, 4, 4], 1)
+  ('count', 'index'), [*enumerate([0, 1, 2, 2, 2, 3, 4, 4, 4], 1)]
 )
 def test_index_of_bdls_median(count, index):
   """np.round(n / 2) of n sorted confidences, for n = 1 to 9."""
