@@ -6,6 +6,7 @@ no display, and no global figure.
 
 import contextlib
 import pathlib
+import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 
@@ -132,3 +133,16 @@ def write(
     if not path.parent.is_dir() and path.parent.exists():
       reason = f'{path.parent} is not a folder'
     raise UserError(f'cannot write {path}: {reason}.') from e
+
+
+def check_writable(folder: pathlib.Path) -> None:
+  """Creates the folder of --output, before hours of work go into it.
+
+  Raises:
+    UserError: it cannot be created or written to.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as e:
+    raise UserError(f'--output={folder} is not writable: {e.strerror}.') from e

@@ -20,7 +20,6 @@ import math
 import os
 import pathlib
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -29,7 +28,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from jaxuda import labels, photos, visualize
+from jaxuda import labels, layout, photos, visualize
 from jaxuda.errors import UserError, exit_with_sentence
 
 MAX_PIXELS = 2048 * 2048
@@ -95,7 +94,7 @@ def predict_images(
   import jax
 
   output = pathlib.Path(output)
-  _check_writable(output)
+  layout.check_writable(output)
   settings = run.config.eval
   compute = jax.jit(
     functools.partial(
@@ -183,14 +182,6 @@ def _write(prefix, image, ids, entropy, space: labels.Space) -> None:
   }
   for kind, picture in pictures.items():
     visualize.write_png(f'{prefix}{kind}.png', picture)
-
-
-def _check_writable(folder: pathlib.Path) -> None:
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
-  except OSError as e:
-    raise UserError(f'--output={folder} is not writable: {e.strerror}.') from e
 
 
 def _describe(shares, space: labels.Space) -> str:

@@ -35,7 +35,7 @@ def decoder(
     be decoded.
   """
   tf = data_tf.import_tensorflow()
-  features = {k: tf.io.FixedLenFeature([], tf.string, '') for k in FEATURES}
+  features = _features(tf, FEATURES)
   table = None
   if space is not None:
     table = labels.id_map(records.encoding, space).tobytes()
@@ -67,6 +67,28 @@ def decoder(
   return decode
 
 
+def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
+  """Returns what decodes the label of one example, and not its image.
+
+  Args:
+    records: where the examples come from.
+    space: class space of the labels.
+
+  Returns:
+    A function: scalar string tensor -> u8[H, W] of class indices (255:
+    ignored). It raises as `decoder`'s.
+  """
+  tf = data_tf.import_tensorflow()
+  table = labels.id_map(records.encoding, space).tobytes()
+
+  def decode(record):
+    example = tf.io.parse_single_example(record, _features(tf, ['label']))
+    ids = _translate(tf, _label(tf, example['label']), table)
+    return tf.ensure_shape(ids, records.size or (None, None))
+
+  return decode
+
+
 def explain(
   records: Records, index: int, use: Callable[[Any], Any]
 ) -> UserError | None:
@@ -85,6 +107,10 @@ def explain(
   except tf.errors.OpError as e:
     return records.broken(index, f'cannot be used ({_reason(e)})')
   return None
+
+
+def _features(tf, names):
+  return {k: tf.io.FixedLenFeature([], tf.string, '') for k in names}
 
 
 def _image(tf, stored, records):

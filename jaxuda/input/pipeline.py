@@ -11,7 +11,7 @@ import numpy as np
 from data import tf as data_tf
 from jaxuda.errors import UserError
 from jaxuda.input import decode as decode_lib
-from jaxuda.input import tfdata
+from jaxuda.input import examples, tfdata
 from jaxuda.input.augment import Augment
 from jaxuda.input.order import order
 from jaxuda.input.records import Records
@@ -233,25 +233,14 @@ def eval_batches(
       read; while iterating, for an example that cannot be decoded, naming it.
   """
   records.require_labels()
-  tf = data_tf.import_tensorflow()
   plan = _plan(records.sizes, batch_size, process_index, process_count)
   decode = decode_lib.decoder(records, space, full=True)
-
-  def read(index):
-    return records.read([index])[0]
-
   indices = [index for _, batch in plan for index in batch]
-  dataset = (
-    tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
-    .map(lambda i: tf.ensure_shape(tf.numpy_function(read, [i], tf.string), []))
-    .map(decode, tfdata.workers(), deterministic=True)
-    .with_options(tfdata.options(tf))
-  )
-  return _evaluate(tf, dataset, plan, records, decode, batch_size)
+  decoded = examples.decoded(records, indices, decode)
+  return _evaluate(decoded, plan, batch_size)
 
 
-def _evaluate(tf, dataset, plan, records, decode, batch_size):
-  examples = tfdata.elements(dataset)
+def _evaluate(decoded, plan, batch_size):
   for (image_size, label_size), indices in plan:
     batch = {
       'image': np.zeros((batch_size, *image_size, 3), np.uint8),
@@ -259,11 +248,7 @@ def _evaluate(tf, dataset, plan, records, decode, batch_size):
       'id': [''] * batch_size,
       'valid': np.arange(batch_size) < len(indices),
     }
-    for row, index in enumerate(indices):
-      try:
-        example = next(examples)
-      except tf.errors.OpError as e:
-        raise decode_lib.explain(records, index, decode) or e from None
+    for row, example in enumerate(itertools.islice(decoded, len(indices))):
       batch['image'][row] = example['image']
       batch['label'][row] = example['label']
       batch['id'][row] = example['id'].decode()
