@@ -4,7 +4,7 @@
 
 The adversarial stage (train_adv.py, configs/deeplabv2_r101_adv.yaml): GTA5 ->
 Cityscapes 46.9 mIoU, 49.2 after self-distillation (paper 003, Table 4).
-`init` names its source stage's weights.
+`init` names its source stage, which is trained where it is not there.
 """
 
 from configs import common
@@ -33,5 +33,6 @@ def get_config(arg=None):
     config.target.batch_size = 4
     # There the jitter comes before the resize.
     config.source.update(batch_size=4, jitter=(0.5, 0.5, 0.5, 0.2))
+    config.init = f'configs/fada_source.py:{setting}'
   common.adapt(config, setting)
   return common.finish(config, arg)
