@@ -31,8 +31,10 @@ def random_batch(config) -> dict:
   for name in methods.load(config.method).STREAMS:
     shape = (config[name].batch_size, *config[name].size)
     batch[name] = {'image': rng.integers(0, 256, (*shape, 3), np.uint8)}
-  source = batch['source']['image'].shape[:3]
-  batch['source']['label'] = rng.integers(0, classes, source, np.uint8)
+  for name, given in batch.items():
+    if name != 'target' or config[name].labels:
+      shape = given['image'].shape[:3]
+      given['label'] = rng.integers(0, classes, shape, np.uint8)
   return batch
 
 

@@ -14,6 +14,8 @@ def get_config(arg=None):
   """Settings: gta5 (default), synthia, streets, camvid."""
   config, setting = common.start(arg, 'adaptsegnet')
   config.gan = 'vanilla'  # or lsgan
+  # Or source_to_target, as paper 004: configs/ass_global.py.
+  config.direction = 'target_to_source'
   # The code returns inside the loop over the branches: 6 and 12 are summed.
   config.model.live_branches = 2
   config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)

@@ -8,6 +8,7 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from jaxuda import config as config_lib
+from jaxuda import pseudo
 
 
 def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
@@ -23,6 +24,13 @@ def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
       'scale': (1.0, 1.0),  # range of the random scale before the crop
       'crop': (0, 0),  # (height, width); (0, 0) leaves the image whole
       'shuffle': True,  # False: the files' order, epoch after epoch
+      # None for all of its images; n for those that come first in a random
+      # order that is the same for every n and every seed of a run (paper 004).
+      'count': None,
+      # None for its own labels, of which the target has none; else pseudo
+      # labels: a folder that jaxuda.pseudo_label has written; or a run, named
+      # as in `init`, that makes them first as `pseudo` says.
+      'labels': None,
       **more,
     }
   )
@@ -78,6 +86,7 @@ def gta5() -> ConfigDict:
         'dilations': (6, 12, 18, 24),
         'live_branches': 4,  # of `dilations`; 2 in AdaptSegNet's code
         'multi_level': True,
+        'twin': False,  # both heads on layer4, the prediction their sum: CLAN
         # batch, running, running_updated or frozen: models/norm.py.
         'norm': 'batch',
         'affine': 'frozen',  # or 'trained': batch norm's scale and bias
@@ -104,6 +113,8 @@ def gta5() -> ConfigDict:
         'lr': 2.5e-4,
         'head_factor': 10.0,  # 1.0 in AdaptSegNet's VGG-16
         'momentum': 0.9,
+        'nesterov': False,
+        'warmup': 0,  # steps in which the rate rises from 0; 5,000 in CLAN
         'weight_decay': 5e-4,
         'power': 0.9,
         # The poly schedule ends here, beyond the last step; None for `steps`.
@@ -112,7 +123,10 @@ def gta5() -> ConfigDict:
       # What the running batch-norm statistics follow: 'both' domains, source
       # then target, as in the originals, or the 'target' alone.
       'statistics': 'both',
-      'seg_mean': 'batch',  # of the cross entropy; or 'image': losses.py
+      # Over which valid pixels a cross entropy is a mean: those of its domain's
+      # 'batch', of each 'image', or of 'all' domains together (CRST).
+      'seg_mean': 'batch',
+      'seg_focus': 0.0,  # of the focal loss; 2.0 in CLAN
       'weights': {'seg_main': 1.0, 'seg_aux': 0.1},
       'max_skipped': 20,  # steps in a row without finite gradients, then stop
       'log_every': 50,
@@ -192,8 +206,9 @@ def adapt(config: ConfigDict, setting: str) -> None:
   config.model.norm = 'batch'
   config.statistics = 'target'
   config.discriminator.update(width=32, lr=2e-3)
-  if 'adv_main' in config.weights:
-    config.weights.adv_main = 0.1
+  for name in config.weights:
+    if name.startswith('adv_'):
+      config.weights[name] *= 100
   if 'patch' in config:
     # A third of the image's height, as 256 is of 720; several an image make
     # up for the short schedule.
@@ -204,9 +219,31 @@ def start(arg: str | None, method: str):
   """The setting that `arg` names, for one method: (config, setting)."""
   config, setting = config_lib.build(arg or '', SETTINGS)
   config.method = method
+  if config_lib.given(arg or '', 'target.labels'):
+    weigh_target_labels(config)
   return config, setting
 
 
+def weigh_target_labels(config: ConfigDict) -> None:
+  """Pseudo labels of the target count as much as the source's (BDL)."""
+  for head in ('main', 'aux'):
+    config.weights[f'seg_target_{head}'] = config.weights[f'seg_{head}']
+
+
+def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
+  """Has a stream labelled by a run, which `pseudo` then says how."""
+  config[stream].labels = run
+  config.pseudo = pseudo.RULES[rule] | {'rule': rule}
+  if stream == 'target':
+    weigh_target_labels(config)
+
+
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
-  """Applies the overrides of `arg` and locks the config."""
+  """Applies the overrides of `arg` and locks the config.
+
+  The stages before it learn the same classes.
+  """
+  classes = config_lib.given(arg or '', 'classes')
+  if classes and str(config.init).startswith('configs/'):
+    config.init += f',classes={classes}'
   return config_lib.finish(config, arg or '')

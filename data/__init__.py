@@ -39,7 +39,8 @@ def module(name: str) -> types.ModuleType:
 def split_spec(spec: str) -> tuple[str, str]:
   """Splits `'crosscity/rome'` into `('crosscity', 'rome')`.
 
-  Datasets without variants have the variant `''`.
+  Datasets without variants have the variant `''`, as have those that are one
+  by themselves (`gta5`, beside `gta5/translated`).
   """
   specs = specs_of(spec)
   if len(specs) > 1:
@@ -53,9 +54,9 @@ def specs_of(name_or_spec: str) -> tuple[str, ...]:
   name, _, variant = name_or_spec.partition('/')
   variants = module(name).VARIANTS
   if variant and variant not in variants:
-    known = ', '.join(f'{name}/{v}' for v in variants) or name
+    known = ', '.join(f'{name}/{v}'.rstrip('/') for v in variants) or name
     raise UserError(f'unknown dataset {name_or_spec!r}; there is: {known}.')
-  if variant or not variants:
+  if variant or not variants or '' in variants:
     return (name_or_spec.rstrip('/'),)
   return tuple(f'{name}/{v}' for v in variants)
 

@@ -3,7 +3,9 @@
 A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
 (8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
 split), `label_full` (the same at the label's own size; in val and test only)
-and `id`. Beside the records lies `crc32.json`: split -> one checksum a record.
+and `id`; pseudo labels may have `soft` besides (8-bit grey PNG of the classes'
+shares, one map below the other). Beside the records lies `crc32.json`: split ->
+one checksum a record.
 """
 
 import contextlib
@@ -21,6 +23,7 @@ from data import tf as data_tf
 
 CHECKSUMS = 'crc32.json'
 FEATURES = ('image', 'label', 'label_full', 'id')
+SOFT = 'soft'
 _KEYS = 1 << 128  # TFDS sorts by 128-bit keys
 
 
@@ -50,7 +53,7 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
   module = data.module(task.name)
   warnings = []
   if module.NEEDS_RAW:
-    loaded = check.load(task.name, task.example, task.labelled)
+    loaded = check.load(task.name, task.variant, task.example, task.labelled)
     allowed = (check.ALL_IGNORED,) if task.allow_ignored else ()
     error = loaded.error(allowed)
     if error:
@@ -87,6 +90,7 @@ def checksum(example: dict[str, bytes]) -> int:
   value = 0
   for key in FEATURES:
     value = zlib.crc32(example[key], value)
+  value = zlib.crc32(example.get(SOFT, b''), value)
   return value
 
 
@@ -99,6 +103,7 @@ def write(
   generate: Callable[[str], Iterator[dict[str, bytes]]],
   left_out: list[str],
   allow_missing: bool = False,
+  more: dict | None = None,
 ) -> pathlib.Path:
   """Writes a dataset as ArrayRecord files in a TFDS folder.
 
@@ -114,6 +119,9 @@ def write(
     generate: split -> its records, in order.
     left_out: references of raw files without a partner, kept in the metadata.
     allow_missing: whether files may have been missing; kept there, too.
+    more: what else to keep there, or in place of it: of pseudo labels their
+      `encoding`, how they were made as `pseudo`, and in `soft` the number of
+      classes of soft ones.
 
   Returns:
     The folder of the dataset.
@@ -127,6 +135,7 @@ def write(
     'quality': jpeg,
     'left_out': left_out,
     'allow_missing': allow_missing,
+    **(more or {}),
   }
   config = tfds.core.BuilderConfig(
     name=data.config_name(variant, size, jpeg is not None),
@@ -174,12 +183,13 @@ def _builder_class(dataset):
 
     def _info(self):
       feature = tfds.features.Scalar(dtype=data_tf.import_tensorflow().string)
+      keys = (*FEATURES, SOFT) if self._own_metadata.get(SOFT) else FEATURES
       return tfds.core.DatasetInfo(
         builder=self,
         description=module.__doc__,
         homepage=module.HOMEPAGE,
         citation=module.CITATION,
-        features=tfds.features.FeaturesDict({key: feature for key in FEATURES}),
+        features=tfds.features.FeaturesDict(dict.fromkeys(keys, feature)),
         metadata=tfds.core.MetadataDict(self._own_metadata),
         disable_shuffling=True,
       )

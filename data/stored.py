@@ -51,13 +51,16 @@ def shortfall(spec: str, prepared: dict[str, int]) -> dict[str, int]:
 
 def prepare_again(spec: str, size: data.Size, folder: pathlib.Path) -> str:
   """The command that prepares anew what lies in `folder`, as it was made."""
+  try:
+    made = metadata(folder)
+  except UserError:  # damaged, which may be why it is prepared anew
+    made = {}
+  if 'pseudo' in made:
+    return made['pseudo']['command']
   command = data.prepare_command(spec, size, folder.parents[2])
   if not folder.parent.name.endswith('-jpeg'):
     return command
-  try:
-    quality = metadata(folder).get('quality')
-  except UserError:  # damaged, which may be why it is prepared anew
-    quality = None
+  quality = made.get('quality')
   return f'{command} --jpeg={quality}' if quality else f'{command} --jpeg'
 
 

@@ -29,6 +29,7 @@ SHOWN = 20  # problems on the terminal; the JSON file has all of them
 
 class _RawTask(NamedTuple):
   name: str
+  variant: str
   example: files.Example
   labelled: bool
 
@@ -69,7 +70,9 @@ def verify_raw(
       if published not in (None, count):
         text = f'{count:,} {split} images, published are {published:,}.'
         problems.append((split, files.Problem('count', str(raw), text)))
-      tasks = [_RawTask(name, e, found.labelled) for e in found.examples]
+      tasks = [
+        _RawTask(name, variant, e, found.labelled) for e in found.examples
+      ]
       with progress.bar(f'{spec} {split}', count) as advance:
         for found_problems in mapped(_examine, tasks):
           problems += [(split, p) for p in found_problems]

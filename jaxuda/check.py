@@ -3,7 +3,7 @@
 import jax
 
 from jaxuda import config as config_lib
-from jaxuda import labels, methods, runs, sharding
+from jaxuda import labels, methods, pseudo, runs, sharding
 from jaxuda.errors import UserError
 
 # The least and the largest value of numbers, and of each of several.
@@ -45,8 +45,22 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
     'eval.batch_size', config.eval.batch_size, mesh.local_mesh
   )
   labels.space(config.eval.classes or config.classes)
+  _check_pseudo(config, method)
   if hasattr(method, 'check'):
     method.check(config)
+
+
+def _check_pseudo(config, method):
+  """Pseudo labels that nothing reads, or that no rule can make."""
+  for stream in ('source', 'target'):
+    if config[stream].get('labels') and stream not in method.STREAMS:
+      raise UserError(
+        f'config.{stream}.labels={config[stream].labels}: {config.method} does '
+        f'not read the {stream}.'
+      )
+  if 'pseudo' in config:
+    given = config.pseudo.to_dict()
+    pseudo.settings(given.pop('rule'), given)
 
 
 def bounds(flat: dict) -> None:

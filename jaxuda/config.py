@@ -28,8 +28,18 @@ OPTIONAL = {
   'data_dir': str,
   'optim.horizon': int,
   'patch.size': int,
+  'prior.shares': tuple,
+  'semantics': str,
+  'local.mixture': str,
+  'local.global_game': str,
+  'source.count': int,
+  'labelled.count': int,
+  'labelled.size': tuple,
   'source.size': tuple,
+  'source.labels': str,
   'target.size': tuple,
+  'target.labels': str,
+  'pseudo.input': tuple,
   'eval.size': tuple,
 }
 
@@ -160,7 +170,7 @@ def _parse(key, text, kind, default):
     value = tuple(value)
   good = type(value) is kind
   if good and kind is tuple and default:
-    any_length = key in ('eval.scales', 'model.dilations')
+    any_length = key in ('eval.scales', 'pseudo.scales', 'model.dilations')
     good = len(value) > 0 if any_length else len(value) == len(default)
     inner = type(default[0])
     value = tuple(
@@ -188,9 +198,26 @@ def _is_enclosed(text: str) -> bool:
   return False
 
 
+def given(arg: str, key: str) -> str | None:
+  """What a page's argument sets a key to; None where it does not."""
+  found = None
+  for item in _split(arg):
+    name, _, text = item.partition('=')
+    if name.strip() == key:
+      found = None if text.strip() in ('', 'None') else text.strip()
+  return found
+
+
 def _split(arg: str) -> list[str]:
   """Splits at commas that are outside of brackets; 'a,b=(1,2)' has two."""
-  return [s.strip() for s in re.split(r',(?![^(\[]*[)\]])', arg or '') if s]
+  items, depth = [''], 0
+  for character in arg or '':
+    depth += (character in '([') - (character in ')]')
+    if character == ',' and depth <= 0:
+      items.append('')
+    else:
+      items[-1] += character
+  return [item.strip() for item in items if item.strip()]
 
 
 def split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -26,12 +26,17 @@ class Example:
   label: np.ndarray | None
 
 
+def spread(records: input_lib.Records, count: int) -> list[int]:
+  """The positions of `count` examples, spread evenly over the split."""
+  return np.linspace(0, len(records) - 1, count).astype(int).tolist()
+
+
 def examples(records: input_lib.Records, space: str, count: int) -> list:
   """`count` Examples, spread evenly over the split."""
   lookup = labels.id_map(records.encoding, space)
   found = []
-  for index in np.linspace(0, len(records) - 1, count).astype(int):
-    features = records.parse(int(index))
+  for index in spread(records, count):
+    features = records.parse(index)
     image = np.asarray(Image.open(io.BytesIO(features['image'])).convert('RGB'))
     stored = features['label_full'] or features['label']
     label = None

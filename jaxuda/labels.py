@@ -71,7 +71,16 @@ CAMVID = (
 NOT_IN_16 = ('terrain', 'truck', 'train')
 NOT_IN_13 = (*NOT_IN_16, 'wall', 'fence', 'pole')
 
-SPACES = ('cityscapes19', 'synthia16', 'crosscity13', 'camvid11')
+SPACES = (
+  'cityscapes19',
+  'synthia16',
+  'crosscity13',
+  'camvid11',
+  # All 19, of which SYNTHIA's 16 and 13 are scored: BDL, evaluation.py.
+  'synthia16in19',
+  # All but building and sky, which become background: paper 000, Table 2.
+  'cityscapes17',
+)
 
 # Every id that may stand in a label file, void ids included. 34 is the licence
 # plate of GTA5; 255 is absent on purpose: it marks a file of train ids.
@@ -125,6 +134,22 @@ def id_map(encoding: str, space: str) -> np.ndarray:
   return table
 
 
+def stored_ids(space: str) -> np.ndarray:
+  """The inverse of `id_map` for class indices that are written to a file.
+
+  The ids are those of the 'cityscapes' encoding, which has one for every class
+  of every space; 0 ('unlabeled' there) stands for `IGNORE`.
+
+  Returns:
+    u8[256]: class index -> raw id.
+  """
+  _check('class space', space, SPACES)
+  table = np.zeros(256, np.uint8)
+  for index, member in enumerate(_members(space)):
+    table[index] = CLASSES[member].cityscapes
+  return table
+
+
 def known_ids(encoding: str) -> frozenset[int]:
   """Every id that may occur in a file of this encoding, void ids included."""
   _check('label encoding', encoding, ENCODINGS)
@@ -174,9 +199,13 @@ def _space(name):
   colors = np.array([c.color for c in members], np.uint8)
   colors.flags.writeable = False
   subsets = {'mIoU': tuple(range(len(classes)))}
-  if name == 'synthia16':
-    thirteen = [i for i, c in enumerate(classes) if c not in NOT_IN_13]
-    subsets = {'mIoU-16': subsets['mIoU'], 'mIoU-13': tuple(thirteen)}
+  if name.startswith('synthia16'):
+    subsets = {
+      f'mIoU-{19 - len(absent)}': tuple(
+        i for i, c in enumerate(classes) if c not in absent
+      )
+      for absent in (NOT_IN_16, NOT_IN_13)
+    }
   return Space(name, classes, colors, subsets)
 
 
@@ -185,7 +214,11 @@ def _members(name):
   indices = {c.name: i for i, c in enumerate(CLASSES)}
   if name == 'camvid11':
     return [indices[cityscapes] for _, cityscapes in CAMVID]
-  absent = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(name, ())
+  absent = {
+    'synthia16': NOT_IN_16,
+    'crosscity13': NOT_IN_13,
+    'cityscapes17': ('building', 'sky'),
+  }.get(name, ())
   return [i for c, i in indices.items() if c not in absent]
 
 

@@ -6,6 +6,7 @@ no display, and no global figure.
 
 import contextlib
 import pathlib
+import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 
@@ -87,8 +88,10 @@ def show(axis, picture: np.ndarray | None) -> None:
   axis.imshow(picture, interpolation='nearest' if enlarged else 'antialiased')
 
 
-def entropy_bar(figure, left: float, length: float) -> None:
-  """A colour bar of entropies in a page's foot, `left` inches from its edge."""
+def color_bar(
+  figure, left: float, length: float, unit: str = 'entropy / log C'
+) -> None:
+  """A colour bar from 0 to 1 in a page's foot, `left` inches from its edge."""
   import matplotlib.cm
 
   width, height = figure.get_size_inches()
@@ -99,7 +102,7 @@ def entropy_bar(figure, left: float, length: float) -> None:
     orientation='horizontal',
     ticks=[0, 0.5, 1],
   )
-  bar.ax.set_xticklabels(['0', 'entropy / log C', '1'])
+  bar.ax.set_xticklabels(['0', unit, '1'])
   bar.ax.tick_params(labelsize=10, length=2)
   bar.outline.set_visible(False)
 
@@ -130,3 +133,16 @@ def write(
     if not path.parent.is_dir() and path.parent.exists():
       reason = f'{path.parent} is not a folder'
     raise UserError(f'cannot write {path}: {reason}.') from e
+
+
+def check_writable(folder: pathlib.Path) -> None:
+  """Creates the folder of --output, before hours of work go into it.
+
+  Raises:
+    UserError: it cannot be created or written to.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as e:
+    raise UserError(f'--output={folder} is not writable: {e.strerror}.') from e

@@ -13,7 +13,12 @@ SOURCE, TARGET = 0.0, 1.0
 
 
 def cross_entropy(
-  logits: Array, label: Array, mean: str = 'batch', valid: Array | None = None
+  logits: Array,
+  label: Array,
+  mean: str = 'batch',
+  valid: Array | None = None,
+  soft: Array | None = None,
+  focus: float = 0.0,
 ) -> Array:
   """Mean cross entropy over valid pixels (paper 001, Eq. 1).
 
@@ -26,12 +31,22 @@ def cross_entropy(
     mean: 'batch', over the valid pixels of all images together, or 'image',
       over those of each image and then over the images: what FADA's four
       processes of one image each compute (train_adv.py under DDP).
-    valid: f32[], with 'batch': how many valid pixels to divide by, where these
-      images are a part of a batch; None for their own.
+    valid: f32[], but for 'image': how many valid pixels to divide by, where
+      these images are a part of a batch; None for their own.
+    soft: u8[B, H, W, C], a distribution over the classes in the label's place,
+      up to a factor; the label still tells what is ignored.
+    focus: each pixel counts (1 - p)^focus, p being what its label was given: 2
+      is CLAN's focal loss (CLAN, utils/loss.py).
   """
   mask = label != IGNORE
   safe = jnp.where(mask, label, 0).astype(jnp.int32)
-  loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
+  if soft is None:
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, safe)
+  else:
+    target = soft / jnp.maximum(soft.sum(-1, dtype=jnp.int32), 1)[..., None]
+    loss = optax.softmax_cross_entropy(logits, target)
+  if focus:
+    loss = loss * (1 - jnp.exp(-loss)) ** focus
   loss = jnp.where(mask, loss, 0.0)
   axes = (1, 2) if mean == 'image' else None
   if valid is None or mean == 'image':
@@ -52,6 +67,24 @@ def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:
   return DOMAIN_LOSSES[gan](logits, domain).mean()
 
 
+def binary_cross_entropy(
+  logits: Array, domain: float | Array, kept: Array | None = None
+) -> Array:
+  """Mean binary cross entropy of answers to a domain, or to a part of one.
+
+  Args:
+    logits: f32[...], logits of 'target'.
+    domain: SOURCE, TARGET or f32[...] between them.
+    kept: bool[...], what the mean is over; None for everything. Nothing kept
+      gives 0.
+  """
+  domain = jnp.broadcast_to(domain, logits.shape)
+  loss = optax.sigmoid_binary_cross_entropy(logits, domain)
+  if kept is None:
+    return loss.mean()
+  return jnp.where(kept, loss, 0.0).sum() / jnp.maximum(kept.sum(), 1)
+
+
 def _squared(logits, domain):
   return jnp.square(logits - domain)
 
@@ -62,28 +95,71 @@ DOMAIN_LOSSES = {
 }
 
 
-def entropy(logits: Array) -> Array:
+def entropy(logits: Array, share: float = 1.0) -> Array:
   """Mean entropy of the softmax, 1 where it is uniform.
 
   -sum p log2(p + 1e-30) / (N H W log2 C) (ADVENT, advent/utils/loss.py,
-  entropy_loss), for logits f32[B, H, W, C].
-  """
-  log_p = jax.nn.log_softmax(logits)
-  total = -(jnp.exp(log_p) * log_p).sum(-1)
-  return total.mean() / jnp.log(logits.shape[-1])
-
-
-def class_domain_loss(logits: Array, knowledge: Array, domain: float) -> Array:
-  """Mean cross entropy of a fine-grained discriminator (paper 003, Eq. 4, 5).
-
-  -sum_k s_k log softmax_2K(logits)_k over all pixels, where s is [a; 0] for
-  the source and [0; a] for the target (FADA, train_adv.py,
-  soft_label_cross_entropy).
+  entropy_loss).
 
   Args:
-    logits: f32[B, H, W, 2 K], the source's classes first.
-    knowledge: f32[B, H, W, K], a; need not sum to 1.
+    logits: f32[B, H, W, C].
+    share: of each image's pixels, those of the highest entropy, over which the
+      mean is taken (the entropy range of ADVENT's MinEnt+ER).
+  """
+  log_p = jax.nn.log_softmax(logits)
+  total = -(jnp.exp(log_p) * log_p).sum(-1) / jnp.log(logits.shape[-1])
+  if share < 1:
+    total = total.reshape(len(total), -1)
+    total, _ = jax.lax.top_k(total, max(round(share * total.shape[1]), 1))
+  return total.mean()
+
+
+def class_prior(logits: Array, expected: Array) -> Array:
+  """How much too rare the classes are among an image's predictions.
+
+  sum_c max(0, mu p_s(c) - mean_pixels p(c)), in the mean over the images
+  (ADVENT, its class-ratio prior).
+
+  Args:
+    logits: f32[B, H, W, C].
+    expected: f32[C], the least share of each class, mu p_s.
+  """
+  found = jax.nn.softmax(logits).mean((1, 2))
+  return jnp.maximum(expected - found, 0.0).sum(-1).mean()
+
+
+def smoothness(logits: Array, label: Array) -> Array:
+  """Mean of -(1 / C) sum_c log p_c over the pixels that have a label.
+
+  The divergence of the prediction from the uniform distribution, but for a
+  constant (CRST, crst_seg.py, reg_loss_calc: MRKLD).
+
+  Args:
+    logits: f32[B, H, W, C].
+    label: u8[B, H, W], 255 where ignored.
+  """
+  mask = label != IGNORE
+  surprise = -jax.nn.log_softmax(logits).mean(-1)
+  return jnp.where(mask, surprise, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def class_domain_loss(
+  logits: Array, knowledge: Array, domain: float, kept: Array | None = None
+) -> Array:
+  """Mean cross entropy of a fine-grained discriminator (paper 003, Eq. 4, 5).
+
+  -sum_k s_k log softmax_2K(logits)_k, where s is [a; 0] for the source and
+  [0; a] for the target (FADA, train_adv.py, soft_label_cross_entropy).
+
+  Args:
+    logits: f32[..., 2 K], the source's classes first.
+    knowledge: f32[..., K], a; need not sum to 1.
     domain: SOURCE or TARGET.
+    kept: bool[...], what the mean is over; None for everything. Nothing kept
+      gives 0.
   """
   halves = jnp.split(jax.nn.log_softmax(logits), 2, axis=-1)
-  return -(knowledge * halves[domain == TARGET]).sum(-1).mean()
+  loss = -(knowledge * halves[domain == TARGET]).sum(-1)
+  if kept is None:
+    return loss.mean()
+  return jnp.where(kept, loss, 0.0).sum() / jnp.maximum(kept.sum(), 1)

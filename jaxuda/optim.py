@@ -10,21 +10,26 @@ import optax
 from jaxuda.models import deeplab
 
 
-def poly(base: float, horizon: int, power: float) -> Callable:
-  """lr(i) = base (1 - i / horizon)^power for the 0-based step i.
+def poly(base: float, end: int, power: float, warmup: int = 0) -> Callable:
+  """lr(i) = base (1 - i / end)^power for the 0-based step i.
 
-  (AdaptSegNet, train_gta2cityscapes_multi.py, lr_poly.) The horizon is often
-  longer than the training: 250,000 in ADVENT, which stops at 120,000.
+  (AdaptSegNet, train_gta2cityscapes_multi.py, lr_poly.) The end is often
+  beyond the training's: 250,000 in ADVENT, which stops at 120,000. In the first
+  `warmup` steps it is base i / warmup (CLAN, CLAN_train.py).
   """
 
   def schedule(step):
-    rest = jnp.clip(1 - step / horizon, 0.0, 1.0)
-    return base * rest**power
+    rest = jnp.clip(1 - step / end, 0.0, 1.0)
+    rate = base * rest**power
+    if not warmup:
+      return rate
+    return jnp.where(step < warmup, base * step / warmup, rate)
 
   return schedule
 
 
-def _horizon(config) -> int:
+def horizon(config) -> int:
+  """The step at which an experiment's learning rate would reach 0."""
   o = config.optim
   return config.steps if o.horizon is None else o.horizon
 
@@ -41,6 +46,7 @@ def sgd(
   momentum: float,
   weight_decay: float,
   repeats: Callable = lambda params: jax.tree.map(lambda _: 1, params),
+  nesterov: bool = False,
 ) -> optax.GradientTransformation:
   """torch's SGD, of parameters that may be listed several times.
 
@@ -54,6 +60,7 @@ def sgd(
     rate: of the 0-based step.
     momentum, weight_decay: torch's.
     repeats: params -> the same tree of how often each one is listed.
+    nesterov: whether p moves by g + momentum buffer in the buffer's place.
   """
 
   def init(params):
@@ -69,7 +76,8 @@ def sgd(
       for _ in range(times):
         grad = grad + weight_decay * param
         buffer = momentum * buffer + grad
-        param = param - lr * buffer
+        move = grad + momentum * buffer if nesterov else buffer
+        param = param - lr * move
       return param - start, buffer
 
     leaves, tree = jax.tree.flatten(grads)
@@ -108,14 +116,13 @@ def segmenter(config) -> optax.GradientTransformation:
   o = config.optim
 
   def group(factor):
-    rate = poly(factor * o.lr, _horizon(config), o.power)
+    rate = poly(factor * o.lr, horizon(config), o.power, o.warmup)
     if o.name == 'adamw':
       return optax.adamw(
         rate, b1=o.momentum, b2=0.99, weight_decay=o.weight_decay
       )
-    if o.repeats == 'authors':
-      return sgd(rate, o.momentum, o.weight_decay, times_listed)
-    return sgd(rate, o.momentum, o.weight_decay)
+    listed = {'repeats': times_listed} if o.repeats == 'authors' else {}
+    return sgd(rate, o.momentum, o.weight_decay, nesterov=o.nesterov, **listed)
 
   groups = {
     'backbone': group(1.0),
@@ -158,5 +165,5 @@ def discriminators(config) -> optax.GradientTransformation:
   optax's epsilon placement is torch's since 1.3.
   """
   d, o = config.discriminator, config.optim
-  schedule = poly(d.lr, _horizon(config), o.power)
+  schedule = poly(d.lr, horizon(config), o.power, o.warmup)
   return optax.adam(schedule, b1=0.9, b2=0.99)

@@ -20,7 +20,6 @@ import math
 import os
 import pathlib
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -29,7 +28,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from jaxuda import labels, photos, visualize
+from jaxuda import labels, layout, photos, visualize
 from jaxuda.errors import UserError, exit_with_sentence
 
 MAX_PIXELS = 2048 * 2048
@@ -95,7 +94,7 @@ def predict_images(
   import jax
 
   output = pathlib.Path(output)
-  _check_writable(output)
+  layout.check_writable(output)
   settings = run.config.eval
   compute = jax.jit(
     functools.partial(
@@ -185,14 +184,6 @@ def _write(prefix, image, ids, entropy, space: labels.Space) -> None:
     visualize.write_png(f'{prefix}{kind}.png', picture)
 
 
-def _check_writable(folder: pathlib.Path) -> None:
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
-  except OSError as e:
-    raise UserError(f'--output={folder} is not writable: {e.strerror}.') from e
-
-
 def _describe(shares, space: labels.Space) -> str:
   """'road 38.1%, building 20.0%': what takes 0.1% or more, largest first."""
   order = np.argsort(-shares, kind='stable')
@@ -228,7 +219,8 @@ def define_flags() -> flags.FlagValues:
   return given
 
 
-def _parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+  """The numbers of a --scales flag, None where it is not given."""
   try:
     scales = tuple(float(text) for text in texts) if texts else None
   except ValueError:
@@ -255,7 +247,7 @@ def main(argv: list[str]) -> int:
   for name in ('workdir', 'images', 'output'):
     if not given[name].value:
       raise UserError(f'--{name} is needed; see --help.')
-  scales = _parse_scales(given.scales)
+  scales = parse_scales(given.scales)
   workdir, images, output = (
     os.path.expanduser(path)
     for path in (given.workdir, given.images, given.output)

@@ -9,9 +9,19 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import ml_collections
 
+from jaxuda import (
+  adversarial,
+  labels,
+  losses,
+  methods,
+  optim,
+  pseudo,
+  step,
+  views,
+)
 from jaxuda import config as config_lib
-from jaxuda import labels, losses, methods, optim, step, views
 from jaxuda.errors import UserError
+from jaxuda.methods import ass, fada, local_alignment
 from jaxuda.models import deeplab, norm, resnet
 from jaxuda.state import Nets, Txs
 
@@ -26,7 +36,7 @@ _CHOICES = {
   'optim.name': ('sgd', 'adamw'),
   'optim.repeats': ('authors', 'dedupe'),
   'classes': labels.SPACES,
-  'seg_mean': ('batch', 'image'),
+  'seg_mean': ('batch', 'image', 'all'),
   'eval.upsample': ('logits', 'probabilities'),
   'eval.average': ('probabilities', 'logits'),
   'eval.absent': ('left_out', 'zero'),
@@ -36,6 +46,13 @@ _CHOICES = {
   'information': views.SELF_INFORMATION,
   'objective': ('flipped', 'reversal'),
   'gan': losses.DOMAIN_LOSSES,
+  'direction': adversarial.DIRECTIONS,
+  'encoding': fada.ENCODINGS,
+  'semantics': ass.SEMANTICS,
+  'local.mixture': local_alignment.MIXTURES,
+  'local.global_game': local_alignment.GLOBAL_GAMES,
+  'pseudo.rule': pseudo.RULES,
+  'pseudo.upsample': ('logits', 'probabilities'),
 }
 
 

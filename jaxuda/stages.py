@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import json
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
+import data
 from jaxuda import config as config_lib
-from jaxuda import runs, state, torch_files, weights
+from jaxuda import pseudo, runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
 from jaxuda.models import deeplab, norm
@@ -18,28 +20,67 @@ from jaxuda.scores import Scores, from_json, table
 START = 'start_scores.json'  # of the network that a run starts from
 
 
-def first_stage(config) -> str | None:
-  """The config page that `config.init` names, with this run's seed.
+def page(named: str | None, seed: int) -> str | None:
+  """The config page that a setting such as `init` names, with a run's seed.
 
   None where it names nothing or a folder.
   """
-  page, _ = config_lib.parse_spec(config.init or '')
-  if not page.endswith('.py'):
+  path, _ = config_lib.parse_spec(named or '')
+  if not path.endswith('.py'):
     return None
-  if 'seed=' in config.init:
-    return config.init
-  separator = ',' if ':' in config.init else ':'
-  return f'{config.init}{separator}seed={config.seed}'
+  if 'seed=' in named:
+    return named
+  separator = ',' if ':' in named else ':'
+  return f'{named}{separator}seed={seed}'
 
 
-def init_workdir(config, workdir: pathlib.Path) -> pathlib.Path | None:
-  """The folder of the run whose weights this one starts from, or None."""
-  if not config.init:
+def folder(
+  named: str | None, seed: int, workdir: pathlib.Path
+) -> pathlib.Path | None:
+  """The folder that a setting such as `init` names, None for nothing.
+
+  That of a config page's run is beside the run in `workdir`.
+  """
+  if not named:
     return None
-  spec = first_stage(config)
+  spec = page(named, seed)
   if spec is None:
-    return pathlib.Path(config.init)
+    return pathlib.Path(named)
   return workdir.parent / config_lib.run_name(spec)
+
+
+def pseudo_folders(
+  config, streams: Sequence[str], workdir: pathlib.Path
+) -> dict[str, pathlib.Path | None]:
+  """Where the pseudo labels of each stream are or will be; None for none.
+
+  Raises:
+    UserError: `labels` names neither such a folder nor what makes one.
+  """
+  return {s: _pseudo_folder(config, s, workdir) for s in streams}
+
+
+def _pseudo_folder(config, stream, workdir):
+  s = config[stream]
+  named = folder(s.labels, config.seed, workdir)
+  if named is None or data.is_prepared(named):
+    return named
+  key = f'config.{stream}.labels={s.labels}'
+  is_run = page(s.labels, config.seed) or (named / 'config.json').is_file()
+  if not is_run:
+    raise UserError(
+      f'{key} is neither a folder of pseudo labels nor a run that could make '
+      'them.'
+    )
+  if 'pseudo' not in config:
+    raise UserError(
+      f'{key} is a run, and this page does not say how it shall make labels: '
+      f'`python -m jaxuda.pseudo_label --workdir={named}` does; then name what '
+      'it writes.'
+    )
+  given = config.pseudo.to_dict()
+  chosen = pseudo.settings(given.pop('rule'), given)
+  return pseudo.default_folder(named, s.name, s.size, chosen)
 
 
 def read_scores(
@@ -58,7 +99,7 @@ def find_start(
   """The run that another one starts from, None if it starts from nothing.
 
   Args:
-    workdir: of init_workdir.
+    workdir: of `folder`.
     config: of the run that starts.
     resumed: whether training goes on from a checkpoint. The start then is only
       drawn beside it: one that is gone is said and left out.
@@ -98,7 +139,7 @@ def _load_run(workdir, config):
   def take(path, leaf):
     found = theirs.pop(path, None)
     if found is None and path[-1].key == norm.COUNTER:
-      return np.zeros((), np.int32)  # that run's norm is frozen
+      return np.zeros((), np.int32)  # that run's norm is fixed
     if found is None or found.shape != leaf.shape:
       there = 'missing' if found is None else found.shape
       raise UserError(

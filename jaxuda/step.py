@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import losses, optim
+from jaxuda import losses, methods, optim
 from jaxuda.models import deeplab, layers
 from jaxuda.state import Nets, Player, TrainState, Txs
 
@@ -34,7 +34,9 @@ def train_step(
   Args:
     state: donate it.
     batch: {'source': {'image': u8[B, Hs, Ws, 3], 'label': u8[B, Hs, Ws]},
-      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS.
+      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS. Also the
+      target has a 'label' where it has pseudo labels, and 'soft' besides where
+      they are soft.
     nets, txs, method: modules, optimizers and a module of jaxuda.methods.
     config: reads `seed`, `iter_size`, `weights`, `seg_mean`, `statistics`,
       `max_skipped` and the method's settings.
@@ -47,7 +49,7 @@ def train_step(
   rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
   images = max(len(batch[stream]['image']) for stream in method.STREAMS)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
-  valid = jnp.sum(batch['source']['label'] != losses.IGNORE) / parts
+  valid = _valid_pixels(batch, parts, config.seg_mean)
   play = functools.partial(
     _play, state, valid=valid, nets=nets, method=method, config=config
   )
@@ -86,9 +88,12 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
   """Both players' gradients and all terms; and the new batch statistics."""
   batch, keys = batch_and_keys
 
-  def discriminate_with(d_params):
-    return lambda name, view: nets.discriminators[name].apply(
-      {'params': d_params[name]}, view
+  def turn(outputs, params, d_params):
+    def discriminate(name, view):
+      return nets.discriminators[name].apply({'params': d_params[name]}, view)
+
+    return methods.Turn(
+      outputs, batch, discriminate, keys, params, state.step, config
     )
 
   groups = optim.group_labels(state.segmenter.params, config.model)
@@ -107,21 +112,15 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
       {stream: batch[stream]['image'] for stream in method.STREAMS},
       config.statistics,
     )
-    label = batch['source']['label']
-    terms = {
-      f'seg_{level}': losses.cross_entropy(
-        logits, label, config.seg_mean, valid
-      )
-      for level, logits in outputs['source'].logits.items()
-    }
-    discriminate = discriminate_with(state.discriminators.params)
-    terms |= method.segmenter_terms(outputs, batch, discriminate, keys, config)
+    terms = _cross_entropies(outputs, batch, valid, config)
+    terms |= method.segmenter_terms(
+      turn(outputs, params, state.discriminators.params)
+    )
     return _weigh(terms, config), (terms, outputs, new_stats)
 
   def discriminator_loss(d_params, outputs):
-    discriminate = discriminate_with(d_params)
     terms = method.discriminator_terms(
-      outputs, batch, discriminate, keys, config
+      turn(outputs, state.segmenter.params, d_params)
     )
     return _weigh(terms, config), terms
 
@@ -132,6 +131,31 @@ def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
     state.discriminators.params, jax.lax.stop_gradient(outputs)
   )
   return (seg_grads, d_grads, terms | d_terms), new_stats
+
+
+def _valid_pixels(batch, parts, mean):
+  """How many pixels each labelled stream's cross entropy is divided by."""
+  valid = {
+    stream: jnp.sum(given['label'] != losses.IGNORE) / parts
+    for stream, given in batch.items()
+    if 'label' in given
+  }
+  if mean == 'all':
+    return dict.fromkeys(valid, sum(valid.values()))
+  return valid
+
+
+def _cross_entropies(outputs, batch, valid, config):
+  """seg_<head> of the source, seg_<stream>_<head> of other labelled streams."""
+  terms = {}
+  for stream, count in valid.items():
+    name = 'seg' if stream == 'source' else f'seg_{stream}'
+    label, soft = batch[stream]['label'], batch[stream].get('soft')
+    for level, logits in outputs[stream].logits.items():
+      terms[f'{name}_{level}'] = losses.cross_entropy(
+        logits, label, config.seg_mean, count, soft, config.seg_focus
+      )
+  return terms
 
 
 def _mean_over_parts(play, batch_stats, batch_and_keys, parts):
@@ -227,7 +251,10 @@ def predict(
 def predict_logits(
   params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
 ) -> Array:
-  """The main head's f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict."""
+  """f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict.
+
+  The main head's, or the sum of twin heads.
+  """
   variables = {'params': params, 'batch_stats': batch_stats}
   logits, _ = net.apply(variables, image, train=False)
-  return logits['main']
+  return logits['main'] + logits['aux'] if net.twin else logits['main']

@@ -12,6 +12,7 @@ from jaxuda import (
   checkpoint,
   evaluate,
   figures,
+  labeller,
   methods,
   runs,
   sharding,
@@ -47,7 +48,8 @@ def train(config, workdir: pathlib.Path) -> int:
 
   Where `config.init` names a config page, that experiment is trained first,
   in its own folder beside `workdir`, unless it is there already or is not
-  needed any more, as `workdir` has checkpoints of its own.
+  needed any more, as `workdir` has checkpoints of its own. The same of a page
+  that a stream's `labels` names, until it has made them.
 
   Returns:
     The exit status: 0 at the end, 143 when a signal stopped it earlier.
@@ -61,16 +63,25 @@ def train(config, workdir: pathlib.Path) -> int:
   # What is wrong or missing is told before anything is trained.
   stored = config_lib.to_json(config)
   workdir_lib.check_config(workdir, stored, HARMLESS)
-  init_run = stages.init_workdir(config, workdir)
+  init_run = stages.folder(config.init, config.seed, workdir)
   training, scores, d_start = None, stages.read_scores(workdir), {}
   if scores is None:
     streams = methods.load(config.method).STREAMS
-    inputs = experiment.open_inputs(config, streams)
+    labels = stages.pseudo_folders(config, streams, workdir)
+    inputs = experiment.open_inputs(config, streams, labels)
+    missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
+    earlier = [config[s].labels for s in missing]
     if not checkpoint.steps(workdir / 'checkpoints'):
       d_start = weights.load_discriminators(config)
-      status = _train_first_stage(config, workdir, init_run)
+      earlier.insert(0, config.init)
+    for named in earlier:
+      status = _train_first(named, config, workdir)
       if status:
         return status
+    if missing:
+      for stream in missing:
+        labeller.make_for(config, stream, labels[stream])
+      inputs = experiment.open_inputs(config, streams, labels)
     training = _Training(config, workdir, mesh, inputs, init_run, d_start)
   with workdir_lib.open_workdir(workdir, stored, harmless=HARMLESS):
     if training:
@@ -82,14 +93,15 @@ def train(config, workdir: pathlib.Path) -> int:
   return 0
 
 
-def _train_first_stage(config, workdir, init_run) -> int:
-  """Trains what `config.init` names, unless that is done; exit status."""
-  first_stage = stages.first_stage(config)
-  if not first_stage or stages.read_scores(init_run):
+def _train_first(named, config, workdir) -> int:
+  """Trains the page that is named, unless that is done; exit status."""
+  first_stage = stages.page(named, config.seed)
+  folder = stages.folder(named, config.seed, workdir)
+  if not first_stage or stages.read_scores(folder):
     return 0
-  say(f'first stage: {first_stage} in {init_run}')
+  say(f'first stage: {first_stage} in {folder}')
   overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
-  status = train(config_lib.load(first_stage, overrides), init_run)
+  status = train(config_lib.load(first_stage, overrides), folder)
   if not status:
     say(f'\nfirst stage done; now {workdir}')
   return status

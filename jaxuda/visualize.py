@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
   Attributes:
     image: u8[H, W, 3].
-    predictions: u8[H, W] class indices of each network.
+    predictions: u8[H, W] class indices of each network, 255 where ignored.
     label: u8[h, w] class indices, 255 where ignored; None if unknown.
     entropy: f32[H, W] in 0..1, of the last network.
   """
@@ -114,6 +114,7 @@ def qualitative(
   rows: Sequence[Row],
   titles: Sequence[str],
   space: labels.Space,
+  shade: str = 'entropy',
 ) -> None:
   """Draws images, predictions, ground truth and entropy (paper 001, Fig. 4).
 
@@ -122,6 +123,7 @@ def qualitative(
     rows: one an image.
     titles: names of the networks, in the order of `Row.predictions`.
     space: of all indices.
+    shade: what `Row.entropy` holds; 'confidence' of pseudo labels.
 
   Raises:
     UserError: the file cannot be written.
@@ -130,9 +132,11 @@ def qualitative(
 
   labelled = any(row.label is not None for row in rows)
   names = ['image', *titles, *(['ground truth'] * labelled)]
-  names.append(f'entropy, {titles[-1]}')
+  names.append(f'entropy, {titles[-1]}' if shade == 'entropy' else shade)
   ignored = any(
-    row.label is not None and (row.label == labels.IGNORE).any() for row in rows
+    ids is not None and (ids == labels.IGNORE).any()
+    for row in rows
+    for ids in (row.label, *row.predictions)
   )
   entries = list(zip(space.classes, space.colors / 255, strict=True))
   entries += [('ignored', (0, 0, 0))] * ignored
@@ -172,7 +176,8 @@ def qualitative(
     labelspacing=0.35,
   )
   left = width - layout.MARGIN - 0.95 * cell
-  layout.entropy_bar(figure, left, 0.9 * cell)
+  unit = 'entropy / log C' if shade == 'entropy' else shade
+  layout.color_bar(figure, left, 0.9 * cell, unit)
   layout.save(path, figure)
 
 
@@ -218,7 +223,7 @@ def entropy_figure(
       )
   width = figure.get_size_inches()[0]
   length = min(4.0, 0.6 * width)
-  layout.entropy_bar(figure, (width - length) / 2, length)
+  layout.color_bar(figure, (width - length) / 2, length)
   layout.save(path, figure)
 
 

@@ -32,7 +32,9 @@ def emitted(config) -> set[str]:
   net = nets.segmenter
 
   def terms(image):
-    (logits, features), _ = net.init_with_output(KEY, image, train=False)
+    (logits, features), variables = net.init_with_output(
+      KEY, image, train=False
+    )
     size = (*config.target.size, net.num_classes)
     wide = {k: jnp.zeros((1, *size)) for k in logits}
     shown = Outputs(wide, features)
@@ -41,9 +43,16 @@ def emitted(config) -> set[str]:
       return nets.discriminators[name].init_with_output(KEY, view)[0]
 
     outputs = dict.fromkeys(method.STREAMS, shown)
-    given = (outputs, None, discriminate, jax.random.split(KEY, 1), config)
-    own = method.segmenter_terms(*given) | method.discriminator_terms(*given)
-    return own | {f'seg_{level}': jnp.zeros(()) for level in logits}
+    label = {'label': jnp.zeros((1, *config.target.size), int)}
+    batch = dict.fromkeys(method.STREAMS, label)
+    keys, params = jax.random.split(KEY, 1), variables['params']
+    turn = methods.Turn(outputs, batch, discriminate, keys, params, 0, config)
+    own = method.segmenter_terms(turn) | method.discriminator_terms(turn)
+    labelled = ['seg'] + ['seg_target'] * bool(config.target.labels)
+    labelled += ['seg_labelled'] * ('labelled' in method.STREAMS)
+    return own | {
+      f'{name}_{level}': jnp.zeros(()) for name in labelled for level in logits
+    }
 
   image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
   return set(jax.eval_shape(terms, image))
@@ -285,6 +294,20 @@ def test_a_module_is_a_page(tmp_path):
   config = config_lib.load(f'{page}:streets,steps=5')
   assert config.method == 'advent' and config.steps == 5
   assert isinstance(methods.load(config.method), types.ModuleType)
+
+
+def test_brackets_within_brackets():
+  """A chain of pages, each with settings of its own."""
+  inner = 'configs/bdl.py:streets,steps=2,init=[a.py:x,size=(3,4)],seed=1'
+  config = config_lib.load(
+    f'{tiny.ROOT}/configs/bdl_ssl.py:streets,steps=3',
+    [f'target.labels={inner}', 'seed=2'],
+  )
+  assert config.target.labels == inner
+  assert (config.steps, config.seed) == (3, 2)
+  assert config_lib.given(inner.partition(':')[2], 'init') == (
+    '[a.py:x,size=(3,4)]'
+  )
 
 
 def test_brackets_keep_a_value_with_commas_whole():

@@ -94,6 +94,34 @@ def test_zip_archives_hold_the_same_as_folders(tmp_path):
     assert read(packed, split) == read(unpacked, split)
 
 
+@pytest.mark.parametrize('name', ['gta5', 'synthia'])
+def test_translated_images_take_the_place_of_the_originals(tmp_path, name):
+  """Of another size than the labels; a dataset of its own beside them."""
+  tree, original = prepared(tmp_path, name, (24, 40))
+  folder = tmp_path / 'raw' / 'translated'
+  pictures = {}
+  for i, key in enumerate(tree['train']):
+    noise = np.random.default_rng(i).integers(0, 256, (30, 50, 3), np.uint8)
+    raw_trees.save(folder / f'{key}.png', noise)
+    small = Image.fromarray(noise).resize((40, 24), Image.BICUBIC)
+    pictures[key] = np.asarray(small)
+  translated = prepare.prepare(
+    f'{name}/translated',
+    size=(24, 40),
+    raw=tmp_path / 'raw',
+    data_dir=tmp_path / 'out',
+    allow_missing=True,
+  )
+  assert translated.parent.name == 'translated-24x40'
+  for before, after in zip(
+    read(original, 'train'), read(translated, 'train'), strict=True
+  ):
+    assert after['id'] == before['id'] and after['label'] == before['label']
+    expected = pictures[after['id'].decode()]
+    np.testing.assert_array_equal(pixels(after['image']), expected)
+  assert data.specs_of(name) == (name,)
+
+
 def test_camvid_without_training_labels_and_test_split(tmp_path, capsys):
   raw_trees.write('camvid', tmp_path / 'raw')
   for folder in ('trainannot', 'test', 'testannot'):

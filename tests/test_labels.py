@@ -72,6 +72,12 @@ def test_subsets_and_names():
   assert subsets['mIoU-16'] == tuple(range(16))
   assert subsets['mIoU-13'] == (0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
   assert len(labels.space('crosscity13').classes) == 13
+  bdl = labels.space('synthia16in19')  # evaluation.py's indices
+  assert len(bdl.classes) == 19
+  assert bdl.subsets == {
+    'mIoU-16': (*range(9), 10, 11, 12, 13, 15, 17, 18),
+    'mIoU-13': (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),
+  }
   camvid = labels.space('camvid11').classes
   assert camvid[0] == 'sky' and camvid[4] == 'pavement'
   assert camvid[10] == 'bicyclist'
@@ -125,6 +131,14 @@ def test_merge_between_spaces():
   assert [i for i, v in enumerate(to_16) if v < 0] == [9, 14, 16]
   back = labels.merge('synthia16', 'cityscapes19')
   np.testing.assert_array_equal(to_16[back], np.arange(16))
+
+
+def test_stored_ids_are_read_back():
+  for name in labels.SPACES:
+    size = len(labels.space(name).classes)
+    read = labels.id_map('cityscapes', name)[labels.stored_ids(name)]
+    np.testing.assert_array_equal(read[:size], np.arange(size))
+    assert (read[size:] == labels.IGNORE).all()
 
 
 def test_colorize():

@@ -52,6 +52,31 @@ def test_nothing_but_ignored_pixels():
   np.testing.assert_array_equal(gradient, np.zeros_like(LOGITS))
 
 
+def test_clans_focal_loss():
+  assert losses.cross_entropy(LOGITS, LABEL, focus=2.0) == pytest.approx(
+    0.86607748
+  )
+
+
+def test_entropy_of_the_least_certain_pixels():
+  """Of four pixels the two of the highest entropy, in each image."""
+  z = np.float64(LOGITS)
+  p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+  each = -(p * np.log(p)).sum(-1).ravel() / np.log(3)
+  two = np.concatenate([LOGITS, LOGITS[:, ::-1]])
+  found = losses.entropy(two, share=0.5)
+  assert found == pytest.approx(np.sort(each)[2:].mean())
+
+
+def test_class_prior_by_hand():
+  """Shares of 0.5, 0.25 and 0.25 against what is asked for."""
+  logits = np.log([[[[0.6, 0.2, 0.2], [0.4, 0.3, 0.3]]]]).astype(np.float32)
+  asked = np.array([0.1, 0.35, 0.3])
+  found = losses.class_prior(logits, asked)
+  assert found == pytest.approx(0.1 + 0.05, abs=1e-6)
+  assert losses.class_prior(logits, np.zeros(3)) == 0
+
+
 def test_cross_entropy_of_large_logits():
   logits = jnp.array([[[[1e4, -1e4, 0.0]]]])
   label = np.array([[[1]]], np.uint8)
@@ -85,6 +110,41 @@ def test_the_temperature_is_inside_the_cross_entropy():
   """FADA divides the logits by 1.8 also for the segmentation loss."""
   loss = losses.cross_entropy(LOGITS / 1.8, LABEL)
   assert loss == pytest.approx(1.18391597)
+
+
+OTHER = np.array([[[1, 1], [0, 255]]], np.uint8)
+
+
+def test_crst():
+  """CE over both domains' pixels, and w^2 = 0.01 of MRKLD on the target's."""
+  count = jnp.float32(6)
+  terms = [
+    losses.cross_entropy(LOGITS, LABEL, 'all', count),
+    losses.cross_entropy(LOGITS / 2, OTHER, 'all', count),
+    0.01 * losses.smoothness(LOGITS / 2, OTHER),
+  ]
+  assert sum(terms[:2]) == pytest.approx(1.33205974)
+  assert sum(terms) == pytest.approx(1.34368241)
+  nothing = np.full_like(OTHER, 255)
+  value, gradient = jax.value_and_grad(losses.smoothness)(
+    jnp.array(LOGITS), nothing
+  )
+  assert value == 0 and not gradient.any()
+
+
+def test_soft_labels():
+  """-sum y log p; those of one class are hard labels."""
+  hard = 255 * np.eye(3, dtype=np.uint8)[np.where(LABEL == 255, 0, LABEL)]
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=hard)
+  assert loss == pytest.approx(1.36296499)
+  soft = np.array([[[[51, 102, 102]] * 2] * 2], np.uint8)
+  log_p = np.float64(LOGITS) - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
+  expected = -(log_p @ [0.2, 0.4, 0.4])[LABEL != 255].mean()
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=soft)
+  assert loss == pytest.approx(expected)
+  # A factor does not matter: shares are rounded and do not add up to 255.
+  loss = losses.cross_entropy(LOGITS, LABEL, soft=soft // 3)
+  assert loss == pytest.approx(expected)
 
 
 def test_class_domain_loss():

@@ -51,7 +51,7 @@ def bce(answers, domain):
 
 def run(method, config, terms, discriminate=toy, rng=KEYS):
   function = getattr(method, f'{terms}_terms')
-  return function(DOMAINS, None, discriminate, rng, config)
+  return function(methods.Turn(DOMAINS, {}, discriminate, rng, {}, 0, config))
 
 
 def watch(config, terms, rng=KEYS):
@@ -152,7 +152,7 @@ def test_gradient_of_the_two_objectives():
         'target': Outputs({'main': target}, None),
       }
       terms = advent_patch.segmenter_terms(
-        shown, None, discriminate, KEYS, config
+        methods.Turn(shown, {}, discriminate, KEYS, {}, 0, config)
       )
       return terms['adv_main']
 

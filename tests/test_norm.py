@@ -46,13 +46,14 @@ def test_norm_while_training(mode):
     'batch': {'mean': flat.mean(0), 'var': flat.var(0)},
     'running': STATISTICS,
     'running_updated': new,
+    'fixed': STATISTICS,
     'frozen': STATISTICS,
   }[mode]
   epsilon = 0 if mode == 'frozen' else 1e-5
   np.testing.assert_allclose(
     y, by_hand.norm(x, AFFINE, used, epsilon), rtol=1e-5, atol=1e-5
   )
-  expected = STATISTICS if mode == 'frozen' else new
+  expected = STATISTICS if mode in ('fixed', 'frozen') else new
   for name in ('mean', 'var'):
     np.testing.assert_allclose(updated[name], expected[name], rtol=1e-6)
 

@@ -160,6 +160,18 @@ SHORTCUT = ('backbone', 'layer1_0', 'downsample_0', 'kernel')
 STEM = ('backbone', 'conv1', 'kernel')
 
 
+def test_nesterov_fixture():
+  """torch.optim.SGD(nesterov=True) on p = 1 with g = 0.3, three steps."""
+  tx = optim.sgd(lambda step: 0.1, 0.9, 5e-4, nesterov=True)
+  p = jnp.ones(())
+  state, found = tx.init(p), []
+  for _ in range(3):
+    updates, state = tx.update(jnp.array(0.3), state, p)
+    p = optax.apply_updates(p, updates)
+    found.append(float(p))
+  assert found == pytest.approx([0.942905, 0.861474924, 0.758148446])
+
+
 def test_the_authors_repeated_update():
   seen = three_steps(BLOCK, 'optim.repeats=authors')
   assert seen == pytest.approx(LISTED_THRICE['in place, before 1.5'], abs=1e-6)
@@ -262,6 +274,13 @@ def test_poly_fixtures():
     assert schedule(jnp.int32(step)) == pytest.approx(lr, rel=1e-6)
   schedule = optim.poly(2.5e-4, 62_500, 0.9)
   assert schedule(39_999) == pytest.approx(9.9684958e-5, rel=1e-6)
+
+
+def test_poly_after_a_warm_up():
+  """CLAN_train.py: from 0 in 5,000 steps, then the whole schedule's rate."""
+  schedule = optim.poly(2.5e-4, 100_000, 0.9, warmup=5_000)
+  rates = [float(schedule(i)) for i in (0, 2_500, 5_000)]
+  assert rates == pytest.approx([0.0, 1.25e-4, 2.5e-4 * 0.95**0.9])
 
 
 def test_poly_ends_at_zero_and_stays_there():

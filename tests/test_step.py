@@ -10,6 +10,7 @@ import pytest
 import tiny
 from tiny import assert_close, one_step, same
 
+from jaxuda import config as config_lib
 from jaxuda import losses, methods, runs, step
 from jaxuda.models import deeplab
 from jaxuda.state import Player
@@ -70,15 +71,21 @@ def test_each_term_trains_one_player(page, term):
 @pytest.mark.parametrize('page', PAGES)
 def test_without_its_terms_a_method_is_source_only(page):
   """The same parameters; the target's statistics may differ."""
-  own = [k for k in tiny.weights(page) if not k.startswith(('seg_', 'd_'))]
+  common = ('seg_main', 'seg_aux', 'd_')
+  own = [k for k in tiny.weights(page) if not k.startswith(common)]
   adapted, _ = one_step(page, **dict.fromkeys(own, 0.0))
-  _, txs = runs.build(tiny.config('source_only'))
+  # What the method's page has of its own in the network and its optimizer.
+  keys = ('model.twin', 'seg_focus', 'optim.nesterov')
+  flat = config_lib.flatten(tiny.config(page))
+  settings = [f'{key}={flat[key]}' for key in keys]
+  _, txs = runs.build(tiny.config('source_only', *settings))
   start = tiny.first_state(page).replace(
     discriminators=Player({}, {}, txs.discriminators.init({}))
   )
   batch = {'source': tiny.batch(tiny.config(page))['source']}
-  run = tiny.stepper('source_only')
-  plain, _ = run(start, batch, tiny.weights('source_only'))
+  run = tiny.stepper('source_only', *settings)
+  heads = {f'seg_{h}': tiny.weights(page)[f'seg_{h}'] for h in ('main', 'aux')}
+  plain, _ = run(start, batch, heads)
   assert_close(
     adapted.segmenter.params, plain.segmenter.params, rtol=1e-5, atol=1e-7
   )
@@ -130,13 +137,13 @@ def test_forward_passes_before_the_update(statistics):
   rng = jax.random.fold_in(jax.random.key(config.seed), 0)
   keys = jax.vmap(lambda i: jax.random.fold_in(rng, i))(jnp.arange(2))
   outputs = {'source': source, 'target': target}
-  given = (outputs, batch, discriminate, keys, config)
+  turn = methods.Turn(outputs, batch, discriminate, keys, params, 0, config)
   expected = {
     f'seg_{level}': losses.cross_entropy(logits, batch['source']['label'])
     for level, logits in source.logits.items()
   }
-  expected |= method.segmenter_terms(*given)
-  expected |= method.discriminator_terms(*given)
+  expected |= method.segmenter_terms(turn)
+  expected |= method.discriminator_terms(turn)
   run = tiny.stepper(page, override)
   after, measured = run(start, batch, tiny.weights(page))
   assert abs(measured['loss_d_main'] - np.log(2)) > 0.01

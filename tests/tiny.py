@@ -19,10 +19,13 @@ _SMALL = {
   'model.blocks': '(1,1,1,1)',
   'model.width': '4',
   'model.multi_level': 'True',
-  'model.temperature': '1.0',  # the same cross entropy in all methods
+  # The same cross entropy in all methods.
+  'model.temperature': '1.0',
+  'seg_mean': 'batch',
   'optim.name': 'sgd',  # AdamW's first step is a sign: it amplifies rounding
   'discriminator.width': '4',
   'patch.size': '32',
+  'optim.warmup': '0',  # its first step has no rate
 }
 
 
@@ -65,6 +68,14 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
     },
     'target': {'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8)},
   }
+  streams['labelled'] = {
+    'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
+    'label': rng.integers(0, CLASSES, (size, *TARGET), np.uint8),
+  }
+  if config.target.labels:
+    pseudo = rng.integers(0, CLASSES, (size, *TARGET), np.uint8)
+    pseudo[:, 7:20] = 255
+    streams['target']['label'] = pseudo
   return {name: streams[name] for name in methods.load(config.method).STREAMS}
 
 

@@ -7,7 +7,7 @@ from data import files
 NEEDS_RAW = True
 VERSION = '1.0.0'
 DEFAULT_SIZE = None  # that of the raw files
-VARIANTS = ()
+VARIANTS = ('', 'translated')
 ENCODING = 'cityscapes'
 COUNTS = {'train': 24_966}
 # Only the palette indices are class ids; the colours are decoration.
@@ -30,8 +30,11 @@ CITATION = """@inproceedings{Richter_2016_ECCV,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Pairs images/00001.png with labels/00001.png."""
-  del variant, split  # there is one of each
-  images = files.listing(raw / 'images', dataset='gta5')
+  """Pairs images/00001.png with labels/00001.png.
+
+  The variant has images in another style of the same names in translated/.
+  """
+  del split  # there is one
+  images = files.listing(raw / (variant or 'images'), dataset='gta5')
   labels = files.listing(raw / 'labels', dataset='gta5')
   return files.pair(images, labels)

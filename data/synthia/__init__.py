@@ -7,7 +7,7 @@ from data import files
 NEEDS_RAW = True
 VERSION = '1.0.0'
 DEFAULT_SIZE = None  # that of the raw files
-VARIANTS = ()
+VARIANTS = ('', 'translated')
 ENCODING = 'synthia'
 COUNTS = {'train': 9_400}
 # Channel 0 is the class, channel 1 an instance number.
@@ -28,10 +28,13 @@ CITATION = """@inproceedings{Ros_2016_CVPR,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Pairs RGB/0000000.png with GT/LABELS/0000000.png."""
-  del variant, split  # there is one of each
+  """Pairs RGB/0000000.png with GT/LABELS/0000000.png.
+
+  The variant has images in another style of the same names in translated/.
+  """
+  del split  # there is one
   if not (raw / 'RGB').is_dir() and (raw / 'RAND_CITYSCAPES').is_dir():
     raw = raw / 'RAND_CITYSCAPES'
-  images = files.listing(raw / 'RGB', dataset='synthia')
+  images = files.listing(raw / (variant or 'RGB'), dataset='synthia')
   labels = files.listing(raw / 'GT' / 'LABELS', dataset='synthia')
   return files.pair(images, labels)

@@ -8,6 +8,7 @@ imported when data is first read, not with this module.
 """
 
 from jaxuda.input.augment import Augment
+from jaxuda.input.examples import label_batches
 from jaxuda.input.order import order
 from jaxuda.input.pipeline import Stream, eval_batches, train_batches
 from jaxuda.input.prefetch import prefetch
@@ -18,6 +19,7 @@ __all__ = [
   'Records',
   'Stream',
   'eval_batches',
+  'label_batches',
   'open_records',
   'order',
   'prefetch',

@@ -74,11 +74,11 @@ class Augment:
 
     Args:
       image: u8[H, W, 3] tensor.
-      label: u8[H, W] tensor, or None.
+      label: u8[H, W] or u8[H, W, K] tensor, or None.
       seed: i64[2] tensor.
 
     Returns:
-      (image u8[h, w, 3], label u8[h, w] or None).
+      (image u8[h, w, 3], label u8[h, w], u8[h, w, K] or None).
     """
     tf = data_tf.import_tensorflow()
     if tf.executing_eagerly():  # in a graph the size may not be known yet
@@ -127,7 +127,9 @@ def _rescale(tf, image, label, scale, draw):
   size = tf.maximum(size, 1)
   image = tf.image.resize(image, size, 'bilinear', antialias=True)
   if label is not None:
-    label = tf.image.resize(label[..., None], size, 'nearest')[..., 0]
+    maps = label if len(label.shape) == 3 else label[..., None]
+    maps = tf.image.resize(maps, size, 'nearest')
+    label = maps if len(label.shape) == 3 else maps[..., 0]
   return _to_uint8(tf, image), label
 
 
@@ -150,7 +152,9 @@ def _crop(tf, image, label, crop, pads, draw):
     return tf.ensure_shape(pixels, shape)
 
   image = cut(image, (*crop, 3), 0)
-  return image, None if label is None else cut(label, (*crop,), IGNORE)
+  if label is not None:
+    label = cut(label, (*crop, *label.shape[2:]), IGNORE)
+  return image, label
 
 
 def _flip(tf, image, label, flip):

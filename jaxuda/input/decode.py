@@ -11,7 +11,7 @@ from jaxuda import labels
 from jaxuda.errors import UserError
 from jaxuda.input.records import Records
 
-FEATURES = ('image', 'label', 'label_full', 'id')
+FEATURES = ('image', 'label', 'label_full', 'id', 'soft')
 # Bit depth and colour type in a PNG's header: 8 bits, grey. Other kinds would
 # decode to wrong ids without any error.
 PNG_KIND_AT, GREY_PNG = 24, b'\x08\x00'
@@ -30,11 +30,12 @@ def decoder(
   Returns:
     A function: scalar string tensor -> {'image': u8[H, W, 3], 'label':
     u8[h, w] of class indices (255: ignored), 'id': string} of tensors; no
-    'label' without a space. It raises tf.errors.InvalidArgumentError for an
-    example that cannot be decoded.
+    'label' without a space, and 'soft', u8[H, W, C], where there are soft
+    labels. It raises tf.errors.InvalidArgumentError for an example that cannot
+    be decoded.
   """
   tf = data_tf.import_tensorflow()
-  features = {k: tf.io.FixedLenFeature([], tf.string, '') for k in FEATURES}
+  features = _features(tf, FEATURES)
   table = None
   if space is not None:
     table = labels.id_map(records.encoding, space).tobytes()
@@ -54,7 +55,36 @@ def decoder(
           tf.shape(ids), tf.shape(image)[:2], 'image and label differ in size'
         )
       decoded['label'] = _translate(tf, ids, table)
+      if records.soft:
+        maps = _label(tf, example['soft'])
+        height, width = tf.unstack(tf.shape(image)[:2])
+        shares = tf.reshape(maps, [records.soft, height, width])
+        decoded['soft'] = tf.ensure_shape(
+          tf.transpose(shares, [1, 2, 0]), (*image.shape[:2], records.soft)
+        )
     return decoded
+
+  return decode
+
+
+def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
+  """Returns what decodes the label of one example, and not its image.
+
+  Args:
+    records: where the examples come from.
+    space: class space of the labels.
+
+  Returns:
+    A function: scalar string tensor -> u8[H, W] of class indices (255:
+    ignored). It raises as `decoder`'s.
+  """
+  tf = data_tf.import_tensorflow()
+  table = labels.id_map(records.encoding, space).tobytes()
+
+  def decode(record):
+    example = tf.io.parse_single_example(record, _features(tf, ['label']))
+    ids = _translate(tf, _label(tf, example['label']), table)
+    return tf.ensure_shape(ids, records.size or (None, None))
 
   return decode
 
@@ -77,6 +107,10 @@ def explain(
   except tf.errors.OpError as e:
     return records.broken(index, f'cannot be used ({_reason(e)})')
   return None
+
+
+def _features(tf, names):
+  return {k: tf.io.FixedLenFeature([], tf.string, '') for k in names}
 
 
 def _image(tf, stored, records):

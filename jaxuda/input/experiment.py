@@ -1,7 +1,8 @@
 """The data that an experiment's config names."""
 
 import functools
-from collections.abc import Iterator, Sequence
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
@@ -9,33 +10,56 @@ import data
 from data import stored
 from jaxuda.input import pipeline
 from jaxuda.input.augment import Augment
-from jaxuda.input.records import Records, open_records
+from jaxuda.input.records import Records, open_pseudo, open_records
 
 
 def open_inputs(
-  config, names: Sequence[str]
+  config,
+  names: Sequence[str],
+  pseudo: Mapping[str, pathlib.Path | None] | None = None,
 ) -> tuple[dict[str, pipeline.Stream], Records]:
   """All that a training reads: its streams, and what is scored.
 
   Raises:
     UserError: something is not prepared, lacks labels or cannot be batched.
   """
-  streams = open_streams(config, names)
+  streams = open_streams(config, names, pseudo)
   pipeline.check_streams(streams, config.seed, jax.process_count())
   return streams, open_eval(config)
 
 
-def open_streams(config, names: Sequence[str]) -> dict[str, pipeline.Stream]:
-  """The training streams of those names; the target's has no labels."""
+def open_streams(
+  config,
+  names: Sequence[str],
+  pseudo: Mapping[str, pathlib.Path | None] | None = None,
+) -> dict[str, pipeline.Stream]:
+  """The training streams of those names.
+
+  The target has no labels but pseudo labels.
+
+  Args:
+    config: an experiment's.
+    names: of the streams.
+    pseudo: a stream's name to the folder of its pseudo labels, None where it
+      has none. Those that are yet to be made leave the stream without labels.
+  """
   streams = {}
   for name in names:
-    s = config[name]
+    s, folder = config[name], (pseudo or {}).get(name)
+    labelled = name != 'target'
+    if folder is None:
+      records = _open(s, config)
+    elif labelled := folder.is_dir():
+      records = open_pseudo(folder, s.name, s.size, s.split, config.classes)
+    else:
+      records = _open(s, config)
     streams[name] = pipeline.Stream(
-      records=_open(s, config),
-      space=None if name == 'target' else config.classes,
+      records=records,
+      space=config.classes if labelled else None,
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
+      count=s.get('count'),
     )
   return streams
 

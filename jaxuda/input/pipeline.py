@@ -11,7 +11,7 @@ import numpy as np
 from data import tf as data_tf
 from jaxuda.errors import UserError
 from jaxuda.input import decode as decode_lib
-from jaxuda.input import tfdata
+from jaxuda.input import examples, tfdata
 from jaxuda.input.augment import Augment
 from jaxuda.input.order import order
 from jaxuda.input.records import Records
@@ -28,6 +28,7 @@ class Stream:
     batch_size: examples a step, of all processes together.
     augment: what is done to each example.
     shuffle: whether each epoch has its own order, or that of the records.
+    count: how many of the records it has, always the same; None for all.
   """
 
   records: Records
@@ -35,6 +36,7 @@ class Stream:
   batch_size: int
   augment: Augment = Augment()  # noqa: RUF009  frozen
   shuffle: bool = True
+  count: int | None = None
 
 
 def train_batches(
@@ -59,7 +61,8 @@ def train_batches(
 
   Returns:
     An iterator over {stream: {'image': u8[b, H, W, 3], 'label': u8[b, H, W]}},
-    b = batch_size / process_count; 'label' only where the stream has a space.
+    b = batch_size / process_count; 'label' only where the stream has a space,
+    and 'soft', u8[b, H, W, C], where its labels are soft.
 
   Raises:
     UserError: at once, where a stream lacks labels, its crop does not fit or
@@ -86,6 +89,12 @@ def check_streams(
   for name, stream in streams.items():
     if stream.space is not None:
       stream.records.require_labels()
+    most = len(stream.records)
+    if stream.count is not None and not 1 <= stream.count <= most:
+      raise UserError(
+        f'{name}.count={stream.count} must be 1 to {most}, or None: '
+        f'{stream.records.title}.'
+      )
     if stream.records.size is not None:
       stream.augment.check_size(stream.records.size)
     if stream.batch_size < 1 or stream.batch_size % process_count:
@@ -147,19 +156,29 @@ class _Reader:
     """Places in the endless order, i64[share], and the examples there."""
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
-    count = len(self.stream.records)
-    if not self.stream.shuffle:
-      return positions, positions % count
-    return positions, order(count, self.seed, self.name, start, self.share)
+    everything = len(self.stream.records)
+    count = self.stream.count or everything
+    if self.stream.shuffle:
+      indices = order(count, self.seed, self.name, start, self.share)
+    else:
+      indices = positions % count
+    if self.stream.count is not None:
+      indices = order(everything, 0, 'count', 0, count)[indices]
+    return positions, indices
 
   def example(self, record, position):
     """Decodes and augments one example."""
     # 31 bits of the user's seed, 32 of the stream's name.
     key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
     decoded = self.decode(record)
-    image, label = self.stream.augment(
-      decoded['image'], decoded.get('label'), (key, position)
-    )
+    label = decoded.get('label')
+    soft = 'soft' in decoded
+    if soft:  # they move together, as the channels of one label
+      tf = data_tf.import_tensorflow()
+      label = tf.concat([label[..., None], decoded['soft']], -1)
+    image, label = self.stream.augment(decoded['image'], label, (key, position))
+    if soft:
+      return {'image': image, 'label': label[..., 0], 'soft': label[..., 1:]}
     return {'image': image} | ({} if label is None else {'label': label})
 
   def explain(self, step):
@@ -214,25 +233,14 @@ def eval_batches(
       read; while iterating, for an example that cannot be decoded, naming it.
   """
   records.require_labels()
-  tf = data_tf.import_tensorflow()
   plan = _plan(records.sizes, batch_size, process_index, process_count)
   decode = decode_lib.decoder(records, space, full=True)
-
-  def read(index):
-    return records.read([index])[0]
-
   indices = [index for _, batch in plan for index in batch]
-  dataset = (
-    tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
-    .map(lambda i: tf.ensure_shape(tf.numpy_function(read, [i], tf.string), []))
-    .map(decode, tfdata.workers(), deterministic=True)
-    .with_options(tfdata.options(tf))
-  )
-  return _evaluate(tf, dataset, plan, records, decode, batch_size)
+  decoded = examples.decoded(records, indices, decode)
+  return _evaluate(decoded, plan, batch_size)
 
 
-def _evaluate(tf, dataset, plan, records, decode, batch_size):
-  examples = tfdata.elements(dataset)
+def _evaluate(decoded, plan, batch_size):
   for (image_size, label_size), indices in plan:
     batch = {
       'image': np.zeros((batch_size, *image_size, 3), np.uint8),
@@ -240,11 +248,7 @@ def _evaluate(tf, dataset, plan, records, decode, batch_size):
       'id': [''] * batch_size,
       'valid': np.arange(batch_size) < len(indices),
     }
-    for row, index in enumerate(indices):
-      try:
-        example = next(examples)
-      except tf.errors.OpError as e:
-        raise decode_lib.explain(records, index, decode) or e from None
+    for row, example in enumerate(itertools.islice(decoded, len(indices))):
       batch['image'][row] = example['image']
       batch['label'][row] = example['label']
       batch['id'][row] = example['id'].decode()

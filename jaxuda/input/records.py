@@ -30,6 +30,7 @@ class Records:
     jpeg: whether images are stored as JPEG; labels are always PNG.
     files: the ArrayRecord files, in order.
     lengths: the number of examples in each of them.
+    soft: how many classes its soft labels have; 0 where it has none.
   """
 
   name: str
@@ -40,9 +41,15 @@ class Records:
   jpeg: bool
   files: tuple[str, ...]
   lengths: tuple[int, ...]
+  soft: int = 0
 
   def __len__(self) -> int:
     return sum(self.lengths)
+
+  @property
+  def title(self) -> str:
+    """'streets/city, train, at 96x192'."""
+    return _title(self.name, self.split, self.size)
 
   def read(self, indices: Iterable[int]) -> list[bytes]:
     """Reads examples; UserError with the file's path where one is damaged."""
@@ -163,6 +170,41 @@ def open_records(
   return _open(spec, size, split, pathlib.Path(path))
 
 
+def open_pseudo(
+  folder: str | pathlib.Path,
+  spec: str,
+  size: tuple[int, int] | None,
+  split: str,
+  space: str,
+) -> Records:
+  """Opens images with the labels that jaxuda.pseudo_label has given them.
+
+  Args:
+    folder: what it has written.
+    spec, size, split: the dataset that the labels must be of.
+    space: class space that they are read in; that of soft ones is their own.
+
+  Raises:
+    UserError: no such labels, or of other images or classes; or damaged.
+  """
+  folder = pathlib.Path(folder)
+  made = data.is_prepared(folder) and stored.metadata(folder).get('pseudo')
+  if not made:
+    raise UserError(
+      f'{folder} holds no pseudo labels; `python -m jaxuda.pseudo_label '
+      f'--workdir=RUN --output={folder}` makes them.'
+    )
+  asked = _title(spec, split, size)
+  if made['of'] != asked:
+    raise UserError(f'{folder} has labels of {made["of"]}, not of {asked}.')
+  records = _open(spec, size, split, folder)
+  if records.soft and made['classes'] != space:
+    raise UserError(
+      f'{folder} has soft labels of {made["classes"]}, not of {space}.'
+    )
+  return records
+
+
 def _open(spec, size, split, path):
   info = _info(spec, size, path)
   if split not in info.splits:
@@ -183,6 +225,7 @@ def _open(spec, size, split, path):
     jpeg=info.metadata['jpeg'],
     files=tuple(str(f) for f in shards.filepaths),
     lengths=tuple(shards.shard_lengths),
+    soft=info.metadata.get('soft', 0),
   )
   records._source  # noqa: B018  opens every file: a broken one is named here
   return records
@@ -203,6 +246,10 @@ def _info(spec, size, path):
       f'{_mend(spec, size, path)}'
     )
   return info
+
+
+def _title(spec, split, size):
+  return f'{spec}, {split}, at {data.size_name(size)}'
 
 
 def _picture_size(content):

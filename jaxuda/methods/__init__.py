@@ -4,24 +4,49 @@ A method module has
 
   STREAMS: what is read and forwarded, in this order, 'source' first
   discriminators(config) -> {name: flax module}
-  segmenter_terms(outputs, batch, discriminate, rng, config) -> {name: f32[]}
-  discriminator_terms(outputs, batch, discriminate, rng, config) -> {...}
+  segmenter_terms(turn) -> {name: f32[]}
+  discriminator_terms(turn) -> {name: f32[]}
   check(config), optional: raises UserError for settings that cannot work
 
-`outputs` holds a models.deeplab.Outputs and `batch` the images and labels of
-each stream (the target's labels are not in it), `discriminate(name, view)`
-applies a discriminator, and `rng` holds a key for each place in the batch, the
-same in both calls of one step.
-What `discriminator_terms` receives is cut off from the segmenter's gradient.
-The cross entropy on the source is the step's own and not a method's. Each term
-is multiplied by the weight of its name in `config.weights`.
+`turn` is a Turn: what the step has computed. What `discriminator_terms`
+receives is cut off from the segmenter's gradient. The cross entropy on the
+source, and on every other stream that has labels, is the step's own and not a
+method's. Each term is multiplied by the weight of its name in `config.weights`.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import ml_collections
 
 from jaxuda.errors import UserError
+from jaxuda.models.deeplab import Outputs
+
+
+class Turn(NamedTuple):
+  """What a method sees when it is a player's turn in one step.
+
+  Attributes:
+    outputs: of each stream.
+    batch: images and labels of each stream; of the target pseudo labels at most.
+    discriminate: applies a discriminator: (name, what it sees) -> its answer.
+    rng: key[B], one for each place in the batch, the same in both turns.
+    params: the segmenter's.
+    step: i32[], from 0.
+    config: the experiment's.
+  """
+
+  outputs: dict[str, Outputs]
+  batch: dict[str, dict[str, jax.Array]]
+  discriminate: Callable[[str, jax.Array], jax.Array]
+  rng: jax.Array
+  params: dict
+  step: jax.Array
+  config: ml_collections.ConfigDict
 
 
 def load(name: str) -> ModuleType:

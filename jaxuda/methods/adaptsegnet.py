@@ -17,19 +17,19 @@ def discriminators(config) -> dict:
   return one_a_head(config)
 
 
-def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
-  """The target's segmentations shall look like the source's."""
-  del batch, rng
-  return adversarial.fool(outputs, discriminate, _viewer(outputs), config.gan)
-
-
-def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
-  """Tell the two domains' segmentations apart."""
-  del batch, rng
-  return adversarial.tell_apart(
-    outputs, discriminate, _viewer(outputs), config.gan
+def segmenter_terms(turn) -> dict:
+  """One domain's segmentations shall look like the other's."""
+  config = turn.config
+  return adversarial.fool(
+    turn, segmentations(turn), config.gan, config.direction
   )
 
 
-def _viewer(outputs):
-  return lambda stream, head: jax.nn.softmax(outputs[stream].logits[head])
+def discriminator_terms(turn) -> dict:
+  """Tell the two domains' segmentations apart."""
+  return adversarial.tell_apart(turn, segmentations(turn), turn.config.gan)
+
+
+def segmentations(turn):
+  """Returns see(stream, head): the softmax of a head's logits."""
+  return lambda stream, head: jax.nn.softmax(turn.outputs[stream].logits[head])

@@ -16,20 +16,21 @@ def discriminators(config) -> dict:
   return one_a_head(config)
 
 
-def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
+def segmenter_terms(turn) -> dict:
   """The target's maps shall look like the source's."""
-  del batch, rng
-  return adversarial.fool(outputs, discriminate, _viewer(outputs, config))
+  return adversarial.fool(turn, information_maps(turn))
 
 
-def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
+def discriminator_terms(turn) -> dict:
   """Tell the two domains' maps apart."""
-  del batch, rng
-  return adversarial.tell_apart(outputs, discriminate, _viewer(outputs, config))
+  return adversarial.tell_apart(turn, information_maps(turn))
 
 
-def _viewer(outputs, config):
+def information_maps(turn):
+  """Returns see(stream, head): the self-information of a head's softmax."""
+
   def see(stream, head):
-    return self_information(outputs[stream].logits[head], config.information)
+    logits = turn.outputs[stream].logits[head]
+    return self_information(logits, turn.config.information)
 
   return see

@@ -11,6 +11,7 @@ import jax
 
 from jaxuda import adversarial, views
 from jaxuda.errors import UserError
+from jaxuda.methods.advent import information_maps
 from jaxuda.models.discriminators import one_a_head
 
 STREAMS = ('source', 'target')
@@ -42,44 +43,42 @@ def discriminators(config) -> dict:
   return one_a_head(config)
 
 
-def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
+def segmenter_terms(turn) -> dict:
   """The segmenter's half of Eq. 4, in one of the two forms of `objective`.
 
   'flipped' minimises the loss of calling the target's patches source, as the
   paper's baseline ADVENT does; 'reversal' is Eq. 4 to the letter: it maximises
   the discriminator's loss on both domains.
   """
-  del batch
-  see = _viewer(outputs, rng, config)
-  if config.objective == 'flipped':
-    return adversarial.fool(outputs, discriminate, see)
-  told = adversarial.tell_apart(outputs, discriminate, see)
+  see = _patches(turn, turn.rng)
+  if turn.config.objective == 'flipped':
+    return adversarial.fool(turn, see)
+  told = adversarial.tell_apart(turn, see)
   return {name.replace('d_', 'adv_'): -2 * loss for name, loss in told.items()}
 
 
-def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
+def discriminator_terms(turn) -> dict:
   """The discriminator's half of Eq. 4; each domain counts one half."""
-  del batch
-  if config.patch.redraw:
+  rng = turn.rng
+  if turn.config.patch.redraw:
     rng = _fold_in(rng, 1)
-  see = _viewer(outputs, rng, config)
-  return adversarial.tell_apart(outputs, discriminate, see)
+  return adversarial.tell_apart(turn, _patches(turn, rng))
 
 
-def _viewer(outputs, rng, config):
+def _patches(turn, rng):
   """Returns see(domain, level): g(h(f(x))) of that domain."""
-  patch = config.patch.size
+  patch = turn.config.patch
+  maps_of = information_maps(turn)
 
   def see(domain, level):
-    logits = outputs[domain].logits[level]
-    maps = views.self_information(logits, config.information)
-    if patch is None:
+    maps = maps_of(domain, level)
+    if patch.size is None:
       return maps
     images, *size = maps.shape[:3]
     # The heads of one image share its patches; the domains draw their own.
     keys = _fold_in(rng[:images], 2 + (domain == 'target'))
-    corners = views.patch_corners(keys, config.patch.count, size, patch)
-    return views.crop(maps, corners, patch)
+    corners = views.patch_corners(keys, patch.count, size, patch.size)
+    return views.crop(maps, corners, patch.size)
 
   return see
 

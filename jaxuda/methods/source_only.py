@@ -13,13 +13,13 @@ def discriminators(config) -> dict:
   return {}
 
 
-def segmenter_terms(outputs, batch, discriminate, rng, config) -> dict:
+def segmenter_terms(turn) -> dict:
   """No term besides the step's cross entropy."""
-  del outputs, batch, discriminate, rng, config
+  del turn
   return {}
 
 
-def discriminator_terms(outputs, batch, discriminate, rng, config) -> dict:
+def discriminator_terms(turn) -> dict:
   """No discriminators."""
-  del outputs, batch, discriminate, rng, config
+  del turn
   return {}

@@ -67,6 +67,8 @@ class DeepLabV2(nn.Module):
     pixels: a name of PIXELS.
     dilations, live_branches: see layers.ASPP.
     multi_level: whether a second ('aux') head reads layer3.
+    twin: whether the second head reads layer4, too, and the prediction is the
+      sum of both (CLAN, model/CLAN_G.py).
     norm: a norm mode of norm.Norm.
     kernel_init: 'caffe', N(0, 0.01) as the originals before they load ImageNet
       weights, or 'he' for training from scratch.
@@ -85,6 +87,7 @@ class DeepLabV2(nn.Module):
   dilations: Sequence[int] = (6, 12, 18, 24)
   live_branches: int = 4
   multi_level: bool = True
+  twin: bool = False
   norm: str = 'batch'
   kernel_init: str = 'caffe'
   align_corners: bool = True
@@ -121,7 +124,7 @@ class DeepLabV2(nn.Module):
     )(x, train)
     logits = {'main': self._head('layer6')(layer4)}
     if self.multi_level:
-      logits['aux'] = self._head('layer5')(layer3)
+      logits['aux'] = self._head('layer5')(layer4 if self.twin else layer3)
     return logits, layer4
 
   def _head(self, name: str) -> nn.Module:

@@ -82,12 +82,72 @@ class PixelDiscriminator(nn.Module):
     return jnp.concatenate(halves, -1).astype(jnp.float32)
 
 
-def one_a_head(config) -> dict[str, FCDiscriminator]:
-  """A discriminator for the class maps of each head: {head: module}."""
+class OnePixelDiscriminator(nn.Module):
+  """Source or target, of each pixel by itself.
+
+  Three layers of 1x1 convolutions, LeakyReLU 0.2 between them, as pix2pix's
+  pixel discriminator (the reference of paper 000), but without its batch norm:
+  AdaptSegNet's discriminators, beside which it trains, have none.
+
+  Attributes:
+    channels: of a pixel.
+    width: channels of the first layer, 64 in pix2pix; the second has twice.
+  """
+
+  channels: int
+  width: int = 64
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[B, H, W, channels] -> f32[B, H, W]: the logit of 'target'."""
+    for i in range(2):
+      conv = layers.Conv(
+        self.width * 2**i, 1, use_bias=True, name=f'conv{i + 1}'
+      )
+      x = nn.leaky_relu(conv(x), 0.2)
+    x = layers.Conv(1, 1, use_bias=True, name='classifier')(x)
+    return x[..., 0].astype(jnp.float32)
+
+
+class ClassDiscriminator(nn.Module):
+  """Paper 004's D_s: which class, and of which domain, is a feature vector?
+
+  n -> 1024, LeakyReLU 0.2, 1024 -> 2 K; of one vector (Eq. 6) or, as 1x1
+  convolutions, of every pixel (Eq. 8).
+
+  Attributes:
+    channels: n, of the features.
+    num_classes: K.
+    width: of the hidden layer.
+  """
+
+  channels: int
+  num_classes: int
+  width: int = 1024
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """f[..., n] -> f32[..., 2 K], the source's classes first."""
+    init = layers.torch_uniform(x.shape[-1])
+    x = nn.Dense(self.width, kernel_init=init, bias_init=init, name='fc1')(
+      x.astype(jnp.float32)
+    )
+    x = nn.leaky_relu(x, 0.2)
+    init = layers.torch_uniform(self.width)
+    classes = 2 * self.num_classes
+    return nn.Dense(classes, kernel_init=init, bias_init=init, name='fc2')(x)
+
+
+def for_classes(config) -> FCDiscriminator:
+  """A discriminator for maps of an experiment's classes."""
   d = config.discriminator
   classes = len(labels.space(config.classes).classes)
-  dtype = jnp.dtype(config.model.dtype)
-  return {
-    head: FCDiscriminator(classes, d.width, d.outputs, dtype)
-    for head in deeplab.heads(config.model)
-  }
+  return FCDiscriminator(
+    classes, d.width, d.outputs, jnp.dtype(config.model.dtype)
+  )
+
+
+def one_a_head(config) -> dict[str, FCDiscriminator]:
+  """A discriminator for the class maps of each head: {head: module}."""
+  heads = deeplab.heads(config.model)
+  return {head: for_classes(config) for head in heads}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 Array = jax.Array
 
 COUNTER = 'num_batches_tracked'  # torch's name of a norm's updates
-MODES = ('batch', 'running', 'running_updated', 'frozen')
+MODES = ('batch', 'running', 'running_updated', 'fixed', 'frozen')
 
 
 class Norm(nn.Module):
@@ -23,7 +23,8 @@ class Norm(nn.Module):
       "updated with momentum but current batch statistics are not used").
     running_updated: the same with the update first, the sentence's other
       reading.
-    frozen: never updated and without epsilon (FADA, core/models/layers.py).
+    fixed: never updated (CRST, crst_seg.py, which trains in evaluation mode).
+    frozen: the same without epsilon (FADA, core/models/layers.py).
 
   The running variance is the unbiased one, as torch's, and
   num_batches_tracked counts the updates, as in torch's checkpoints. Statistics
@@ -51,7 +52,8 @@ class Norm(nn.Module):
       self.variable('batch_stats', 'mean', jnp.zeros, shape),
       self.variable('batch_stats', 'var', jnp.ones, shape),
     )
-    learns = self.mode != 'frozen' and (self.train or self.is_initializing())
+    fixed = self.mode in ('fixed', 'frozen')
+    learns = not fixed and (self.train or self.is_initializing())
     if learns:
       tracked = self.variable('batch_stats', COUNTER, jnp.zeros, (), jnp.int32)
     mean, var = running[0].value, running[1].value

@@ -1,0 +1,28 @@
+"""ASS without labelled target images: GA, the source aligned with the target.
+
+  python -m jaxuda.main --config=configs/ass_global.py:streets
+
+Paper 004, Eqs. 1 to 3; the row n = 0 of its tables: GTA5 -> Cityscapes 42.4 mIoU,
+SYNTHIA -> Cityscapes 46.7 on 13 classes. AdaptSegNet's game the other way round.
+"""
+
+from configs import common
+
+
+def get_config(arg=None):
+  """Settings: gta5 (default), synthia, streets, camvid."""
+  config, setting = start(arg, 'adaptsegnet')
+  config.gan, config.direction = 'vanilla', 'source_to_target'
+  common.adapt(config, setting)
+  return common.finish(config, arg)
+
+
+def start(arg, method):
+  """What paper 004's experiments share: (config, setting)."""
+  config, setting = common.start(arg, method)
+  # "SGD with Nesterov"; a parameter is listed once, as there is no code.
+  config.optim.update(nesterov=True, repeats='dedupe')
+  # Unstated. One head: only one lambda is given; its baseline's 0.001.
+  config.model.update(multi_level=False, live_branches=2)
+  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
+  return config, setting

@@ -1,0 +1,64 @@
+"""Repeats an analysis of the papers.
+
+  python -m jaxuda.analyze NAME [flags]
+  python -m jaxuda.analyze NAME --help
+
+Each writes NAME.csv and NAME.png into --output, runs/analyze/NAME by default,
+and says in a sentence what was found. NAME is one of:
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from jaxuda import analyze, layout
+from jaxuda.errors import UserError, exit_with_sentence
+
+
+def main(argv: list[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  name = argv[1] if len(argv) > 1 and not argv[1].startswith('-') else None
+  helps = not {'--help', '-h'}.isdisjoint(argv)
+  if name is None:
+    if helps:
+      print(_overview())
+      return 0
+    raise UserError(
+      'usage: python -m jaxuda.analyze NAME, one of '
+      f'{", ".join(analyze.names())}; see --help.'
+    )
+  experiment = analyze.load(name)
+  given = analyze.flag_values(name)
+  if helps:
+    print(
+      f'{experiment.__doc__}\n{given.get_help(include_special_flags=False)}'
+    )
+    return 0
+  try:
+    extra = given(argv[1:])[1:]
+  except flags.Error as e:
+    raise UserError(str(e)) from e
+  if extra:
+    raise UserError(f'unexpected argument {extra[0]!r}; see {name} --help.')
+  output = pathlib.Path(given.output or f'runs/analyze/{name}').expanduser()
+  layout.check_writable(output)
+
+  from jaxuda import compile_cache
+
+  compile_cache.enable()
+  sentence = experiment.run(given, output)
+  print(f'{sentence}\n{output / name}.csv and .png')
+  return 0
+
+
+def _overview():
+  lines = [__doc__]
+  for name in analyze.names():
+    first = analyze.load(name).__doc__.partition('\n')[0]
+    lines.append(f'  {name}\n    {first}')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  exit_with_sentence(main, sys.argv)

@@ -1,0 +1,322 @@
+"""FADA's encodings, paper 000's local game, paper 004's semantics, CLAN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+import tiny
+
+from jaxuda import adversarial, labels, losses, methods
+from jaxuda.errors import UserError
+from jaxuda.methods import adaptsegnet, ass, clan, fada, local_alignment
+from jaxuda.models.deeplab import Outputs
+
+RNG = np.random.default_rng(0)
+KEYS = jax.random.split(jax.random.key(3), 2)
+K = 19
+
+
+def normal(*shape):
+  return RNG.standard_normal(shape).astype(np.float32)
+
+
+def softmax(x):
+  e = np.exp(np.float64(x))
+  return e / e.sum(-1, keepdims=True)
+
+
+def bce(answers, domain):
+  """Binary cross entropy of each answer to a domain between 0 and 1."""
+  p = 1 / (1 + np.exp(-np.float64(answers)))
+  return -(domain * np.log(p) + (1 - domain) * np.log(1 - p))
+
+
+def turn(config, discriminate, shown, batch=None, params=None, step=0):
+  return methods.Turn(
+    shown, batch or {}, discriminate, KEYS, params or {}, step, config
+  )
+
+
+def test_paper_004_aligns_the_source_with_the_target():
+  """Eq. 2: the generator's loss is that of calling the source target."""
+  shown = {
+    stream: Outputs({'main': normal(2, 8, 8, 5)}, None)
+    for stream in ('source', 'target')
+  }
+  config = tiny.config('ass_global', 'model.multi_level=False')
+  see = {k: softmax(v.logits['main'])[..., 0].mean() for k, v in shown.items()}
+  given = turn(config, lambda name, x: 2 * x[..., 0].mean() - 1, shown)
+  term = adaptsegnet.segmenter_terms(given)['adv_main']
+  assert term == pytest.approx(bce(2 * see['source'] - 1, 1), rel=1e-5)
+  back = adversarial.fool(given, adaptsegnet.segmentations(given))['adv_main']
+  assert back == pytest.approx(bce(2 * see['target'] - 1, 0), rel=1e-5)
+
+
+def test_encodings_of_class_knowledge():
+  """Paper 003, section 3.2, of one sure, one unsure and one split pixel."""
+  p = np.array([[[[0.97, 0.02, 0.01], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9]]]])
+  logits = jnp.log(jnp.array(p) + 1e-12)
+  soft, kept = fada.encode(logits, 'soft', 0.9)
+  np.testing.assert_allclose(soft, np.minimum(p, 0.9), atol=1e-5)
+  assert kept.all()
+  hard, kept = fada.encode(logits, 'hard', 0.89)
+  assert hard.argmax(-1).tolist() == [[[0, 0, 2]]]
+  assert kept.tolist() == [[[True, False, True]]]
+  binary, kept = fada.encode(logits, 'binary', 0.9)
+  assert binary.shape == (1, 1, 3, 1) and binary.all() and kept.all()
+
+
+@pytest.mark.parametrize('encoding', fada.ENCODINGS)
+def test_losses_of_the_encodings(encoding):
+  """Eqs. 1 to 5 by hand; unsure pixels do not count when labels are hard."""
+  config = tiny.config('fada', f'encoding={encoding}', 'clip=0.5')
+  logits, answers = 3 * normal(2, 4, 6, K), normal(2, 4, 6, 2 * K)
+  if encoding == 'binary':
+    answers = answers[..., :2]
+  shown = {'target': Outputs({'main': logits}, np.zeros((2, 4, 6, 8), 'f4'))}
+  given = turn(config, lambda name, features: answers, shown)
+  p, half = softmax(logits), answers.shape[-1] // 2
+  log_d = np.log(softmax(answers))[..., :half]  # shall pass for the source's
+  per_pixel = {
+    'binary': -log_d[..., 0],
+    'soft': -(np.minimum(p, 0.5) * log_d[..., : p.shape[-1]]).sum(-1),
+    'hard': -np.take_along_axis(log_d, p.argmax(-1)[..., None] % half, -1)[
+      ..., 0
+    ][p.max(-1) >= 0.5],
+  }[encoding]
+  found = fada.segmenter_terms(given)['adv_main']
+  assert found == pytest.approx(per_pixel.mean(), rel=1e-5)
+
+
+def test_nothing_sure_costs_nothing():
+  none = np.zeros((1, 2, 2), bool)
+  knowledge = np.ones((1, 2, 2, 3), np.float32)
+  loss = losses.class_domain_loss(normal(1, 2, 2, 6), knowledge, 0.0, none)
+  assert loss == 0
+  assert losses.binary_cross_entropy(normal(1, 2, 2), 0.0, none) == 0
+
+
+def local_turn(*overrides, size=(6, 9)):
+  """Two images, the source larger; the upper half of its pixels is void."""
+  config = tiny.config('local_alignment', *overrides)
+  shown = {
+    'source': Outputs({'main': normal(2, 8, 12, K)}, None),
+    'target': Outputs({'main': normal(2, *size, K)}, None),
+  }
+  label = RNG.integers(0, K, (2, 8, 12)).astype(np.uint8)
+  label[:, :4] = 255
+  seen = []
+
+  def discriminate(name, maps):
+    assert name == 'local'
+    seen.append(np.asarray(maps))
+    return 3.0 * maps[..., 0] - 1.0
+
+  return turn(config, discriminate, shown, {'source': {'label': label}}), seen
+
+
+@pytest.mark.parametrize('leave_out', [True, False])
+def test_the_local_game_leaves_background_out(leave_out):
+  """Paper 000, Eq. 1: source 0 where it is a class, target 1 everywhere."""
+  given, _ = local_turn(
+    'local.mixture=None', f'local.leave_out_background={leave_out}'
+  )
+  p = {k: softmax(v.logits['main']) for k, v in given.outputs.items()}
+  source = bce(3 * p['source'][..., 0] - 1, 0)[:, 4 if leave_out else 0 :]
+  target = 3 * p['target'][..., 0] - 1
+  expected = source.mean() / 2 + bce(target, 1).mean() / 2
+  found = local_alignment.discriminator_terms(given)
+  assert set(found) == {'d_local'}
+  assert found['d_local'] == pytest.approx(expected, rel=1e-5)
+  found = local_alignment.segmenter_terms(given)
+  assert found['adv_local'] == pytest.approx(bce(target, 0).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize('mixture', ['images', 'pixels'])
+def test_mixtures(mixture):
+  """r source + (1 - r) target; the answer wanted is 1 - r, or the source."""
+  given, seen = local_turn(f'local.mixture={mixture}', size=(8, 12))
+  told = local_alignment.discriminator_terms(given)['d_mixture']
+  mixed = seen[-1]
+  fooled = local_alignment.segmenter_terms(given)['adv_mixture']
+  np.testing.assert_array_equal(seen[-1], mixed)  # the same for both players
+  source, target = (softmax(given.outputs[k].logits['main']) for k in given[0])
+  if mixture == 'images':
+    moved = source - target
+    r = ((mixed - target) * moved).sum(-1) / (moved**2).sum(-1)
+    assert np.ptp(r, axis=(1, 2)).max() < 1e-4 and abs(r[0] - r[1]).min() > 1e-3
+    kept = slice(4, None)
+    answers = 3 * mixed[:, kept][..., 0] - 1
+    expected = bce(answers, 1 - r[:, kept]).mean()
+    assert told == pytest.approx(expected, rel=1e-4)
+    assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
+  else:
+    pool = source.reshape(2, -1, K)
+    for image in range(2):  # of each pixel: which source pixel met it?
+      target_pixel, found = target[image, 2, 3], mixed[image, 2, 3]
+      moved = pool[image] - target_pixel
+      r = ((found - target_pixel) * moved).sum(-1) / (moved**2).sum(-1)
+      rest = np.abs(target_pixel + r[:, None] * moved - found).max(-1)
+      best = rest.argmin()
+      assert (
+        rest[best] < 1e-5 and 0 <= r[best] <= 1 and abs(r[best] - 0.5) > 0.29
+      )
+    assert np.isfinite([told, fooled]).all()
+
+
+def test_mixing_ratios_keep_away_from_one_half():
+  local = tiny.config('local_alignment').local
+  r = local_alignment.mixing_ratio(jax.random.key(0), (4000,), local)
+  assert r.min() >= 0 and r.max() <= 1
+  assert abs(abs(r - 0.5).min() - 0.3) < 1e-6
+  assert abs(float(r.mean()) - 0.5) < 0.02
+  # Beta(2, 2) is further than 0.3 from one half in 2 x 0.104 of the cases.
+  share = float((abs(r - 0.5) > 0.3 + 1e-6).mean())
+  assert share == pytest.approx(0.208, abs=0.02)
+
+
+def test_a_global_game_beside_the_local_one():
+  config = tiny.config(
+    'local_alignment', 'local.global_game=information', 'local.mixture=None'
+  )
+  assert set(local_alignment.discriminators(config)) == {'main', 'aux', 'local'}
+  assert config.weights.adv_main == pytest.approx(0.1)
+  shown = {
+    stream: Outputs({'main': normal(2, 8, 8, K)}, None)
+    for stream in ('source', 'target')
+  }
+  batch = {'source': {'label': np.zeros((2, 8, 8), np.uint8)}}
+  given = turn(config, lambda name, x: 2 * x.mean((1, 2, 3)), shown, batch)
+  found = local_alignment.segmenter_terms(given)
+  p = softmax(shown['target'].logits['main'])
+  seen = -(p * np.log(p)).mean((1, 2, 3)) / np.log(K)
+  assert found['adv_main'] == pytest.approx(bce(2 * seen, 0).mean(), rel=1e-5)
+
+
+def test_class_vectors_by_loops():
+  """Eq. 4, where an absent class is 0 / 0: here it is left out."""
+  features, label = normal(2, 5, 7, 4), RNG.integers(0, 3, (2, 5, 7))
+  label[0, :2], label[1] = 255, 2
+  vectors, present = ass.class_vectors(features, jax.nn.one_hot(label, 4))
+  for b in range(2):
+    for k in range(4):
+      members = features[b][label[b] == k]
+      assert present[b, k] == bool(len(members))
+      expected = members.mean(0) if len(members) else np.zeros(4)
+      np.testing.assert_allclose(vectors[b, k], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('semantics', ['vectors', 'pixels'])
+def test_semantic_losses(semantics):
+  """Eqs. 5 to 8: source k -> k, or k + c to fool; labelled target k -> k + c."""
+  config = tiny.config('ass', f'semantics={semantics}')
+  features = {s: normal(2, 4, 6, 8) for s in ass.STREAMS}
+  batch, wide = {}, normal(8, 2 * K)
+  for stream in ('source', 'labelled'):
+    label = RNG.integers(0, K, (2, 4, 6)).astype(np.uint8)
+    label[0, :3] = 255
+    batch[stream] = {'label': label}
+  shown = {
+    s: Outputs({'main': normal(2, 4, 6, K)}, features[s]) for s in ass.STREAMS
+  }
+
+  def discriminate(name, x):
+    return x @ wide if name == 'semantic' else x.mean((1, 2, 3))
+
+  given = turn(config, discriminate, shown, batch)
+
+  def expected(stream, offset):
+    total = []
+    for b in range(2):
+      label = batch[stream]['label'][b]
+      for k in np.unique(label[label < K]):
+        vectors = features[stream][b][label == k]
+        if semantics == 'vectors':
+          vectors = vectors.mean(0, keepdims=True)
+        total += list(-np.log(softmax(vectors @ wide)[:, k + offset]))
+    return np.mean(total)
+
+  fool = ass.segmenter_terms(given)['adv_semantic']
+  assert fool == pytest.approx(expected('source', K), rel=1e-4)
+  tell = ass.discriminator_terms(given)['d_semantic']
+  halves = expected('source', 0) / 2 + expected('labelled', K) / 2
+  assert tell == pytest.approx(halves, rel=1e-4)
+
+
+@pytest.mark.parametrize('size', [(91, 160), (64, 128)])
+def test_labels_shrink_as_pillows(size):
+  label = RNG.integers(0, K, (1, 720, 1280)).astype(np.uint8)
+  image = PIL.Image.fromarray(label[0])
+  expected = image.resize(size[::-1], PIL.Image.Resampling.NEAREST)
+  found = ass.downsample(jnp.array(label), size)[0]
+  np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+def test_clans_weighted_loss():
+  """FACTS of the original's code: its WeightedBCEWithLogitsLoss."""
+  answers = np.array([[[-1, 0], [0.5, 2]]], np.float32)
+  weight = np.array([[[0, 0.1], [0.2, 0.5]]], np.float32)
+  for domain, value in ((0.0, 13.68668365), (1.0, 2.53668261)):
+    found = clan.weighted_loss(answers, domain, weight, 0.4, 40.0)
+    assert found == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize('step', [50, 51])
+def test_clans_terms(step):
+  """Plain loss until the preheat is over; both of its terms fade."""
+  config = tiny.config('clan', 'optim.horizon=100')
+  shown = {
+    stream: Outputs(
+      {'main': normal(2, 8, 8, K), 'aux': normal(2, 8, 8, K)}, None
+    )
+    for stream in ('source', 'target')
+  }
+  params = {'layer5': {'a': normal(6)}, 'layer6': {'a': normal(6)}}
+  answers = {}
+
+  def discriminate(name, p):  # an answer a pixel
+    for stream, one in shown.items():
+      if np.allclose(p, softmax(one.logits['main'] + one.logits['aux'])):
+        answers[stream] = 5 * np.asarray(p[..., 0]) - 1
+        return jnp.array(answers[stream])
+    raise AssertionError(name)
+
+  given = turn(config, discriminate, shown, params=params, step=step)
+  found = clan.segmenter_terms(given)
+  p, q = (softmax(shown['target'].logits[head]) for head in ('main', 'aux'))
+
+  def cosine(a, b):
+    return (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+
+  weight = 0.4 + 40 * (1 - cosine(p, q)) if step > 50 else 1.0
+  expected = (1 - step / 100) * (weight * bce(answers['target'], 0)).mean()
+  assert found['adv_main'] == pytest.approx(expected, rel=1e-4)
+  alike = 1 + cosine(params['layer5']['a'], params['layer6']['a'])
+  assert found['heads'] == pytest.approx((1 - step / 100) * alike, rel=1e-4)
+  told = clan.discriminator_terms(given)['d_main']
+  expected = bce(answers['source'], 0).mean()
+  expected += (weight * bce(answers['target'], 1)).mean()
+  assert told == pytest.approx(expected, rel=1e-4)
+
+
+def test_twin_heads_predict_by_their_sum():
+  config = tiny.config('clan')
+  from jaxuda import runs, step
+
+  net = runs.segmenter(config)
+  image = RNG.integers(0, 256, (1, 32, 48, 3), np.uint8)
+  variables = net.init(jax.random.key(0), image, train=False)
+  (both, features), _ = net.apply(variables, image, train=False), None
+  assert features.shape[-1] == 32 * config.model.width
+  stats = variables['batch_stats']
+  found = step.predict_logits(variables['params'], stats, image, net=net)
+  np.testing.assert_allclose(found, both['main'] + both['aux'], atol=1e-6)
+  kernel = variables['params']['layer5']['conv2d_list_0']['kernel']
+  assert kernel.shape[2] == features.shape[-1]  # not layer3's
+
+
+def test_the_semantics_page_needs_labelled_images():
+  with pytest.raises(UserError, match='ass_global'):
+    ass.check(tiny.config('ass', 'labelled.count=0'))
+  assert labels.IGNORE == 255

@@ -1,0 +1,221 @@
+"""Rules of pseudo labels against naive forms of the originals, in NumPy."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from jaxuda import coverage, labeller, pseudo
+from jaxuda.errors import UserError
+
+CLASSES, SIZE = 5, (9, 11)  # the last class is never the likeliest
+
+
+def softmax(x):
+  e = np.exp(x - x.max(-1, keepdims=True))
+  return (e / e.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def probabilities():
+  """f32[6, 9, 11, 5], some of them equal."""
+  rng = np.random.default_rng(0)
+  logits = np.round(rng.standard_normal((6, *SIZE, CLASSES)), 1)
+  logits += [2, 1, 0.5, 0, -30]  # classes differ in how sure they are
+  return softmax(logits)
+
+
+P = probabilities()
+LABEL, CONFIDENCE = P.argmax(-1).astype(np.uint8), P.max(-1)
+
+
+def thresholds(chosen, label=LABEL, confidence=CONFIDENCE, classes=CLASSES):
+  def go_through():
+    return zip(label, confidence, strict=True)
+
+  return pseudo.thresholds(go_through, classes, chosen)
+
+
+@pytest.mark.parametrize(
+  ('count', 'index'), [*enumerate([0, 1, 2, 2, 2, 3, 4, 4, 4], 1)]
+)
+def test_index_of_bdls_median(count, index):
+  """np.round(n / 2) of n sorted confidences, for n = 1 to 9."""
+  values = np.linspace(0.2, 0.85, count, dtype=np.float32)
+  confidence = np.random.default_rng(count).permutation(values)[None]
+  label = np.zeros_like(confidence, np.uint8)
+  found = thresholds(pseudo.settings('median', {}), [label], [confidence], 2)
+  assert found.tolist() == [values[index], 0]  # an absent class has 0
+
+
+def naive_bdl(portion=0.5, cap=0.9):
+  limits = []
+  for c in range(CLASSES):
+    mine = np.sort(CONFIDENCE[c == LABEL])
+    at = int(np.round(len(mine) * portion))
+    limits.append(min(mine[min(at, len(mine) - 1)], cap) if len(mine) else 0)
+  return np.array(limits, np.float64)
+
+
+@pytest.mark.parametrize(('portion', 'cap'), [(0.5, 0.6), (0.3, 1), (1, 1)])
+def test_median(portion, cap):
+  chosen = pseudo.settings('median', {'portion': portion, 'cap': cap})
+  limits = thresholds(chosen)
+  np.testing.assert_array_equal(limits, naive_bdl(portion, cap))
+  assert limits[-1] == 0 and len(set(limits)) > 2
+
+
+def naive_crst(portion, stride):
+  limits = np.ones(CLASSES)
+  for c in range(CLASSES):
+    mine = []
+    for label, confidence in zip(LABEL, CONFIDENCE, strict=True):
+      mine.extend(confidence[label == c][::stride])
+    mine.sort(reverse=True)
+    count = int(np.floor(len(mine) * portion))
+    if count:
+      limits[c] = mine[count - 1]
+  return limits
+
+
+@pytest.mark.parametrize(
+  ('portion', 'stride'), [(0.2, 4), (0.5, 1), (1, 3), (0.001, 1)]
+)
+def test_balanced(portion, stride):
+  chosen = pseudo.settings('balanced', {'portion': portion, 'stride': stride})
+  limits = thresholds(chosen)
+  np.testing.assert_array_equal(limits, naive_crst(portion, stride))
+  assert limits[-1] == 1
+  assert (limits == 1).all() == (portion == 0.001)
+
+
+def test_argmax_keeps_everything():
+  limits = thresholds(pseudo.settings('argmax', {}))
+  assert limits.tolist() == [0] * CLASSES
+
+
+def test_order_statistics_of_close_values():
+  """Neighbouring floats, zeros and ones; every rank of each class."""
+  rng = np.random.default_rng(1)
+  near = np.float32(0.7) + np.arange(40) * np.float32(2**-24)
+  values = np.concatenate([near, [0, 0, 1, 1, 1e-30], rng.random(55)])
+  values = values.astype(np.float32)
+  label = rng.integers(0, 2, 100).astype(np.uint8)
+  sizes = np.bincount(label)
+  for rank in range(sizes.min()):
+    found = pseudo.order_statistics(
+      lambda: [(label[:50], values[:50]), (label[50:], values[50:])],
+      lambda counts, rank=rank: np.full_like(counts, rank),
+      2,
+    )
+    expected = [np.sort(values[label == c])[rank] for c in (0, 1)]
+    assert found.tolist() == expected
+
+
+class Net:
+  """In a segmenter's place: its logits are what the image's name says."""
+
+  num_classes, align_corners, twin = CLASSES, True, False
+
+  def apply(self, variables, image, train):
+    del image, train
+    return {'main': variables['params']}, None
+
+
+def answer(p, limits, soft=0.0):
+  """labeller.answer for a network whose probabilities are p."""
+  found = labeller.answer(
+    np.log(p)[None],
+    {},
+    np.zeros((1, *SIZE, 3), np.uint8),
+    np.float32(limits),
+    soft=soft,
+    net=Net(),
+    size=SIZE,
+  )
+  return jax.tree.map(np.asarray, found)
+
+
+def test_the_label_of_balanced():
+  """argmax_c p_c / threshold_c, ignored where that is below 1."""
+  limits = naive_crst(0.2, 4)
+  moved = 0
+  for p in P:
+    found = answer(p, limits)
+    ratio = p / limits
+    top = np.sort(ratio, -1)
+    sure = (top[..., -1] - top[..., -2] > 1e-4) & (abs(top[..., -1] - 1) > 1e-4)
+    np.testing.assert_array_equal(found['label'][sure], ratio.argmax(-1)[sure])
+    np.testing.assert_array_equal(
+      found['passes'][sure], (ratio.max(-1) >= 1)[sure]
+    )
+    mine = np.take_along_axis(p, ratio.argmax(-1)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(found['confidence'][sure], mine[sure], rtol=1e-5)
+    assert sure.mean() > 0.9
+    moved += (found['label'] != p.argmax(-1)).sum()
+  assert moved > 10
+
+
+def test_soft_labels_of_lrent():
+  """CRST's scores, as label_selection has them, in float64."""
+  alpha, limits = 0.25, naive_crst(0.2, 4)
+  for p in np.float64(P):
+    found = answer(np.float32(p), limits, alpha)
+    soft = (p / limits) ** (1 / alpha)
+    soft /= soft.sum(-1, keepdims=True)
+    entropy = soft * np.log(soft + 1e-300)
+    reg_score = (-soft * np.log(p + 1e-300) + alpha * entropy).sum(-1)
+    sel_score = (-soft * np.log(limits)).sum(-1)
+    clear = abs(reg_score - sel_score) > 1e-5
+    passes = (reg_score < sel_score)[clear]
+    np.testing.assert_array_equal(found['passes'][clear], passes)
+    assert 0.1 < passes.mean() < 0.9
+    shares = found['soft'].reshape(CLASSES, *SIZE)  # map below map
+    np.testing.assert_allclose(
+      shares / 255, np.moveaxis(soft, -1, 0), atol=0.51 / 255
+    )
+
+
+def test_the_summary():
+  """Of counts that can be checked by eye."""
+  summary = coverage.Summary(3)
+  label = np.array([[0, 0, 1]], np.uint8)
+  confidence = np.array([[0.8, 0.4, 0.96]], np.float32)
+  summary.add(label, confidence, np.array([[True, False, True]]))
+  rows = summary.rows(['road', 'wall', 'sky'], np.array([0.5, 0.9, 1.0]))
+  road, wall, sky, everything = rows
+  assert road['predicted'] == 2 and road['kept_share'] == 0.5
+  assert road['mean_confidence'] == pytest.approx(0.6)
+  assert (road['above_0.5'], road['above_0.9']) == (0.5, 0)
+  assert (wall['above_0.95'], wall['above_0.99']) == (1, 0)
+  assert sky['kept_share'] is None and sky['threshold'] == 1
+  assert everything['class'] == 'all' and everything['kept'] == 2
+
+
+@pytest.mark.parametrize(
+  ('rule', 'given', 'words'),
+  [
+    ('best', {}, "rule='best' is none of argmax, median, balanced"),
+    ('argmax', {'cap': 0.5}, 'cap=0.5 is a setting of median; the rule argmax'),
+    ('median', {'stride': 4}, 'stride=4 is a setting of balanced'),
+    ('median', {'portion': 1.5}, 'portion=1.5 must be from 0 to 1'),
+    ('balanced', {'stride': 0}, 'stride=0 must be at least 1'),
+  ],
+)
+def test_settings_that_cannot_be(rule, given, words):
+  with pytest.raises(UserError, match=words):
+    pseudo.settings(rule, given)
+
+
+def test_folders_are_named_by_what_they_hold():
+  def name(size, rule, **given):
+    chosen = pseudo.settings(rule, given)
+    folder = pseudo.default_folder('run', 'streets/city', size, chosen)
+    assert folder.parent == pathlib.Path('run/pseudo_labels')
+    return folder.name
+
+  assert name((96, 192), 'median') == 'streets-city-96x192-median'
+  assert name(None, 'median', cap=0.8) == 'streets-city-full-median-cap=0.8'
+  assert name((9, 9), 'balanced', scales=(0.5, 1.0), soft=0.25) == (
+    'streets-city-9x9-balanced-scales=0.5,1.0-soft=0.25'
+  )
