@@ -14,7 +14,7 @@ SIZE, LABEL = (33, 49), (40, 58)  # the label keeps its own size
 class Maps:
   """In a segmenter's place: logits that are a function of the image alone."""
 
-  num_classes, align_corners = 19, True
+  num_classes, align_corners, twin = 19, True, False
 
   def apply(self, variables, image, train):
     del variables, train
