@@ -107,11 +107,11 @@ def entropy(logits: Array, share: float = 1.0) -> Array:
       mean is taken (the entropy range of ADVENT's MinEnt+ER).
   """
   log_p = jax.nn.log_softmax(logits)
-  total = -(jnp.exp(log_p) * log_p).sum(-1) / jnp.log(logits.shape[-1])
+  total = -(jnp.exp(log_p) * log_p).sum(-1)
   if share < 1:
     total = total.reshape(len(total), -1)
     total, _ = jax.lax.top_k(total, max(round(share * total.shape[1]), 1))
-  return total.mean()
+  return total.mean() / jnp.log(logits.shape[-1])
 
 
 def class_prior(logits: Array, expected: Array) -> Array:
