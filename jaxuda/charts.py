@@ -121,6 +121,8 @@ def bars(
   Raises:
     UserError: the file cannot be written.
   """
+  from matplotlib import ticker
+
   width = 0.8 / len(series)
   figure, axis = _page((max(6.0, 0.5 * len(names) + 2.5), 4.4))
   shades = colors(len(series))
@@ -140,7 +142,9 @@ def bars(
       transform=axis.get_xaxis_transform(),
     )
   if logarithmic:
-    axis.set_yscale('log')
+    axis.set_yscale('log', subs=[])
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter('{x:g}')
   axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
   axis.tick_params(axis='x', length=0)
   axis.set(ylabel=ylabel, xlim=(-0.6, len(names) - 0.4))

@@ -95,21 +95,26 @@ def draw(
   """
   import matplotlib.figure
 
-  panels = [(title, 100 * s, layout.COLORMAP, 0) for title, s in shares.items()]
+  panels = [
+    (title, 100 * s, layout.COLORMAP, (0, 100)) for title, s in shares.items()
+  ]
   if len(shares) == 2:
     (before, one), (after, other) = shares.items()
     title = f'{after} minus {before}'
-    panels.append((title, 100 * (other - one), 'RdBu_r', -100))
+    change = 100 * (other - one)
+    most = max(1, np.nanmax(np.abs(change)))
+    panels.append((title, change, 'RdBu_r', (-most, most)))
   rows, columns = panels[0][1].shape
   cell = 0.27
-  size = (1.2 + len(panels) * (cell * columns + 0.5), 2.2 + cell * rows)
+  size = (1.6 + len(panels) * (cell * columns + 0.7), 1.5 + cell * rows)
   figure = matplotlib.figure.Figure(figsize=size, layout='compressed')
   axes = figure.subplots(1, len(panels), squeeze=False)[0]
   names = [_column(classes, j) for j in range(columns)]
   pictures = []
-  for axis, (title, values, colormap, low) in zip(axes, panels, strict=True):
-    pictures.append(axis.imshow(values, cmap=colormap, vmin=low, vmax=100))
+  for axis, (title, values, colormap, ends) in zip(axes, panels, strict=True):
+    pictures.append(axis.imshow(values, colormap, vmin=ends[0], vmax=ends[1]))
     axis.set_title(title, fontsize=11)
+    axis.set_xlabel('prediction')
     axis.set_xticks(range(columns), names, rotation=90, fontsize=8)
     axis.set_yticks(
       range(rows), classes if axis is axes[0] else [''] * rows, fontsize=8
@@ -118,7 +123,6 @@ def draw(
     axis.spines[:].set_visible(False)
     _write_numbers(axis, pictures[-1], values)
   axes[0].set_ylabel('ground truth')
-  figure.supxlabel('prediction', fontsize=10)
   count = len(shares)
   bar = figure.colorbar(
     pictures[0], ax=axes[:count], shrink=0.8, pad=0.01, aspect=30

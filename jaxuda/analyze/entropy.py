@@ -4,9 +4,9 @@
 
 The figure shows --images of both domains, evenly spread over their splits, and
 each run's entropy of them. The table has, for each image of the scored split
-and each class of its labels ('all' for the whole image, ignored pixels
-included, and 'labelled' for all but those), the mean entropy of the pixels and
-the share of them that is predicted right. Entropy is divided by log C: 1 is
+and each class of its labels ('ignored', 'labelled' for all but those, and 'all'),
+the mean entropy of the pixels and the share of them that is predicted right,
+where they have a label. Entropy is divided by log C: 1 is
 where all classes are equally likely. Probabilities are those of the run's own
 evaluation, at the labels' size.
 
@@ -34,6 +34,8 @@ from jaxuda.models import deeplab
 
 Array = jax.Array
 
+_UNKNOWN = ('ignored', 'all')  # whether these are predicted right
+
 
 def define_flags(given: flags.FlagValues) -> None:
   """The flags of this experiment."""
@@ -58,6 +60,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
     total = 0
     for name, sums in measure(one, records):
       pixels, entropy, right = sums.T
+      right = np.where([n in _UNKNOWN for n in names], np.nan, right)
       with np.errstate(invalid='ignore'):
         means = zip(
           names,

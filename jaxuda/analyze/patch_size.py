@@ -124,7 +124,7 @@ def _sentence(measured, controls, metric):
   seeds = sorted({len(v) for v in values.values()})
   text = (
     f'{metric} by patch size, {"-".join(map(str, seeds))} seed(s): {listed}; '
-    f'best {best}'
+    f'best {best}, as the labels of the target tell'
   )
   rivals = {size: v for size, v in values.items() if size != best}
   if rivals:
