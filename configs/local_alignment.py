@@ -42,7 +42,7 @@ def get_config(arg=None):
     adv_local=0.001, adv_mixture=0.001, d_local=1.0, d_mixture=1.0
   )
   if config_lib.given(arg or '', 'local.global_game'):
-    config.weights.update(adv_main=0.001, d_main=1.0)
+    config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   config.steps = 50_000
   common.adapt(config, setting)
   config.init = f'configs/adaptsegnet.py:{setting},model.multi_level=False'

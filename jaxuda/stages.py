@@ -154,7 +154,8 @@ def _load_run(workdir, config):
   if left:
     raise UserError(f'config.init: {workdir} also has {_name(left[0])}.')
   for key in ('style', 'pixels', 'dilations', 'live_branches'):
-    before, now = run.config.model[key], config.model[key]
+    # None of a run of a version that did not have this setting.
+    before, now = run.config.model.get(key), config.model[key]
     if before != now:
       say(f'note: {workdir} has model.{key}={before}; the config has {now}.')
   return dataclasses.replace(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxuda import losses, methods, optim
+from jaxuda.errors import UserError
 from jaxuda.models import deeplab, layers
 from jaxuda.state import Nets, Player, TrainState, Txs
 
@@ -209,6 +210,12 @@ def _forward(net, params, batch_stats, images, statistics):
 
 
 def _weigh(terms, config) -> Array:
+  for name in terms:
+    if name not in config.weights:
+      raise UserError(
+        f'config.weights.{name} is missing: with these settings the method '
+        f'has this term, and its page has to say `weights.{name}`.'
+      )
   return sum((config.weights[k] * v for k, v in terms.items()), jnp.zeros(()))
 
 

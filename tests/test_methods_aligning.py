@@ -1,5 +1,7 @@
 """FADA's encodings, paper 000's local game, paper 004's semantics, CLAN."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import PIL.Image
 import pytest
 import tiny
 
-from jaxuda import adversarial, labels, losses, methods
+from jaxuda import adversarial, labels, losses, methods, runs, step
 from jaxuda.errors import UserError
 from jaxuda.methods import adaptsegnet, ass, clan, fada, local_alignment
 from jaxuda.models.deeplab import Outputs
@@ -301,19 +303,22 @@ def test_clans_terms(step):
 
 
 def test_twin_heads_predict_by_their_sum():
-  config = tiny.config('clan')
-  from jaxuda import runs, step
-
-  net = runs.segmenter(config)
+  net = runs.segmenter(tiny.config('clan'))
   image = RNG.integers(0, 256, (1, 32, 48, 3), np.uint8)
-  variables = net.init(jax.random.key(0), image, train=False)
-  (both, features), _ = net.apply(variables, image, train=False), None
-  assert features.shape[-1] == 32 * config.model.width
-  stats = variables['batch_stats']
-  found = step.predict_logits(variables['params'], stats, image, net=net)
-  np.testing.assert_allclose(found, both['main'] + both['aux'], atol=1e-6)
-  kernel = variables['params']['layer5']['conv2d_list_0']['kernel']
-  assert kernel.shape[2] == features.shape[-1]  # not layer3's
+  start = tiny.first_state('clan').segmenter
+  params, stats = start.params, start.batch_stats
+
+  @functools.partial(jax.jit, compiler_options=tiny.QUICK)
+  def both_ways(image):
+    variables = {'params': params, 'batch_stats': stats}
+    heads, features = net.apply(variables, image, train=False)
+    assert features.shape[-1] == 32 * net.width
+    return heads, step.predict_logits(params, stats, image, net=net)
+
+  heads, found = both_ways(image)
+  np.testing.assert_allclose(found, heads['main'] + heads['aux'], atol=1e-6)
+  kernel = params['layer5']['conv2d_list_0']['kernel']
+  assert kernel.shape[2] == 32 * net.width  # not layer3's
 
 
 def test_the_semantics_page_needs_labelled_images():

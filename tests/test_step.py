@@ -232,21 +232,3 @@ def test_bfloat16():
       assert value == pytest.approx(float(expected[name]), rel=0.05)
       if name.startswith('loss_seg'):
         assert value != expected[name]  # it did compute otherwise
-
-
-def test_vgg16():
-  """No second head and no batch norm."""
-  page = 'advent'
-  overrides = 'model.backbone=vgg16', 'model.multi_level=False'
-  start = tiny.first_state(page, *overrides)
-  assert set(start.discriminators.params) == {'main'}
-  run = tiny.stepper(page, *overrides)
-  after, measured = run(
-    start, tiny.batch(tiny.config(page, *overrides)), tiny.weights(page)
-  )
-  terms = {k for k in measured if k.startswith('loss_')}
-  assert terms == {'loss_seg_main', 'loss_adv_main', 'loss_d_main'}
-  assert measured['skipped'] == 0 and after.segmenter.batch_stats == {}
-  for name, layer in after.segmenter.params['backbone'].items():
-    old = start.segmenter.params['backbone'][name]
-    assert (layer['bias'] != old['bias']).any(), name

@@ -80,11 +80,20 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
 
 
 @functools.cache
+def variables(net) -> dict:
+  """A segmenter's params and batch_stats, drawn once for all pages."""
+  image = np.zeros((1, *TARGET, 3), np.uint8)
+  init = functools.partial(net.init, train=False)
+  return jax.jit(init, compiler_options=QUICK)(jax.random.key(0), image)
+
+
+@functools.cache
 def first_state(page: str, *overrides: str) -> state.TrainState:
   """The state that training starts from; not to be donated."""
   nets, txs = runs.build(config(page, *overrides))
   init = functools.partial(state.init, nets=nets, txs=txs)
-  return jax.jit(init, compiler_options=QUICK)(jax.random.key(0))
+  init = jax.jit(init, compiler_options=QUICK)
+  return init(jax.random.key(0), variables=variables(nets.segmenter))
 
 
 @functools.cache
