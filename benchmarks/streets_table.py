@@ -1,16 +1,16 @@
-"""The results tables of the README: streets and CamVid, three seeds.
+"""The results tables of the README, from runs that may be interrupted.
 
-  python -m benchmarks.streets_table [--setting=streets|camvid] [--seeds=0,1,2]
+  python -m benchmarks.streets_table [--table=methods|labels|patches|camvid]
+    [--seeds=0,1,2] [--only=TITLE,...] [--jobs=N] [--folder=runs/table]
 
-Every row starts from the same source-trained network of its seed and trains for
-the same number of further steps, but the oracle, which trains on the target's
-labels for as many steps as both stages together. The stages are longer than the
-configs', which are made to end in minutes. CamVid has three rows: source-only,
-AdaBN and random patches. Interrupt it at will: finished runs are kept in
---folder and not run again. After every seed the table is printed and
-benchmarks/results/<setting>.json is written.
+Trains every experiment of a table (rows.py) with every seed as its page says,
+and the stages that it names before it. Finished runs are kept in --folder and
+not run again, and interrupted ones go on. After every seed the table is printed
+and benchmarks/results/<table>.json is written. On a CPU several runs at a time
+(--jobs) use its cores better than one.
 """
 
+import concurrent.futures
 import datetime
 import json
 import os
@@ -18,71 +18,145 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
 import numpy as np
 from absl import app, flags
 
+from benchmarks import rows
 from jaxuda import config as config_lib
+from jaxuda import stages
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
+CONTROL = 'AdaBN control'
 
-_SETTING = flags.DEFINE_enum('setting', 'streets', ['streets', 'camvid'], '')
+_TABLE = flags.DEFINE_enum('table', 'methods', list(rows.TABLES), '')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
+_ONLY = flags.DEFINE_list('only', None, 'Train these rows alone, no table.')
 _SPLIT = flags.DEFINE_string('split', 'val', 'tune, to choose settings on.')
-_FIRST = flags.DEFINE_integer('first', 1000, 'Steps on the source alone.')
-_SECOND = flags.DEFINE_integer('second', 800, 'Further steps of each row.')
+_JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at a time.', lower_bound=1)
 _FOLDER = flags.DEFINE_string('folder', 'runs/table', 'Where the runs go.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared datasets.')
 
 
-def rows(setting: str) -> dict[str, tuple[str, list[str]]]:
-  """Row name -> (config page, overrides), the controls first."""
-  init = config_lib.load(f'configs/adabn.py:{setting}').init
-  second = [f'init={init},steps={_FIRST.value}', f'steps={_SECOND.value}']
-  found = {
-    'source-only': ('source_only', second),
-    'AdaBN control': ('adabn', second),
-    'ADVENT': ('advent', second),
-    'random-patch (ALP-GI)': ('advent_patch', second),
-    'oracle': ('oracle', [f'steps={_FIRST.value + _SECOND.value}']),
-  }
-  if setting == 'camvid':  # no oracle: its training images have no labels
-    del found['ADVENT'], found['oracle']
-  return found
+class Queue:
+  """Runs that wait for the runs they start from, some at a time."""
+
+  def __init__(self, jobs: int, run):
+    """`run` trains the experiment of a spec."""
+    self._run, self._started = run, {}
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [cores[i::jobs] or cores for i in range(jobs)]
+    # Of a thread, and of the processes that it starts.
+    self._pool = concurrent.futures.ThreadPoolExecutor(
+      jobs, initializer=lambda: os.sched_setaffinity(0, shares.pop())
+    )
+
+  def submit(self, spec: str, seed: str) -> concurrent.futures.Future:
+    """Queues a run behind those that it starts from, each once."""
+    spec = stages.page(spec, int(seed))
+    if spec not in self._started:
+      before = [self.submit(named, seed) for named in stages_of(spec)]
+
+      def run():
+        for stage in before:
+          stage.result()
+        return self._run(spec)
+
+      self._started[spec] = self._pool.submit(run)
+    return self._started[spec]
+
+  def cancel(self) -> None:
+    """Starts nothing more."""
+    self._pool.shutdown(cancel_futures=True)
 
 
-def run(name: str, page: str, overrides: list[str], seed: str) -> dict:
-  """Trains one row with one seed, unless it is done; returns its scores."""
-  workdir = pathlib.Path(_FOLDER.value) / f'{_SETTING.value}-{name}-{seed}'
-  overrides = [*overrides, f'seed={seed}', f'eval.split={_SPLIT.value}']
-  if _DATA_DIR.value:
-    overrides.append(f'data_dir={_DATA_DIR.value}')
+def stages_of(spec: str) -> list[str]:
+  """The pages that an experiment names as its stages."""
+  config = config_lib.load(spec)
+  named = (config.init, config.source.labels, config.target.labels)
+  return [name for name in named if stages.page(name, config.seed)]
+
+
+def steps_of(specs: Sequence[str]) -> int:
+  """The steps of a row's experiments and of all stages before them."""
+  found, to_do = {}, list(specs)
+  while to_do:
+    name = to_do.pop()
+    if name not in found:
+      found[name] = config_lib.load(name).steps
+      to_do += stages_of(name)
+  return sum(found.values())
+
+
+def workdir_of(spec: str) -> pathlib.Path:
+  """Where stages.folder, too, looks for it."""
+  return pathlib.Path(_FOLDER.value) / config_lib.run_name(spec)
+
+
+def train(spec: str) -> float:
+  """Trains an experiment unless that is done; its mIoU in percent."""
+  workdir = workdir_of(spec)
   command = [
-    sys.executable,
-    '-m',
-    'jaxuda.main',
-    f'--config=configs/{page}.py:{_SETTING.value}',
-    f'--workdir={workdir}',
-    *(f'--config.{override}' for override in overrides),
+    *(sys.executable, '-m', 'jaxuda.main'),
+    *(f'--config={spec}', f'--workdir={workdir}'),
+    f'--config.eval.split={_SPLIT.value}',
+    *([f'--config.data_dir={_DATA_DIR.value}'] if _DATA_DIR.value else ()),
   ]
   if not (workdir / 'scores.json').exists():
     print(' '.join(command), flush=True)
-  subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-  return json.loads((workdir / 'scores.json').read_text())
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    with open(f'{workdir}.log', 'a') as log:
+      subprocess.run(command, check=True, stdout=log)
+  return first_mean(workdir / 'scores.json')
+
+
+def ensemble(specs: Sequence[str]) -> float:
+  """Scores several trained experiments as one."""
+  workdirs = [str(workdir_of(spec)) for spec in specs]
+  command = [
+    *(sys.executable, '-m', 'jaxuda.evaluate'),
+    f'--workdir={",".join(workdirs)}',
+  ]
+  done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+  folder = done.stdout.strip().rpartition(': ')[2]
+  return first_mean(pathlib.Path(folder) / 'scores.json')
+
+
+def first_mean(path: pathlib.Path) -> float:
+  """Percent."""
+  return 100 * next(iter(json.loads(path.read_text())['means'].values()))
+
+
+def miou_of(specs: Sequence[str], runs: Sequence) -> float:
+  """The mIoU of a row once its runs are there: of one run or an ensemble."""
+  found = [run.result() for run in runs]
+  return ensemble(specs) if len(specs) > 1 else found[0]
 
 
 def main(argv) -> None:
   del argv
-  table = {}
-  for seed in _SEEDS.value:  # seed by seed, so that a part is a whole table
-    for title, (page, overrides) in rows(_SETTING.value).items():
-      name = title.split(' (')[0].replace(' ', '_').replace(',', '')
-      scores = run(name, page, overrides, seed)
-      mean = next(iter(scores['means'].values()))
-      table.setdefault(title, {})[seed] = 100 * mean
-      print(f'{title}, seed {seed}: {100 * mean:.1f}', flush=True)
-    write(table)
+  table = {
+    title: [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
+    for title, x in rows.TABLES[_TABLE.value].items()
+    if not _ONLY.value or title in _ONLY.value
+  }
+  queue, found = Queue(_JOBS.value, train), {}
+  try:
+    waiting = [
+      (seed, title, [queue.submit(spec, seed) for spec in specs])
+      for seed in _SEEDS.value
+      for title, specs in table.items()
+    ]
+    for seed, title, runs in waiting:  # seed by seed: a part is a whole table
+      specs = [stages.page(spec, int(seed)) for spec in table[title]]
+      found.setdefault(title, {})[seed] = miou_of(specs, runs)
+      print(f'{title}, seed {seed}: {found[title][seed]:.1f}', flush=True)
+      if title == list(table)[-1] and not _ONLY.value:
+        write(found, {name: steps_of(specs) for name, specs in table.items()})
+  finally:
+    queue.cancel()
 
 
 def device() -> str:
@@ -104,23 +178,25 @@ def commit() -> str | None:
   return done.stdout.strip()
 
 
-def write(table: dict[str, dict[str, float]]) -> None:
+def write(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
   """Prints the table and stores it with where and when it was measured."""
-  control = np.mean(list(table['AdaBN control'].values()))
-  print('| method | seeds | mIoU | over AdaBN |\n|---|---|---|---|')
+  control = np.mean(list(table[CONTROL].values()))
+  print('| method | steps | seeds | mIoU | over AdaBN |\n|---|---|---|---|---|')
   for title, values in table.items():
     v = np.array(list(values.values()))
     spread = v.std(ddof=1) if len(v) > 1 else float('nan')
     seeds = ', '.join(f'{x:.1f}' for x in v)
     print(
-      f'| {title} | {seeds} | {v.mean():.1f} ± {spread:.1f} '
-      f'| {v.mean() - control:+.1f} |'
+      f'| {title} | {steps[title]} | {seeds} | {v.mean():.1f} ± {spread:.1f} '
+      f'| {v.mean() - control:+.1f} |',
+      flush=True,
     )
   result = {
-    'setting': _SETTING.value,
+    'table': _TABLE.value,
     'split': _SPLIT.value,
+    'pages': rows.TABLES[_TABLE.value],
+    'steps': steps,
     'miou': table,
-    'steps': {'first': _FIRST.value, 'second': _SECOND.value},
     'commit': commit(),
     'device': device(),
     'cores': os.cpu_count(),
@@ -131,7 +207,7 @@ def write(table: dict[str, dict[str, float]]) -> None:
     'date': datetime.date.today().isoformat(),
   }
   suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
-  path = RESULTS / f'{_SETTING.value}{suffix}.json'
+  path = RESULTS / f'{_TABLE.value}{suffix}.json'
   path.write_text(json.dumps(result, indent=1) + '\n')
 
 

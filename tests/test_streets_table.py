@@ -2,13 +2,16 @@
 
 import json
 import os
+import threading
 
 import jax
 import pytest
+import tiny
 from absl import flags
 from absl.testing import flagsaver
 
-from benchmarks import streets_table
+from benchmarks import rows, streets_table
+from jaxuda import config
 
 
 @pytest.fixture(autouse=True)
@@ -18,44 +21,69 @@ def parsed():
     flags.FLAGS(['streets_table'])
 
 
-@pytest.mark.parametrize(
-  ('setting', 'titles'),
-  [
-    (
-      'streets',
-      ['source-only', 'AdaBN control', 'ADVENT', 'random-patch', 'oracle'],
-    ),
-    ('camvid', ['source-only', 'AdaBN control', 'random-patch']),
-  ],
-)
-def test_every_seed_is_written(setting, titles, tmp_path, monkeypatch, capsys):
-  path = tmp_path / f'{setting}.json'
-  stored = []
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+  """The specs that are trained, in their order; seed 1 is better."""
+  found, lock = [], threading.Lock()
 
-  def run(name, page, overrides, seed):
-    if path.exists():
-      stored.append(json.loads(path.read_text()))
-    return {'means': {'mIoU': 0.25 + 0.5 * int(seed)}}
+  def train(spec):
+    with lock:
+      found.append(spec)
+    return 25.0 + 50.0 * spec.endswith('seed=1')
 
   monkeypatch.setattr(streets_table, 'RESULTS', tmp_path)
-  monkeypatch.setattr(streets_table, 'run', run)
-  with flagsaver.flagsaver(setting=setting, seeds=['0', '1']):
+  monkeypatch.setattr(streets_table, 'train', train)
+  monkeypatch.setattr(streets_table, 'ensemble', len)
+  return found
+
+
+@pytest.mark.parametrize('table', rows.TABLES)
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
+  with flagsaver.flagsaver(table=table, seeds=['0', '1'], jobs=jobs):
     streets_table.main([])
-  found = json.loads(path.read_text())
-  assert [t.partition(' (')[0] for t in found['miou']] == titles
+  found = json.loads((tmp_path / f'{table}.json').read_text())
+  titles = list(rows.TABLES[table])
+  assert list(found['miou']) == list(found['steps']) == titles
   assert found['miou']['AdaBN control'] == {'0': 25.0, '1': 75.0}
-  assert len(stored) == len(titles)  # all of the second seed's runs
-  assert stored[0]['miou']['source-only'] == {'0': 25.0}
+  if table == 'methods':
+    assert found['miou']['A+E'] == {'0': 2, '1': 2}
   assert found['device'] == jax.devices()[0].device_kind
   assert found['cores'] == os.cpu_count()
-  assert found['steps'] == {'first': 1000, 'second': 800}
-  assert '| AdaBN control | 25.0, 75.0 | 50.0' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert '| AdaBN control | 1000 | 25.0, 75.0 | 50.0 ± 35.4 | +0.0 |' in said
+  assert len(trained) == len(set(trained))  # shared stages once
+  for seed in '01':  # a run comes after those it starts from
+    ours = [spec for spec in trained if spec.endswith(f'seed={seed}')]
+    for i, spec in enumerate(ours):
+      before = {stage.partition(',')[0] for stage in ours[:i]}
+      for stage in streets_table.stages_of(spec):
+        assert stage.partition(',')[0] in before or jobs > 1, spec
 
 
-def test_all_rows_see_as_many_steps():
-  with flagsaver.flagsaver(first=70, second=30):
-    rows = streets_table.rows('streets')
-  assert rows.pop('oracle')[1] == ['steps=100']
-  init = 'init=configs/source_only.py:streets,steps=70'
-  for _, overrides in rows.values():
-    assert overrides == [init, 'steps=30']
+def test_methods_are_all_there():
+  """Each page has a row, and each row that adapts sees as many steps."""
+  pages = {
+    config.parse_spec(page)[0].removesuffix('.py')
+    for x in rows.METHODS.values()
+    for page in ([x] if isinstance(x, str) else x)
+  }
+  # FADA's source stage is that of all rows here.
+  assert pages == set(tiny.pages()) - {'fada_source'}
+  for title, x in rows.METHODS.items():
+    for page in [x] if isinstance(x, str) else x:
+      spec = f'configs/{page}'
+      stages = streets_table.stages_of(spec)
+      own = config.load(spec).steps
+      assert own == (400 if stages else 1000) or title == 'FADA, self-distilled'
+      if 'configs/source_only.py:streets' in stages:
+        assert config.load(stages[0]).steps == 600
+
+
+def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
+  monkeypatch.setattr(streets_table, 'train', lambda spec: 1 / 0)
+  with (
+    flagsaver.flagsaver(table='patches', seeds=['0']),
+    pytest.raises(ZeroDivisionError),
+  ):
+    streets_table.main([])

@@ -1,0 +1,93 @@
+"""The experiments of the README's tables, each named by its page.
+
+A row is what `python -m jaxuda.main --config=configs/PAGE` trains: the stages
+that a page names, such as `init`, are rows or stages of the table, too.
+"""
+
+# On the source for as many steps as an adaptation trains after it.
+_LONGER = 'init=configs/source_only.py:{0},steps=400'
+# AdaptSegNet's single level, from which the local alignment goes on.
+_GLOBAL = 'adaptsegnet.py:streets,model.multi_level=False'
+_M1 = 'configs/bdl_ssl.py:streets'
+
+_CONTROLS = {
+  'source-only': 'source_only.py:streets,' + _LONGER.format('streets'),
+  'AdaBN control': 'adabn.py:streets',
+}
+
+METHODS = {
+  **_CONTROLS,
+  'AdaptSegNet': _GLOBAL,
+  'AdaptSegNet, two levels': 'adaptsegnet.py:streets,model.multi_level=True',
+  'AdaptSegNet, LSGAN': 'adaptsegnet.py:streets,gan=lsgan',
+  'alignment of features': 'adaptsegnet_features.py:streets',
+  'MinEnt': 'minent.py:streets',
+  'ADVENT': 'advent.py:streets',
+  'A+E': ('advent.py:streets', 'minent.py:streets'),
+  'random patches, ALP-GI': 'advent_patch.py:streets',
+  'ALP-GI, literal minimax': 'advent_patch.py:streets,objective=reversal',
+  'whole maps, AGP-GI': 'advent_patch.py:streets,patch.size=None,patch.count=1',
+  'cropped images, AP-CI': 'advent_image_patch.py:streets',
+  'global-local, S1': f'{_GLOBAL},init=(configs/{_GLOBAL})',
+  'global-local, S2': (
+    'local_alignment.py:streets,local.mixture=None,'
+    'local.leave_out_background=False'
+  ),
+  'global-local, S3': 'local_alignment.py:streets,local.mixture=None',
+  'global-local, S4': 'local_alignment.py:streets',
+  'S4, mixture of pixels': 'local_alignment.py:streets,local.mixture=pixels',
+  'S4 on ADVENT': 'local_alignment.py:streets,init=configs/advent.py:streets',
+  'S4 on BDL': 'local_alignment.py:streets,init=configs/bdl_ssl.py:streets',
+  'FADA': 'fada.py:streets',
+  'FADA, hard encoding': 'fada.py:streets,encoding=hard',
+  'FADA, self-distilled': 'fada_distill.py:streets',
+  'BDL, M0': 'bdl.py:streets',
+  'BDL, M1': 'bdl_ssl.py:streets',
+  'BDL, M2': f'bdl_ssl.py:streets,target.labels={_M1}',
+  'CBST': 'cbst.py:streets',
+  'MRKLD': 'cbst.py:streets,weights.kld_main=0.01',
+  'LRENT': 'cbst.py:streets,pseudo.soft=0.25',
+  'CLAN': 'clan.py:streets',
+  'ASS, GA, no labels': 'ass_global.py:streets',
+  'ASS, GA, 20 labels': 'ass.py:streets,semantics=None',
+  'ASS, GA+FCSA, 20 labels': (
+    'ass.py:streets,semantics=vectors,weights.adv_semantic=4.0'
+  ),
+  'ASS, GA+CSA, 20 labels': 'ass.py:streets',
+  '20 labels alone': 'oracle.py:streets,steps=1000,source.count=20',
+  'oracle': 'oracle.py:streets,steps=1000',
+}
+
+LABELS = {
+  **_CONTROLS,
+  '0 labels': METHODS['ASS, GA, no labels'],
+  **{f'{n} labels': f'ass.py:streets,labelled.count={n}' for n in (5, 20, 100)},
+  **{
+    f'{n} labels alone': f'oracle.py:streets,steps=1000,source.count={n}'
+    for n in (5, 20, 100)
+  },
+}
+
+# The default is of 32, the whole map 96 pixels high.
+PATCHES = {
+  **_CONTROLS,
+  **{
+    f'patches of {size}': f'advent_patch.py:streets,patch.size={size}'
+    for size in (8, 16, 48, 64)
+  },
+  'patches of 32': METHODS['random patches, ALP-GI'],
+  'whole maps': METHODS['whole maps, AGP-GI'],
+}
+
+CAMVID = {
+  'source-only': 'source_only.py:camvid,' + _LONGER.format('streets'),
+  'AdaBN control': 'adabn.py:camvid',
+  'random patches, ALP-GI': 'advent_patch.py:camvid',
+}
+
+TABLES = {
+  'methods': METHODS,
+  'labels': LABELS,
+  'patches': PATCHES,
+  'camvid': CAMVID,
+}
