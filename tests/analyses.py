@@ -1,0 +1,84 @@
+"""What the tests of the analyses share."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import prepared
+from PIL import Image
+
+from jaxuda import config as config_lib
+from jaxuda import input as input_lib
+from jaxuda import labels, scores
+from jaxuda.analyze import __main__ as command
+
+SIZE = (16, 32)
+ROAD, SKY, BUILDING, CAR = 7, 23, 11, 26  # ids of label files
+BY_INDEX = np.array([c.cityscapes for c in labels.CLASSES], np.uint8)
+
+
+def analyze(*arguments):
+  return command.main(['analyze', *map(str, arguments)])
+
+
+def table(path):
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def picture(path):
+  """A figure as u8[H, W, 3]; fails on a blank page."""
+  pixels = np.asarray(Image.open(path).convert('RGB'))
+  assert min(pixels.shape[:2]) > 200
+  assert len(np.unique(pixels @ (1 << 16, 1 << 8, 1))) > 20
+  return pixels
+
+
+def write_maps(folder, spec, counts, draw):
+  """A prepared dataset of label maps draw(rng) of raw ids."""
+
+  def examples(split, count):
+    rng = np.random.default_rng(len(spec) * 100 + len(split))
+    image = np.zeros((*SIZE, 3), np.uint8)
+    return [
+      prepared.example(f'{split}_{i}', image, draw(rng)) for i in range(count)
+    ]
+
+  splits = {split: examples(split, n) for split, n in counts.items()}
+  prepared.write(folder, spec, SIZE, splits)
+
+
+def blocks(*ids):
+  """Label maps of random 4x4 blocks of these raw ids."""
+
+  def draw(rng):
+    small = rng.choice(np.array(ids, np.uint8), (SIZE[0] // 4, SIZE[1] // 4))
+    return small.repeat(4, 0).repeat(4, 1)
+
+  return draw
+
+
+def raw_ids(folder, spec, split):
+  """u8[N, H, W] as stored."""
+  found = records(folder, spec, split)
+  pngs = [found.parse(i)['label'] for i in range(len(found))]
+  return np.stack([np.asarray(Image.open(io.BytesIO(p))) for p in pngs])
+
+
+def records(folder, spec, split='train'):
+  return input_lib.open_records(spec, SIZE, split, folder)
+
+
+def finished(folder, config, miou, counts=None):
+  """A folder that says that a run is finished with this score."""
+  if counts is None:
+    counts = np.eye(19, dtype=np.int64)
+  found = scores.score(counts, 4, 'cityscapes19', None)
+  found = dataclasses.replace(found, means={'mIoU': miou})
+  folder.mkdir(parents=True)
+  content = config_lib.to_json(config)
+  (folder / 'config.json').write_text(json.dumps(content))
+  scores.write_json(folder / 'scores.json', scores.to_json(found))
+  return folder
