@@ -24,6 +24,10 @@ def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
       'scale': (1.0, 1.0),  # range of the random scale before the crop
       'crop': (0, 0),  # (height, width); (0, 0) leaves the image whole
       'shuffle': True,  # False: the files' order, epoch after epoch
+      # 'uniform': every image once an epoch; or 'class_balanced': rare classes
+      # are drawn more often, by the labels (FADA; input/sampling.py). That
+      # leaves out images without any class, and repeats those of rare ones.
+      'sampling': 'uniform',
       # None for all of its images; n for those that come first in a random
       # order that is the same for every n and every seed of a run (paper 004).
       'count': None,

@@ -32,7 +32,9 @@ def get_config(arg=None):
     config.seg_mean = 'image'
     config.target.batch_size = 4
     # There the jitter comes before the resize.
-    config.source.update(batch_size=4, jitter=(0.5, 0.5, 0.5, 0.2))
+    config.source.update(
+      batch_size=4, jitter=(0.5, 0.5, 0.5, 0.2), sampling='class_balanced'
+    )
     config.init = f'configs/fada_source.py:{setting}'
   common.adapt(config, setting)
   return common.finish(config, arg)

@@ -25,5 +25,6 @@ def get_config(arg=None):
     )
     # Four processes of two images, each with its own mean; here each image's.
     config.seg_mean = 'image'
-    config.source.update(batch_size=8, jitter=(0.5, 0.5, 0.5, 0.2))
+    # No jitter: its strengths are in the second stage's files alone.
+    config.source.update(batch_size=8, sampling='class_balanced')
   return common.finish(config, arg)

@@ -21,6 +21,7 @@ from jaxuda import (
 )
 from jaxuda import config as config_lib
 from jaxuda.errors import UserError
+from jaxuda.input import sampling
 from jaxuda.methods import ass, fada, local_alignment
 from jaxuda.models import deeplab, norm, resnet
 from jaxuda.state import Nets, Txs
@@ -36,6 +37,9 @@ _CHOICES = {
   'optim.name': ('sgd', 'adamw'),
   'optim.repeats': ('authors', 'dedupe'),
   'classes': labels.SPACES,
+  'source.sampling': sampling.SAMPLINGS,
+  'target.sampling': sampling.SAMPLINGS,
+  'labelled.sampling': sampling.SAMPLINGS,
   'seg_mean': ('batch', 'image', 'all'),
   'eval.upsample': ('logits', 'probabilities'),
   'eval.average': ('probabilities', 'logits'),

@@ -51,8 +51,13 @@ def settings(trace: dict) -> list[str]:
     'target.shuffle': False,
   }
   if trace['method'] == 'FADA':
-    # One process computed the mean over both images, without jitter.
-    changed |= {'seg_mean': 'batch', 'source.jitter': (0.0, 0.0, 0.0, 0.0)}
+    # One process computed the mean over both images, without jitter, of images
+    # in their own order.
+    changed |= {
+      'seg_mean': 'batch',
+      'source.jitter': (0.0, 0.0, 0.0, 0.0),
+      'source.sampling': 'uniform',
+    }
   else:
     changed['model.multi_level'] = trace['multi_level']
     changed['optim.repeats'] = trace['sgd']

@@ -10,9 +10,10 @@ imported when data is first read, not with this module.
 from jaxuda.input.augment import Augment
 from jaxuda.input.examples import label_batches
 from jaxuda.input.order import order
-from jaxuda.input.pipeline import Stream, eval_batches, train_batches
+from jaxuda.input.pipeline import eval_batches, train_batches
 from jaxuda.input.prefetch import prefetch
 from jaxuda.input.records import Records, open_records
+from jaxuda.input.stream import Stream
 
 __all__ = [
   'Augment',

@@ -89,6 +89,24 @@ def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
   return decode
 
 
+def id_decoder() -> Callable[[Any], Any]:
+  """Returns what tells the raw ids in the label of one example.
+
+  Returns:
+    A function: scalar string tensor -> bool[256], whether each id is there. It
+    raises as `decoder`'s.
+  """
+  tf = data_tf.import_tensorflow()
+  features = _features(tf, ['label'])
+
+  def decode(record):
+    stored = tf.io.parse_single_example(record, features)['label']
+    ids = tf.cast(_label(tf, stored), tf.int32)
+    return tf.math.bincount(ids, minlength=256, maxlength=256) > 0
+
+  return decode
+
+
 def explain(
   records: Records, index: int, use: Callable[[Any], Any]
 ) -> UserError | None:

@@ -11,20 +11,21 @@ from data import stored
 from jaxuda.input import pipeline
 from jaxuda.input.augment import Augment
 from jaxuda.input.records import Records, open_pseudo, open_records
+from jaxuda.input.stream import Stream, check_streams
 
 
 def open_inputs(
   config,
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
-) -> tuple[dict[str, pipeline.Stream], Records]:
+) -> tuple[dict[str, Stream], Records]:
   """All that a training reads: its streams, and what is scored.
 
   Raises:
     UserError: something is not prepared, lacks labels or cannot be batched.
   """
   streams = open_streams(config, names, pseudo)
-  pipeline.check_streams(streams, config.seed, jax.process_count())
+  check_streams(streams, config.seed, jax.process_count())
   return streams, open_eval(config)
 
 
@@ -32,7 +33,7 @@ def open_streams(
   config,
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
-) -> dict[str, pipeline.Stream]:
+) -> dict[str, Stream]:
   """The training streams of those names.
 
   The target has no labels but pseudo labels.
@@ -41,25 +42,29 @@ def open_streams(
     config: an experiment's.
     names: of the streams.
     pseudo: a stream's name to the folder of its pseudo labels, None where it
-      has none. Those that are yet to be made leave the stream without labels.
+      has none. Those that are yet to be made leave the stream without labels,
+      which cannot be balanced either.
   """
   streams = {}
   for name in names:
     s, folder = config[name], (pseudo or {}).get(name)
     labelled = name != 'target'
+    made = folder is None or folder.is_dir()
     if folder is None:
       records = _open(s, config)
-    elif labelled := folder.is_dir():
+    elif labelled := made:
       records = open_pseudo(folder, s.name, s.size, s.split, config.classes)
     else:
       records = _open(s, config)
-    streams[name] = pipeline.Stream(
+    streams[name] = Stream(
       records=records,
       space=config.classes if labelled else None,
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
       count=s.get('count'),
+      # Runs from before there was a choice do not have it.
+      sampling=s.get('sampling', 'uniform') if made else 'uniform',
     )
   return streams
 

@@ -1,6 +1,6 @@
 """tf.data pipelines over prepared records, for training and for evaluation."""
 
-import dataclasses
+import functools
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -11,32 +11,11 @@ import numpy as np
 from data import tf as data_tf
 from jaxuda.errors import UserError
 from jaxuda.input import decode as decode_lib
-from jaxuda.input import examples, tfdata
-from jaxuda.input.augment import Augment
+from jaxuda.input import examples, sampling, tfdata
 from jaxuda.input.order import order
 from jaxuda.input.records import Records
+from jaxuda.input.stream import Stream, check_streams
 from jaxuda.labels import IGNORE
-
-
-@dataclasses.dataclass(frozen=True)
-class Stream:
-  """One of the streams of examples that training reads side by side.
-
-  Attributes:
-    records: the prepared split.
-    space: class space of the labels; None: the batch holds no label.
-    batch_size: examples a step, of all processes together.
-    augment: what is done to each example.
-    shuffle: whether each epoch has its own order, or that of the records.
-    count: how many of the records it has, always the same; None for all.
-  """
-
-  records: Records
-  space: str | None
-  batch_size: int
-  augment: Augment = Augment()  # noqa: RUF009  frozen
-  shuffle: bool = True
-  count: int | None = None
 
 
 def train_batches(
@@ -50,13 +29,15 @@ def train_batches(
   """Endless batches; that of step s is a function of (seed, s, process) only.
 
   The batch of step s holds the examples at positions s*B .. (s+1)*B of the
-  stream's `order`, of which each process gets a contiguous slice. What is
-  drawn for an example is a function of (seed, stream, position).
+  stream's `order`, or of its class-balanced sequence, of which each process
+  gets a contiguous slice. What is drawn for an example is a function of (seed,
+  stream, position).
 
   Args:
     streams: e.g. {'source': ..., 'target': ...}.
     seed: of the order and of the augmentation, at least 0.
-    first_step: the step whose batch comes first; costs nothing.
+    first_step: the step whose batch comes first; costs nothing but where the
+      sampling is class-balanced, and there little.
     process_index, process_count: which share of each batch this process gets.
 
   Returns:
@@ -78,30 +59,6 @@ def train_batches(
   datasets = {k: r.dataset(tf, first_step) for k, r in readers.items()}
   dataset = tf.data.Dataset.zip(datasets).with_options(tfdata.options(tf))
   return _train(tf, dataset, readers, first_step)
-
-
-def check_streams(
-  streams: dict[str, Stream], seed: int, process_count: int = 1
-) -> None:
-  """Raises what `train_batches` would raise at once."""
-  if seed < 0:
-    raise UserError(f'seed must be at least 0, not {seed}')
-  for name, stream in streams.items():
-    if stream.space is not None:
-      stream.records.require_labels()
-    most = len(stream.records)
-    if stream.count is not None and not 1 <= stream.count <= most:
-      raise UserError(
-        f'{name}.count={stream.count} must be 1 to {most}, or None: '
-        f'{stream.records.title}.'
-      )
-    if stream.records.size is not None:
-      stream.augment.check_size(stream.records.size)
-    if stream.batch_size < 1 or stream.batch_size % process_count:
-      raise UserError(
-        f'{name}.batch_size={stream.batch_size} cannot be shared out evenly to '
-        f'{process_count} processes'
-      )
 
 
 def _train(tf, dataset, readers, first_step):
@@ -126,6 +83,8 @@ class _Reader:
     self.share = stream.batch_size // process_count
     self.offset = process_index * self.share
     self.decode = decode_lib.decoder(stream.records, stream.space)
+    self.chosen = stream.chosen
+    self.order = _order(name, stream, seed)
 
   def dataset(self, tf, first_step):
     """Batches from `first_step` on, as tf.data."""
@@ -156,15 +115,7 @@ class _Reader:
     """Places in the endless order, i64[share], and the examples there."""
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
-    everything = len(self.stream.records)
-    count = self.stream.count or everything
-    if self.stream.shuffle:
-      indices = order(count, self.seed, self.name, start, self.share)
-    else:
-      indices = positions % count
-    if self.stream.count is not None:
-      indices = order(everything, 0, 'count', 0, count)[indices]
-    return positions, indices
+    return positions, self.chosen[self.order(start, self.share)]
 
   def example(self, record, position):
     """Decodes and augments one example."""
@@ -199,6 +150,16 @@ class _Reader:
         f'size ({", ".join(f"{h}x{w}" for h, w in sorted(sizes))}) and cannot '
         'be batched; set a crop, or prepare them at one size'
       )
+
+
+def _order(name, stream, seed):
+  """A function (start, count) -> which of the chosen examples come there."""
+  if stream.sampling == 'class_balanced':
+    return sampling.ClassBalanced(stream.present, seed, name)
+  length = len(stream.chosen)
+  if stream.shuffle:
+    return functools.partial(order, length, seed, name)
+  return lambda start, count: np.arange(start, start + count) % length
 
 
 def eval_batches(
