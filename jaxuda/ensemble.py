@@ -5,11 +5,13 @@ import json
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jaxuda import runs
 from jaxuda.errors import UserError
 from jaxuda.models.ensemble import Ensemble
+
+if TYPE_CHECKING:
+  from jaxuda import runs  # --help does not wait for it
 
 _BY_FLAG = ('scales', 'flip', 'split')  # what a flag sets for all
 _PROTOCOL = (*_BY_FLAG, 'name', 'size', 'average', 'upsample', 'absent')
@@ -25,7 +27,7 @@ class Member(NamedTuple):
   """
 
   path: pathlib.Path
-  run: runs.Run
+  run: 'runs.Run'
   weight: float
 
 
@@ -72,7 +74,7 @@ def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
   return tuple(number / total for number in numbers)
 
 
-def join(members: Sequence[Member]) -> runs.Run:
+def join(members: Sequence[Member]) -> 'runs.Run':
   """The run whose network is the ensemble; the first's own if it is alone.
 
   Its config and step are the first member's.
