@@ -2,6 +2,8 @@
 
 python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
   [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT] [--data_dir=DIR]
+python -m jaxuda.evaluate --workdir=RUN,RUN [--mix=0.5,0.5], for an ensemble:
+  the weighted mean of the runs' upsampled logits, as ADVENT's A+E.
 python -m jaxuda.evaluate --weights=FILE --config=PAGE, for a PyTorch file: in
   the network and by the protocol (`config.eval`) of that page; the scores are
   written to --workdir, runs/<the file's name> by default.
@@ -17,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from jaxuda import compile_cache, hosts, metrics, sharding, step
+from jaxuda import compile_cache, ensemble, hosts, metrics, sharding, step
 from jaxuda import config as config_lib
 from jaxuda.errors import UserError, exit_with_sentence
 from jaxuda.models import deeplab, layers
+from jaxuda.models.ensemble import Ensemble
 from jaxuda.scores import Scores, score, table, to_json, write_json
 
 Array = jax.Array
@@ -31,7 +34,7 @@ def probabilities(
   batch_stats: dict,
   image: Array,
   *,
-  net: deeplab.DeepLabV2,
+  net: deeplab.DeepLabV2 | Ensemble,
   size: tuple[int, int],
   scales: Sequence[float] = (1.0,),
   flip: bool = False,
@@ -43,7 +46,7 @@ def probabilities(
   Args:
     params, batch_stats: the segmenter's.
     image: u8[B, H, W, 3].
-    net: the segmenter.
+    net: the segmenter, or an ensemble of several.
     size: (h, w) of the answer.
     scales: factors of the input's size; aligned corners, as in FADA (test.py).
     flip: whether each scale is also seen mirrored.
@@ -72,7 +75,7 @@ def probabilities(
 
 
 @functools.cache
-def jitted_probabilities(net: deeplab.DeepLabV2, upsample: str):
+def jitted_probabilities(net: deeplab.DeepLabV2 | Ensemble, upsample: str):
   """The jitted p(params, batch_stats, image, size=) of one view."""
   return jax.jit(
     functools.partial(probabilities, net=net, upsample=upsample),
@@ -80,7 +83,7 @@ def jitted_probabilities(net: deeplab.DeepLabV2, upsample: str):
   )
 
 
-def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
+def make_count(net: deeplab.DeepLabV2 | Ensemble, eval_config, mesh):
   """The jitted count(params, batch_stats, image, label) -> i32[C, C]."""
   how = ('scales', 'flip', 'average', 'upsample')
   return _jitted_count(net, mesh, **{key: eval_config[key] for key in how})
@@ -89,25 +92,21 @@ def make_count(net: deeplab.DeepLabV2, eval_config, mesh):
 @functools.cache  # the stages of a run share it
 def _jitted_count(net, mesh, scales, flip, average, upsample):
   one_view = tuple(scales) == (1.0,) and not flip
+  if one_view:
+    # The largest logit has the largest probability; to know it costs less.
+    see = functools.partial(step.upsampled, net=net, upsample=upsample)
+  else:
+    see = functools.partial(
+      probabilities,
+      net=net,
+      scales=scales,
+      flip=flip,
+      average=average,
+      upsample=upsample,
+    )
 
   def count(params, batch_stats, image, label):
-    size = label.shape[1:3]
-    if one_view and upsample == 'logits':
-      # The largest logit has the largest probability; to know it costs less.
-      small = step.predict_logits(params, batch_stats, image, net=net)
-      maps = layers.resize(small, size, net.align_corners)
-    else:
-      maps = probabilities(
-        params,
-        batch_stats,
-        image,
-        net=net,
-        size=size,
-        scales=scales,
-        flip=flip,
-        average=average,
-        upsample=upsample,
-      )
+    maps = see(params, batch_stats, image, size=label.shape[1:3])
     return metrics.confusion_matrix(
       jnp.argmax(maps, -1), label, net.num_classes
     )
@@ -148,7 +147,8 @@ def score_as(config, counts: np.ndarray, images: int) -> Scores:
 
 def define_flags() -> None:
   """The flags of this command line, which others may want too."""
-  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('workdir', None, 'Folder of the run, or RUN,RUN.')
+  flags.DEFINE_list('mix', None, "The runs' weights; default: equal.")
   flags.DEFINE_string('weights', None, 'A PyTorch file to score instead.')
   flags.DEFINE_string('config', None, 'With --weights: a config page.')
   flags.DEFINE_string('checkpoint', 'latest', 'latest, best or a step.')
@@ -159,16 +159,20 @@ def define_flags() -> None:
   hosts.define_flags()
 
 
-def evaluate_run(run, workdir: pathlib.Path) -> Scores:
+def evaluate_run(
+  run, workdir: pathlib.Path, members: Sequence[dict] = ()
+) -> Scores:
   """Scores a restored run as its config says, and writes what was found.
 
   Args:
     run: a runs.Run.
     workdir: its folder; `evaluation/` in it receives scores and figures.
+    members: of ensemble.record, where the run is of ensemble.join.
 
   Raises:
-    UserError: the scored data is not prepared, or `workdir` cannot be written;
-      the table has been printed then.
+    UserError: the scored data is not prepared, or another ensemble's scores are
+      in the way; or `workdir` cannot be written; the table has been printed
+      then.
   """
   from jaxuda import figures
   from jaxuda.input import experiment
@@ -178,17 +182,6 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     # Padding is not counted, so that any batch size gives the same scores.
     config.eval.batch_size = mesh.size
   records = experiment.open_eval(config)
-  variables = jax.device_put(
-    (run.params, run.batch_stats), sharding.replicated(mesh)
-  )
-  counts, images = count_all(
-    make_count(run.net, config.eval, mesh),
-    *variables,
-    experiment.batches_of_eval(records, config),
-    sharding.putter(mesh),
-  )
-  scores = score_as(config, counts, images)
-  print(table({f'step {run.step}': scores}))
   how = {
     'step': run.step,
     'dataset': config.eval.name,
@@ -199,7 +192,24 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
     'upsample': config.eval.upsample,
     'absent': config.eval.absent,
   }
+  title, column = workdir.name, f'step {run.step}'
+  if members:
+    how['ensemble'] = list(members)
+    title = column = ensemble.title(members)
   folder = workdir / 'evaluation' / _name(how)
+  if members:
+    ensemble.check_free(folder, how['ensemble'])
+  variables = jax.device_put(
+    (run.params, run.batch_stats), sharding.replicated(mesh)
+  )
+  counts, images = count_all(
+    make_count(run.net, config.eval, mesh),
+    *variables,
+    experiment.batches_of_eval(records, config),
+    sharding.putter(mesh),
+  )
+  scores = score_as(config, counts, images)
+  print(table({column: scores}))
   write_json(folder / 'scores.json', to_json(scores) | how)
   source = None
   try:
@@ -207,7 +217,7 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
   except UserError as e:
     print(f'entropy.png shows the target alone: {e}')
   figures.Painter(config, run.net, records).draw(
-    folder, source, {workdir.name: variables}, scores
+    folder, source, {title: variables}, scores
   )
   print(f'scores and figures: {folder}')
   return scores
@@ -216,6 +226,8 @@ def evaluate_run(run, workdir: pathlib.Path) -> Scores:
 def _name(how: dict) -> str:
   """The folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
   parts = [how['split'], str(how['step'])]
+  if 'ensemble' in how:
+    parts.append(ensemble.folder_name(how['ensemble']))
   if how['scales'] != [1.0]:
     parts.append('scales=' + ','.join(map(str, how['scales'])))
   if how['flip']:
@@ -231,7 +243,7 @@ def _name(how: dict) -> str:
 
 
 def _open(extra, overrides):
-  """The run, or the PyTorch file as one, that the command line names."""
+  """The ensemble.Members, or the PyTorch file as one, that are asked for."""
   from jaxuda import runs, weights
 
   given = flags.FLAGS
@@ -246,17 +258,41 @@ def _open(extra, overrides):
         f'{path} cannot be scored: it lacks {len(found.fresh)} tensors, such as '
         f'{next(iter(found.fresh))}.'
       )
-    return run, pathlib.Path(given.workdir or f'runs/{path.stem}')
+    workdir = pathlib.Path(given.workdir or f'runs/{path.stem}')
+    [weight] = ensemble.weights(given.mix, 1)
+    return [ensemble.Member(workdir, run, weight)]
   if extra or overrides or not given.workdir or given.weights or given.config:
     raise UserError(
-      'usage: python -m jaxuda.evaluate --workdir=RUN, or --weights=FILE '
-      '--config=PAGE; --help.'
+      'usage: python -m jaxuda.evaluate --workdir=RUN[,RUN], or '
+      '--weights=FILE --config=PAGE; --help.'
     )
-  workdir = pathlib.Path(given.workdir)
-  run = runs.load(workdir, given.checkpoint)
+  paths = ensemble.folders(given.workdir)
+  mix = ensemble.weights(given.mix, len(paths))
+  members = [
+    ensemble.Member(path, runs.load(path, given.checkpoint), weight)
+    for path, weight in zip(paths, mix, strict=True)
+  ]
   if given.checkpoint == 'best':
     print('oracle-selected: this checkpoint was chosen by target labels.')
-  return run, workdir
+  return members
+
+
+def _override(config) -> None:
+  """Writes what the flags say of the evaluation into a run's config."""
+  given = flags.FLAGS
+  if given.scales:
+    try:
+      config.eval.scales = tuple(float(s) for s in given.scales)
+    except ValueError as e:
+      raise UserError(f'--scales takes numbers: {e}.') from e
+    if not all(0.1 <= s <= 10 for s in config.eval.scales):
+      raise UserError('--scales takes numbers from 0.1 to 10.')
+  for name in ('flip', 'split'):
+    if given[name].value is not None:
+      config.eval[name] = given[name].value
+  if given.data_dir:
+    with config.ignore_type():
+      config.data_dir = given.data_dir
 
 
 def main(argv: list[str]) -> int:
@@ -272,23 +308,12 @@ def main(argv: list[str]) -> int:
     raise UserError(str(e)) from e
   hosts.join()
   compile_cache.enable()
-  run, workdir = _open(extra, overrides)
-  config = run.config
-  if flags.FLAGS.scales:
-    try:
-      config.eval.scales = tuple(float(s) for s in flags.FLAGS.scales)
-    except ValueError as e:
-      raise UserError(f'--scales takes numbers: {e}.') from e
-    if not all(0.1 <= s <= 10 for s in config.eval.scales):
-      raise UserError('--scales takes numbers from 0.1 to 10.')
-  for name in ('flip', 'split'):
-    if flags.FLAGS[name].value is not None:
-      config.eval[name] = flags.FLAGS[name].value
-  if flags.FLAGS.data_dir:
-    with config.ignore_type():
-      config.data_dir = flags.FLAGS.data_dir
+  members = _open(extra, overrides)
+  for member in members:
+    _override(member.run.config)
+  run = ensemble.join(members)
   with hosts.ends_with_its_peers():
-    evaluate_run(run, workdir)
+    evaluate_run(run, members[0].path, ensemble.record(members))
   return 0
 
 

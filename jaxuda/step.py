@@ -10,6 +10,7 @@ import optax
 from jaxuda import losses, methods, optim
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab, layers
+from jaxuda.models.ensemble import Ensemble
 from jaxuda.state import Nets, Player, TrainState, Txs
 
 Array = jax.Array
@@ -227,11 +228,11 @@ def _update(player: Player, grads, tx, batch_stats) -> Player:
 
 
 def predict(
-  params: dict,
-  batch_stats: dict,
+  params: dict | tuple,
+  batch_stats: dict | tuple,
   image: Array,
   *,
-  net: deeplab.DeepLabV2,
+  net: deeplab.DeepLabV2 | Ensemble,
   size: tuple[int, int],
   upsample: str = 'logits',
 ) -> Array:
@@ -240,7 +241,7 @@ def predict(
   Args:
     params, batch_stats: the segmenter's.
     image: u8[B, H, W, 3].
-    net: the segmenter.
+    net: the segmenter, or an ensemble of several.
     size: (h, w) of the answer.
     upsample: the 'logits', then normalised (ADVENT,
       advent/domain_adaptation/eval_UDA.py), or the 'probabilities' (BDL,
@@ -249,10 +250,37 @@ def predict(
   Returns:
     f32[B, h, w, C].
   """
+  maps = upsampled(
+    params, batch_stats, image, net=net, size=size, upsample=upsample
+  )
+  return maps if upsample == 'probabilities' else jax.nn.softmax(maps)
+
+
+def upsampled(
+  params: dict | tuple,
+  batch_stats: dict | tuple,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2 | Ensemble,
+  size: tuple[int, int],
+  upsample: str,
+) -> Array:
+  """f32[B, h, w, C] at `size`: what `upsample` names; see predict.
+
+  Of an ensemble the weighted mean of its members', each upsampled from its own
+  grid (ADVENT, advent/domain_adaptation/eval_UDA.py, eval_single).
+  """
+  if isinstance(net, Ensemble):
+    members = zip(net.members, params, batch_stats, strict=True)
+    maps = [
+      upsampled(*variables, image, net=member, size=size, upsample=upsample)
+      for member, *variables in members
+    ]
+    return sum(w * x for w, x in zip(net.mix, maps, strict=True))
   small = predict_logits(params, batch_stats, image, net=net)
   if upsample == 'probabilities':
-    return layers.resize(jax.nn.softmax(small), size, net.align_corners)
-  return jax.nn.softmax(layers.resize(small, size, net.align_corners))
+    small = jax.nn.softmax(small)
+  return layers.resize(small, size, net.align_corners)
 
 
 def predict_logits(
