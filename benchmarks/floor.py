@@ -70,15 +70,21 @@ def of_step(config, batch) -> Floor:
   plain = ConfigDict(config)
   plain.model.remat = False  # what is computed twice is no part of the floor
   current = state.abstract(*runs.build(plain))
-  with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
-    program = jax.make_jaxpr(runs.train_step(plain))(current, batch)
-  operations, moved = count(program.jaxpr)
+  operations, moved = of_convolutions(plain, batch)
   moved += 2 * sum(
     math.prod(x.shape) * x.dtype.itemsize
     for player in (current.segmenter, current.discriminators)
     for x in jax.tree.leaves((player.params, player.opt_state))
   )
   return Floor(operations, moved, *rates(plain.model.dtype))
+
+
+def of_convolutions(config, batch) -> tuple[float, float]:
+  """(operations, bytes) of a step's convolutions, also of those done twice."""
+  current = state.abstract(*runs.build(config))
+  with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
+    program = jax.make_jaxpr(runs.train_step(config))(current, batch)
+  return count(program.jaxpr)
 
 
 def count(jaxpr) -> tuple[float, float]:

@@ -5,7 +5,8 @@
     [--topology=v5e:2x2] [--output=DIR] [--name=NAME] [--config.KEY=VALUE ...]
 
 Compiles each step for the device that is there and prints XLA's own account:
-temporaries, and with state and batch besides. With --run also times a step of
+temporaries, and with state and batch besides; and the operations of its
+convolutions, those that are computed again with them. With --run also times a step of
 those that fit; a step that does not is told and left out. With --topology it
 compiles for one chip of a TPU that need not be there (`pip install libtpu`).
 """
@@ -18,7 +19,7 @@ import jax
 from absl import app, flags
 from jax.experimental import topologies
 
-from benchmarks import common
+from benchmarks import common, floor
 from jaxuda import config as config_lib
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
@@ -50,6 +51,8 @@ def measure(batch: str, dtype: str, remat: str, chip=None) -> dict:
     ],
   )
   row = {'batch': int(batch), 'dtype': dtype, 'remat': remat == 'True'}
+  operations, _ = floor.of_convolutions(config, common.random_batch(config))
+  row['tflop'] = float(f'{operations / 1e12:.4g}')
   try:
     if chip is None:
       step = common.Step(config, shapes_only=not _RUN.value)

@@ -73,6 +73,7 @@ def test_memory(tmp_path):
   for row in rows:  # the state is a part of the whole
     assert row['in_all_gib'] >= row['temporaries_gib'] > 0
     assert row['step_s'] > 0
+  assert rows[1]['tflop'] > rows[0]['tflop'] > 0
 
 
 def test_evaluation(tmp_path):
