@@ -28,7 +28,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from jaxuda import labels, layout, photos, visualize
+from jaxuda import command, labels, layout, photos, visualize
 from jaxuda.errors import UserError, exit_with_sentence
 
 MAX_PIXELS = 2048 * 2048
@@ -235,15 +235,8 @@ def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   given = define_flags()
-  if not {'--help', '-h'}.isdisjoint(argv):
-    print(f'{__doc__}\n{given.get_help(include_special_flags=False)}')
+  if not command.parse(given, argv, __doc__):
     return 0
-  try:
-    extra = given(argv)[1:]
-  except flags.Error as e:
-    raise UserError(str(e)) from e
-  if extra:
-    raise UserError(f'unexpected argument {extra[0]!r}; see --help.')
   for name in ('workdir', 'images', 'output'):
     if not given[name].value:
       raise UserError(f'--{name} is needed; see --help.')

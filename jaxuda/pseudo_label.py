@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 
 import data
-from jaxuda import predict, pseudo
+from jaxuda import command, predict, pseudo
 from jaxuda.errors import UserError, exit_with_sentence
 
 
@@ -76,18 +76,10 @@ def _chosen(given) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   given = define_flags()
-  if not {'--help', '-h'}.isdisjoint(argv):
-    print(f'{__doc__}\n{given.get_help(include_special_flags=False)}')
+  if not command.parse(given, argv, __doc__):
     return 0
-  try:
-    extra = given(argv)[1:]
-  except flags.Error as e:
-    raise UserError(str(e)) from e
-  if extra or not given.workdir:
-    raise UserError(
-      'usage: python -m jaxuda.pseudo_label --workdir=RUN [--rule=RULE]; '
-      'see --help.'
-    )
+  if not given.workdir:
+    raise UserError('--workdir is needed; see --help.')
   chosen = _chosen(given)
 
   from jaxuda import compile_cache, labeller, runs

@@ -10,18 +10,15 @@ and says in a sentence what was found. NAME is one of:
 import pathlib
 import sys
 
-from absl import flags
-
-from jaxuda import analyze, layout
+from jaxuda import analyze, command, layout
 from jaxuda.errors import UserError, exit_with_sentence
 
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   name = argv[1] if len(argv) > 1 and not argv[1].startswith('-') else None
-  helps = not {'--help', '-h'}.isdisjoint(argv)
   if name is None:
-    if helps:
+    if not {'--help', '-h'}.isdisjoint(argv):
       print(_overview())
       return 0
     raise UserError(
@@ -30,17 +27,8 @@ def main(argv: list[str]) -> int:
     )
   experiment = analyze.load(name)
   given = analyze.flag_values(name)
-  if helps:
-    print(
-      f'{experiment.__doc__}\n{given.get_help(include_special_flags=False)}'
-    )
+  if not command.parse(given, argv[1:], experiment.__doc__):
     return 0
-  try:
-    extra = given(argv[1:])[1:]
-  except flags.Error as e:
-    raise UserError(str(e)) from e
-  if extra:
-    raise UserError(f'unexpected argument {extra[0]!r}; see {name} --help.')
   output = pathlib.Path(given.output or f'runs/analyze/{name}').expanduser()
   layout.check_writable(output)
 
