@@ -19,6 +19,17 @@ os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {NO_FUSION}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 
+def pytest_generate_tests(metafunc):
+  """`method_page`: each method's. All tests of one follow one another (the scope).
+
+  So it is traced and compiled once, by one of pytest's workers.
+  """
+  if 'method_page' in metafunc.fixturenames:
+    import tiny
+
+    metafunc.parametrize('method_page', tiny.method_pages(), scope='session')
+
+
 def pytest_unconfigure():
   if not _IS_WORKER:
     shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)

@@ -12,6 +12,7 @@ import tiny
 SMALL = [
   '--config.model.blocks=(1,1,1,1)',
   '--config.model.width=4',
+  '--config.model.multi_level=False',
   '--config.discriminator.width=4',
   '--config.source.size=64x96',
   '--config.target.size=48x80',

@@ -15,28 +15,24 @@ from jaxuda import losses, methods, runs, step
 from jaxuda.models import deeplab
 from jaxuda.state import Player
 
-PAGES = tiny.method_pages()
-
 
 def of_segmenter(term):
   return not term.startswith('d_')
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_measurements(page):
+def test_measurements(method_page):
   """Each term is finite and has a weight, and each weight a term."""
-  _, measured = one_step(page)
+  _, measured = one_step(method_page)
   terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
-  assert terms == set(tiny.weights(page))
+  assert terms == set(tiny.weights(method_page))
   assert all(np.isfinite(v) for v in measured.values())
   assert all(v.shape == () for v in measured.values())
   assert measured['skipped'] == measured['skipped_in_row'] == 0
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_both_players_learn(page):
-  start = tiny.first_state(page)
-  after, measured = one_step(page)
+def test_both_players_learn(method_page):
+  start = tiny.first_state(method_page)
+  after, measured = one_step(method_page)
   assert after.step == 1
   assert measured['grad_norm_segmenter'] > 0
   assert not same(after.segmenter.params, start.segmenter.params)
@@ -51,40 +47,41 @@ def test_both_players_learn(page):
     assert measured['grad_norm_discriminators'] == 0
 
 
-@pytest.mark.parametrize(
-  ('page', 'term'), [(p, term) for p in PAGES for term in tiny.weights(p)]
-)
-def test_each_term_trains_one_player(page, term):
+def test_each_term_trains_one_player(method_page):
   """Without one of its terms a player moves otherwise, the other does not."""
-  with_it, _ = one_step(page, **{term: 2.0})
-  without, _ = one_step(page, **{term: 0.0})
-  moved = {
-    name: not same(getattr(with_it, name).params, getattr(without, name).params)
-    for name in ('segmenter', 'discriminators')
-  }
-  assert moved == {
-    'segmenter': of_segmenter(term),
-    'discriminators': not of_segmenter(term),
-  }
+  for term in tiny.weights(method_page):
+    with_it, _ = one_step(method_page, **{term: 2.0})
+    without, _ = one_step(method_page, **{term: 0.0})
+    moved = {
+      name: not same(
+        getattr(with_it, name).params, getattr(without, name).params
+      )
+      for name in ('segmenter', 'discriminators')
+    }
+    assert moved == {
+      'segmenter': of_segmenter(term),
+      'discriminators': not of_segmenter(term),
+    }, term
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_without_its_terms_a_method_is_source_only(page):
+def test_without_its_terms_a_method_is_source_only(method_page):
   """The same parameters; the target's statistics may differ."""
   common = ('seg_main', 'seg_aux', 'd_')
-  own = [k for k in tiny.weights(page) if not k.startswith(common)]
-  adapted, _ = one_step(page, **dict.fromkeys(own, 0.0))
+  own = [k for k in tiny.weights(method_page) if not k.startswith(common)]
+  adapted, _ = one_step(method_page, **dict.fromkeys(own, 0.0))
   # What the method's page has of its own in the network and its optimizer.
   keys = ('model.twin', 'seg_focus', 'optim.nesterov')
-  flat = config_lib.flatten(tiny.config(page))
+  flat = config_lib.flatten(tiny.config(method_page))
   settings = [f'{key}={flat[key]}' for key in keys]
   _, txs = runs.build(tiny.config('source_only', *settings))
-  start = tiny.first_state(page).replace(
+  start = tiny.first_state(method_page).replace(
     discriminators=Player({}, {}, txs.discriminators.init({}))
   )
-  batch = {'source': tiny.batch(tiny.config(page))['source']}
+  batch = {'source': tiny.batch(tiny.config(method_page))['source']}
   run = tiny.stepper('source_only', *settings)
-  heads = {f'seg_{h}': tiny.weights(page)[f'seg_{h}'] for h in ('main', 'aux')}
+  heads = {
+    f'seg_{h}': tiny.weights(method_page)[f'seg_{h}'] for h in ('main', 'aux')
+  }
   plain, _ = run(start, batch, heads)
   assert_close(
     adapted.segmenter.params, plain.segmenter.params, rtol=1e-5, atol=1e-7
@@ -94,16 +91,15 @@ def test_without_its_terms_a_method_is_source_only(page):
   )
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_compiled_once(page):
+def test_compiled_once(method_page):
   """The state that comes out has the types of the one that went in."""
-  run, current = tiny.stepper(page), tiny.first_state(page)
+  run, current = tiny.stepper(method_page), tiny.first_state(method_page)
   for seed in range(3):
-    batch = tiny.batch(tiny.config(page), seed)
-    current, _ = run(current, batch, tiny.weights(page))
+    batch = tiny.batch(tiny.config(method_page), seed)
+    current, _ = run(current, batch, tiny.weights(method_page))
   assert current.step == 3
   assert run._cache_size() == 1
-  abstract = jax.tree.map(jax.typeof, tiny.first_state(page))
+  abstract = jax.tree.map(jax.typeof, tiny.first_state(method_page))
   assert jax.tree.map(jax.typeof, current) == abstract
 
 

@@ -3,11 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import tiny
 from tiny import assert_close, one_step, same
 
-PAGES = tiny.method_pages()
 INFINITE = float('inf')
 
 
@@ -37,32 +35,30 @@ def skips(page, start, **changed):
   return after
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_what_is_not_finite_is_skipped(page):
-  start = tiny.first_state(page)
-  for term in tiny.weights(page):
-    skips(page, start, **{term: INFINITE})
+def test_what_is_not_finite_is_skipped(method_page):
+  start = tiny.first_state(method_page)
+  for term in tiny.weights(method_page):
+    skips(method_page, start, **{term: INFINITE})
   name = 'backbone.conv1.kernel'
-  skips(page, start.replace(segmenter=with_nan(start.segmenter, name)))
+  skips(method_page, start.replace(segmenter=with_nan(start.segmenter, name)))
   for d, layers in start.discriminators.params.items():
     # FADA's and paper 004's are called otherwise.
     first = next(n for n in ('conv1', 'D_0', 'fc1') if n in layers)
     bad = with_nan(start.discriminators, f'{d}.{first}.kernel')
-    skips(page, start.replace(discriminators=bad))
+    skips(method_page, start.replace(discriminators=bad))
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_a_finite_step_ends_a_row(page):
-  run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
-  current = tiny.first_state(page)
+def test_a_finite_step_ends_a_row(method_page):
+  run, batch = tiny.stepper(method_page), tiny.batch(tiny.config(method_page))
+  current = tiny.first_state(method_page)
   for _ in range(2):
-    current = skips(page, current, seg_main=INFINITE)
-  current, measured = run(current, batch, tiny.weights(page))
+    current = skips(method_page, current, seg_main=INFINITE)
+  current, measured = run(current, batch, tiny.weights(method_page))
   assert (current.skipped, current.skipped_in_row) == (2, 0)
   assert measured['skipped'] == 2 and measured['skipped_in_row'] == 0
   # Two skipped steps later it is the same first update.
   assert_close(
-    current.segmenter, one_step(page)[0].segmenter, rtol=1e-3, atol=1e-5
+    current.segmenter, one_step(method_page)[0].segmenter, rtol=1e-3, atol=1e-5
   )
 
 

@@ -84,7 +84,8 @@ def variables(net) -> dict:
   """A segmenter's params and batch_stats, drawn once for all pages."""
   image = np.zeros((1, *TARGET, 3), np.uint8)
   init = functools.partial(net.init, train=False)
-  return jax.jit(init, compiler_options=QUICK)(jax.random.key(0), image)
+  key = jax.random.split(jax.random.key(0))[0]  # as state.init would
+  return jax.jit(init, compiler_options=QUICK)(key, image)
 
 
 @functools.cache
