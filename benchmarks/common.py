@@ -29,7 +29,9 @@ def random_batch(config) -> dict:
   classes = len(labels.space(config.classes).classes)
   batch = {}
   for name in methods.load(config.method).STREAMS:
-    shape = (config[name].batch_size, *config[name].size)
+    stream = config[name]
+    size = stream.crop if any(stream.crop) else stream.size
+    shape = (stream.batch_size, *size)
     batch[name] = {'image': rng.integers(0, 256, (*shape, 3), np.uint8)}
   for name, given in batch.items():
     if name != 'target' or config[name].labels:

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/adaptsegnet.py:streets
 
+About 27 hours on one V100 (reckoned: benchmarks/hours.py).
+
 GTA5 -> Cityscapes 42.4 mIoU, multi-level; 41.4 for its single-level form,
 `weights.seg_aux=0,weights.adv_aux=0`, and 44.1 with `gan=lsgan` and
 `weights.adv_main=0.01` besides (README of its repository).

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/advent.py:streets
 
+About 22 hours on one V100 (reckoned: benchmarks/hours.py).
+
 GTA5 -> Cityscapes 43.8 mIoU; SYNTHIA -> Cityscapes 40.8 / 47.6 on 16 / 13
 classes (AdvEnt, Tables 1 and 2 of paper 001, which quotes it).
 """

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/advent_image_patch.py:streets
 
+About 3 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Not the predictions are cropped but the images, and with them the source's labels
 (section 4.2): GTA5 -> Cityscapes 20.62 mIoU, SYNTHIA -> Cityscapes 16.97 / 20.04 on
 16 / 13 classes (Tables 3 and 4). Whether the cross entropy is on the crop is not

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/ass.py:streets,labelled.count=20
 
+About 28 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Paper 004, Eqs. 1 to 11. `labelled.count` is n, the number of labelled target
 images; `semantics` is None (GA), 'vectors' (GA+FCSA) or 'pixels' (GA+CSA). GTA5 ->
 Cityscapes with n = 100: 53.5, 54.1 and 54.2 mIoU; n = 500: 56.5, 59.9 and 60.2

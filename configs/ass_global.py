@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/ass_global.py:streets
 
+About 20 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Paper 004, Eqs. 1 to 3; the row n = 0 of its tables: GTA5 -> Cityscapes 42.4 mIoU,
 SYNTHIA -> Cityscapes 46.7 on 13 classes. AdaptSegNet's game the other way round.
 """

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/bdl.py:streets
 
+About 14 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Li et al., "Bidirectional Learning for Domain Adaptation of Semantic
 Segmentation"; BDL.py. The game is AdaptSegNet's on one head with four branches.
 GTA5 -> Cityscapes 44.3 mIoU (issues 18 and 30 of its repository), on source

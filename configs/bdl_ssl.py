@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/bdl_ssl.py:streets
 
+About 20 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Li et al., "Bidirectional Learning for Domain Adaptation of Semantic
 Segmentation"; SSL.py, BDL.py. M1 starts from the weights that M0 started from
 and has in addition the cross entropy on those of M0's predictions that are

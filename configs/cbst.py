@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/cbst.py:streets
 
+About 1 hour on one V100 (reckoned: benchmarks/hours.py).
+
 Zou et al., CBST (ECCV 2018) and CRST (ICCV 2019); crst_seg.py. GTA5 ->
 Cityscapes 45.9 mIoU (CBST), 47.1 with `weights.kld_main=0.01` (MRKLD); 46.5 with
 `pseudo.soft=0.25` (LRENT, several scales; README of its repository), where CBST

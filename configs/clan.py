@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/clan.py:streets
 
+About 18 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Two heads on the same features; where they disagree, the adversarial loss counts
 more. GTA5 -> Cityscapes 43.2 mIoU, SYNTHIA -> Cityscapes 47.8 on 13 classes (its
 tables; 41.3 reproduced for GTA5, issue 19 of its repository).

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/fada.py:streets
 
+About 28 hours on one V100 (reckoned: benchmarks/hours.py).
+
 The adversarial stage (train_adv.py, configs/deeplabv2_r101_adv.yaml): GTA5 ->
 Cityscapes 46.9 mIoU, 49.2 after self-distillation (paper 003, Table 4).
 `init` names its source stage, which is trained where it is not there.

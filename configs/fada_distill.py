@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/fada_distill.py:streets
 
+About 9 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Paper 003; train_self_distill.py. A fresh network is trained on the target
 images alone, with all predictions of the second stage as labels: what is known
 passes through them and no weight. GTA5 -> Cityscapes 49.2 mIoU, from 46.9;

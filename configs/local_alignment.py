@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/local_alignment.py:streets
 
+About 8 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Goes on from a globally aligned model: `init`, here AdaptSegNet's; paper 000,
 Eq. 1 and Table 3. GTA5 -> Cityscapes 45.2 mIoU from AdaptSegNet's 41.4 (S1), by
 the local discriminator 42.9 (S2), without background 43.9 (S3), with the mixture

@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/minent.py:streets
 
+About 20 hours on one V100 (reckoned: benchmarks/hours.py).
+
 GTA5 -> Cityscapes 42.3 mIoU, 43.1 with the entropy range (paper 001, Table 2);
 SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes. With a run of advent.py it
 makes AdvEnt+MinEnt (A+E), an ensemble: 45.5; 41.2 / 48.0 (its Tables 2 and 1).

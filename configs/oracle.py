@@ -2,6 +2,8 @@
 
   python -m jaxuda.main --config=configs/oracle.py:streets
 
+About 9 hours on one V100 (reckoned: benchmarks/hours.py).
+
 Source-only training whose source is the target's labelled training set.
 AdaptSegNet reports 65.1 mIoU on Cityscapes.
 """

@@ -9,8 +9,9 @@ import pytest
 import tiny
 from absl import flags
 from absl.testing import flagsaver
+from PIL import Image
 
-from benchmarks import rows, streets_table
+from benchmarks import labels_figure, rows, streets_table
 from jaxuda import config
 
 
@@ -87,3 +88,18 @@ def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
     pytest.raises(ZeroDivisionError),
   ):
     streets_table.main([])
+
+
+def test_the_labels_figure(tmp_path, monkeypatch):
+  miou = {title: {'0': 10.0, '1': 12.0} for title in rows.LABELS}
+  miou['5 labels alone'] = {'0': 3.0, '1': 4.0}
+  drawn = labels_figure.curves(miou)
+  assert list(drawn['ASS (GA + CSA)'].x) == [0, 1, 2, 3]
+  alone = drawn['labels alone']
+  assert list(alone.x) == [1, 2, 3] and alone.values[0] == [3.0, 4.0]
+  content = json.dumps({'miou': miou})
+  (tmp_path / 'labels.json').write_text(content)
+  monkeypatch.setattr(streets_table, 'RESULTS', tmp_path)
+  with flagsaver.flagsaver(output=str(tmp_path / 'labels.png')):
+    labels_figure.main([])
+  assert Image.open(tmp_path / 'labels.png').size > (300, 300)
