@@ -7,7 +7,7 @@ that a page names, such as `init`, are rows or stages of the table, too.
 # On the source for as many steps as an adaptation trains after it.
 _LONGER = 'init=configs/source_only.py:{0},steps=400'
 # AdaptSegNet's single level, from which the local alignment goes on.
-_GLOBAL = 'adaptsegnet.py:streets,model.multi_level=False'
+_GLOBAL = 'adaptsegnet.py:streets'
 _M1 = 'configs/bdl_ssl.py:streets'
 
 _CONTROLS = {
@@ -28,7 +28,7 @@ METHODS = {
   'ALP-GI, literal minimax': 'advent_patch.py:streets,objective=reversal',
   'whole maps, AGP-GI': 'advent_patch.py:streets,patch.size=None,patch.count=1',
   'cropped images, AP-CI': 'advent_image_patch.py:streets',
-  'global-local, S1': f'{_GLOBAL},init=(configs/{_GLOBAL})',
+  'global-local, S1': f'{_GLOBAL},init=configs/{_GLOBAL}',
   'global-local, S2': (
     'local_alignment.py:streets,local.mixture=None,'
     'local.leave_out_background=False'
@@ -45,6 +45,10 @@ METHODS = {
   'BDL, M1': 'bdl_ssl.py:streets',
   'BDL, M2': f'bdl_ssl.py:streets,target.labels={_M1}',
   'CBST': 'cbst.py:streets',
+  'CBST from AdaBN': (
+    'cbst.py:streets,init=configs/adabn.py:streets,'
+    'target.labels=configs/adabn.py:streets'
+  ),
   'MRKLD': 'cbst.py:streets,weights.kld_main=0.01',
   'LRENT': 'cbst.py:streets,pseudo.soft=0.25',
   'CLAN': 'clan.py:streets',

@@ -32,6 +32,7 @@ def get_config(arg=None):
   common.adapt(config, setting)
   if setting in ('streets', 'camvid'):
     config.model.multi_level = True
+    config.init += ',model.multi_level=True,model.twin=True,weights.seg_aux=1.0'
     config.clan.preheat = 50
     config.optim.update(horizon=None, warmup=20)
   return common.finish(config, arg)

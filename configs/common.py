@@ -245,9 +245,10 @@ def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
   """Applies the overrides of `arg` and locks the config.
 
-  The stages before it learn the same classes.
+  The stage before it has the same classes and heads.
   """
-  classes = config_lib.given(arg or '', 'classes')
-  if classes and str(config.init).startswith('configs/'):
-    config.init += f',classes={classes}'
+  for key in ('classes', 'model.multi_level'):
+    value = config_lib.given(arg or '', key)
+    if value and str(config.init).startswith('configs/'):
+      config.init += f',{key}={value}'
   return config_lib.finish(config, arg or '')

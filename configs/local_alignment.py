@@ -47,5 +47,7 @@ def get_config(arg=None):
     config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   config.steps = 50_000
   common.adapt(config, setting)
-  config.init = f'configs/adaptsegnet.py:{setting},model.multi_level=False'
+  config.init = f'configs/adaptsegnet.py:{setting}'
+  if setting in ('gta5', 'synthia'):
+    config.init += ',model.multi_level=False'  # as it is on streets
   return common.finish(config, arg)

@@ -1,5 +1,6 @@
 """The benchmark that makes the README's tables, without its training runs."""
 
+import functools
 import json
 import os
 import threading
@@ -12,7 +13,8 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from benchmarks import labels_figure, rows, streets_table
-from jaxuda import config
+from jaxuda import config, runs
+from jaxuda.models import deeplab
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +81,22 @@ def test_methods_are_all_there():
       assert own == (400 if stages else 1000) or title == 'FADA, self-distilled'
       if 'configs/source_only.py:streets' in stages:
         assert config.load(stages[0]).steps == 600
+
+
+@functools.cache
+def network(spec):
+  """The shapes of what a page's experiment trains."""
+  net = runs.segmenter(config.load(spec))
+  return jax.tree.map(lambda leaf: leaf.shape, deeplab.abstract(net))
+
+
+@pytest.mark.parametrize('title', rows.METHODS)
+def test_a_stage_trains_the_network_that_goes_on(title):
+  x = rows.METHODS[title]
+  for page in [x] if isinstance(x, str) else x:
+    spec = f'configs/{page}'
+    if init := config.load(spec).init:
+      assert network(init) == network(spec)
 
 
 def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
