@@ -21,12 +21,13 @@ def get_config(arg=None):
   # baseline of Eqs. 1 to 3. configs/adaptsegnet_features.py.
   config.encoding = 'soft'
   config.clip = 0.9
-  config.optim.update(horizon=62_500, repeats='dedupe')
+  config.optim.repeats = 'dedupe'
   config.model.update(multi_level=False, temperature=1.8)
   config.discriminator.width = 256
   config.eval.absent = 'zero'
   config.weights.update(adv_main=0.001, d_main=1.0)
   if setting in ('gta5', 'synthia'):
+    config.optim.horizon = 62_500
     config.model.update(
       style='torchvision', pixels='torchvision', norm='frozen'
     )
