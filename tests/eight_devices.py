@@ -22,6 +22,7 @@ PAGE, STEPS, BATCH = 'advent_patch', 2, 8
 # gradients. So the discriminators hardly move here, and what Adam averages of
 # their gradients is compared in their place.
 SLOW = 'discriminator.lr=1e-5'
+SETTINGS = (SLOW, 'model.multi_level=False')
 
 
 def mesh_of(devices: int) -> jax.sharding.Mesh:
@@ -37,7 +38,7 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
 
 def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
-  config = tiny.config(PAGE, SLOW)
+  config = tiny.config(PAGE, *SETTINGS)
   nets, _ = runs.build(config)
   put, whole = sharding.putter(mesh), sharding.replicated(mesh)
   train = jax.jit(
@@ -48,7 +49,9 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   )
   found = {}
   # Copied on the host, or the first mesh would donate the second one's state.
-  current = jax.device_put(jax.device_get(tiny.first_state(PAGE)), whole)
+  current = jax.device_put(
+    jax.device_get(tiny.first_state(PAGE, *SETTINGS)), whole
+  )
   for i in range(STEPS):
     batch = put(tiny.batch(config, seed=i, size=BATCH))
     shards = batch['source']['image'].addressable_shards
@@ -67,7 +70,9 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   images = put(tiny.batch(config, seed=9, size=BATCH)['source'])
   count = evaluate.make_count(nets.segmenter, config.eval, mesh)
   # Of the first state, so that no pixel is decided by a rounding.
-  first = jax.device_put(jax.device_get(tiny.first_state(PAGE)), whole)
+  first = jax.device_put(
+    jax.device_get(tiny.first_state(PAGE, *SETTINGS)), whole
+  )
   counts = count(
     first.segmenter.params,
     first.segmenter.batch_stats,
