@@ -19,7 +19,9 @@ METHODS = {
   **_CONTROLS,
   'AdaptSegNet': _GLOBAL,
   'AdaptSegNet, two levels': 'adaptsegnet.py:streets,model.multi_level=True',
-  'AdaptSegNet, LSGAN': 'adaptsegnet.py:streets,gan=lsgan',
+  'AdaptSegNet, LSGAN': (
+    'adaptsegnet.py:streets,gan=lsgan,weights.adv_main=0.1'
+  ),
   'alignment of features': 'adaptsegnet_features.py:streets',
   'MinEnt': 'minent.py:streets',
   'ADVENT': 'advent.py:streets',
@@ -55,7 +57,7 @@ METHODS = {
   'ASS, GA, no labels': 'ass_global.py:streets',
   'ASS, GA, 20 labels': 'ass.py:streets,semantics=None',
   'ASS, GA+FCSA, 20 labels': (
-    'ass.py:streets,semantics=vectors,weights.adv_semantic=4.0'
+    'ass.py:streets,semantics=vectors,weights.adv_semantic=0.4'
   ),
   'ASS, GA+CSA, 20 labels': 'ass.py:streets',
   '20 labels alone': 'oracle.py:streets,steps=1000,source.count=20',

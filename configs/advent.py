@@ -25,5 +25,5 @@ def get_config(arg=None):
     config.model.multi_level = False
   common.adapt(config, setting)
   if setting in ('streets', 'camvid'):
-    config.weights.adv_main = 0.02  # better here than 0.1, on tune
+    config.weights.adv_main = 0.02  # chosen on tune
   return common.finish(config, arg)

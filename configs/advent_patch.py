@@ -42,4 +42,6 @@ def get_config(arg=None):
   # 'running' or 'running_updated'. Affine parameters: frozen, as ADVENT's.
   config.model.norm = 'running'
   common.adapt(config, setting)
+  if setting in ('streets', 'camvid'):
+    config.weights.adv_main = 0.1  # chosen on tune
   return common.finish(config, arg)

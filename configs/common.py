@@ -212,7 +212,7 @@ def adapt(config: ConfigDict, setting: str) -> None:
   config.discriminator.update(width=32, lr=2e-3)
   for name in config.weights:
     if name.startswith('adv_'):
-      config.weights[name] *= 100
+      config.weights[name] *= 10
   if 'patch' in config:
     # A third of the image's height, as 256 is of 720; several an image make
     # up for the short schedule.

@@ -30,4 +30,6 @@ def get_config(arg=None):
   if config_lib.given(arg or '', 'prior.shares'):
     config.weights.update(prior_main=0.001, prior_aux=0.0002)  # unstated
   common.adapt(config, setting)
+  if setting in ('streets', 'camvid'):
+    config.weights.ent_main = 0.1  # chosen as in common.adapt
   return common.finish(config, arg)

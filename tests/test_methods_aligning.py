@@ -183,7 +183,7 @@ def test_a_global_game_beside_the_local_one():
     'local_alignment', 'local.global_game=information', 'local.mixture=None'
   )
   assert set(local_alignment.discriminators(config)) == {'main', 'aux', 'local'}
-  assert config.weights.adv_main == pytest.approx(0.1)
+  assert config.weights.adv_main == pytest.approx(0.01)
   shown = {
     stream: Outputs({'main': normal(2, 8, 8, K)}, None)
     for stream in ('source', 'target')
