@@ -6,9 +6,10 @@
 
 Compiles each step for the device that is there and prints XLA's own account:
 temporaries, and with state and batch besides; and the operations of its
-convolutions, those that are computed again with them. With --run also times a step of
-those that fit; a step that does not is told and left out. With --topology it
-compiles for one chip of a TPU that need not be there (`pip install libtpu`).
+convolutions, those that are computed again with them. With --run also times a
+step of those that fit; a step that does not is told and left out. With
+--topology it compiles for one chip of a TPU that need not be there (`pip install
+libtpu`).
 """
 
 import itertools

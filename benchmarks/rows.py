@@ -67,7 +67,9 @@ METHODS = {
 LABELS = {
   **_CONTROLS,
   '0 labels': METHODS['ASS, GA, no labels'],
-  **{f'{n} labels': f'ass.py:streets,labelled.count={n}' for n in (5, 20, 100)},
+  '5 labels': 'ass.py:streets,labelled.count=5',
+  '20 labels': METHODS['ASS, GA+CSA, 20 labels'],
+  '100 labels': 'ass.py:streets,labelled.count=100',
   **{
     f'{n} labels alone': f'oracle.py:streets,steps=1000,source.count={n}'
     for n in (5, 20, 100)

@@ -1,7 +1,7 @@
 """The results tables of the README, from runs that may be interrupted.
 
   python -m benchmarks.streets_table [--table=methods|labels|patches|camvid]
-    [--seeds=0,1,2] [--only=TITLE,...] [--jobs=N] [--folder=runs/table]
+    [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
 
 Trains every experiment of a table (rows.py) with every seed as its page says,
 and the stages that it names before it. Finished runs are kept in --folder and
@@ -33,7 +33,6 @@ CONTROL = 'AdaBN control'
 
 _TABLE = flags.DEFINE_enum('table', 'methods', list(rows.TABLES), '')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
-_ONLY = flags.DEFINE_list('only', None, 'Train these rows alone, no table.')
 _SPLIT = flags.DEFINE_string('split', 'val', 'tune, to choose settings on.')
 _JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at a time.', lower_bound=1)
 _FOLDER = flags.DEFINE_string('folder', 'runs/table', 'Where the runs go.')
@@ -46,11 +45,16 @@ class Queue:
   def __init__(self, jobs: int, run):
     """`run` trains the experiment of a spec."""
     self._run, self._started = run, {}
-    cores = sorted(os.sched_getaffinity(0))
-    shares = [cores[i::jobs] or cores for i in range(jobs)]
-    # Of a thread, and of the processes that it starts.
+    own_cores = None
+    if hasattr(os, 'sched_setaffinity'):  # Linux has it, macOS has not
+      cores = sorted(os.sched_getaffinity(0))
+      shares = [cores[i::jobs] or cores for i in range(jobs)]
+
+      def own_cores():  # of a thread, and of the processes that it starts
+        os.sched_setaffinity(0, shares.pop())
+
     self._pool = concurrent.futures.ThreadPoolExecutor(
-      jobs, initializer=lambda: os.sched_setaffinity(0, shares.pop())
+      jobs, initializer=own_cores
     )
 
   def submit(self, spec: str, seed: str) -> concurrent.futures.Future:
@@ -102,8 +106,9 @@ def train(spec: str) -> float:
     *(sys.executable, '-m', 'jaxuda.main'),
     *(f'--config={spec}', f'--workdir={workdir}'),
     f'--config.eval.split={_SPLIT.value}',
-    *([f'--config.data_dir={_DATA_DIR.value}'] if _DATA_DIR.value else ()),
   ]
+  if _DATA_DIR.value:
+    command.append(f'--config.data_dir={_DATA_DIR.value}')
   if not (workdir / 'scores.json').exists():
     print(' '.join(command), flush=True)
     workdir.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +145,6 @@ def main(argv) -> None:
   table = {
     title: [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
     for title, x in rows.TABLES[_TABLE.value].items()
-    if not _ONLY.value or title in _ONLY.value
   }
   queue, found = Queue(_JOBS.value, train), {}
   try:
@@ -153,7 +157,7 @@ def main(argv) -> None:
       specs = [stages.page(spec, int(seed)) for spec in table[title]]
       found.setdefault(title, {})[seed] = miou_of(specs, runs)
       print(f'{title}, seed {seed}: {found[title][seed]:.1f}', flush=True)
-      if title == list(table)[-1] and not _ONLY.value:
+      if title == list(table)[-1]:
         write(found, {name: steps_of(specs) for name, specs in table.items()})
   finally:
     queue.cancel()
