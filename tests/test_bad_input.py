@@ -174,7 +174,7 @@ def test_a_batch_that_two_devices_cannot_share(streets_data, tmp_path):
       *tiny_runs.command(tmp_path / 'run', streets_data, 'target.batch_size=3'),
     ],
     cwd=tiny.ROOT,
-    env=os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'},
+    env=os.environ | tiny.virtual_devices(2),
     capture_output=True,
     text=True,
   )

@@ -86,15 +86,13 @@ def test_evaluation(tmp_path):
 
 
 def test_scaling(tmp_path):
-  flags = '--xla_force_host_platform_device_count=2'
   run(
     'scaling',
     *SMALL,
     '--batch=1',
     '--rounds=1',
     f'--output={tmp_path}',
-    XLA_FLAGS=flags,
-    NPROC='32',
+    **tiny.virtual_devices(2),
   )
   result = stored(tmp_path, 'scaling')
   assert [(r['devices'], r['batch']) for r in result['strong']] == [(1, 1)]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from small_state import equal, make_state, restore, run_child, save
 
 from jaxuda import checkpoint
@@ -219,7 +220,7 @@ def test_other_number_of_devices(directory):
     checkpoint.restore_part(sys.argv[1], 1)
     """,
     directory,
-    XLA_FLAGS='--xla_force_host_platform_device_count=4',
+    **tiny.virtual_devices(4),
   )
   _, err = child.communicate()
   assert child.returncode == 0, err

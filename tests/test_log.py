@@ -193,11 +193,7 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
     done = subprocess.run(
       [sys.executable, '-m', 'jaxuda.evaluate', f'--workdir={folder}'],
       cwd=tiny.ROOT,
-      env=os.environ
-      | {
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
-        'NPROC': '32',  # several virtual devices deadlock on few cores
-      },
+      env=os.environ | tiny.virtual_devices(2),
       capture_output=True,
       text=True,
     )

@@ -18,19 +18,12 @@ def results(tmp_path_factory):
   """{'1/NAME': value, '2/NAME': value, ...}, of 1, 2, 4 and 8 devices.
 
   A process of its own, because the number of devices is fixed when jax starts.
-  NPROC: on fewer cores than devices the CPU client's thread pool would be too
-  small for collectives, which then wait for each other for ever.
   """
   path = tmp_path_factory.mktemp('devices') / 'results.npz'
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-    'NPROC': '32',
-    'JAX_PLATFORMS': 'cpu',
-    'PYTHONPATH': str(tiny.ROOT),
-  }
+  environment = os.environ | tiny.virtual_devices(8)
   subprocess.run(
     [sys.executable, tiny.ROOT / 'tests/eight_devices.py', path],
-    env=environment,
+    env=environment | {'PYTHONPATH': str(tiny.ROOT)},
     check=True,
     timeout=500,
   )

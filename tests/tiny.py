@@ -1,10 +1,12 @@
 """A network that compiles in seconds, its state and its batches."""
 
 import functools
+import os
 import pathlib
 import pkgutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -35,6 +37,17 @@ QUICK = {
   'xla_llvm_disable_expensive_passes': True,
   'xla_cpu_use_fusion_emitters': False,
 }
+
+
+def virtual_devices(count: int) -> dict[str, str]:
+  """The environment in which a process finds so many CPU devices.
+
+  NPROC: on fewer cores than devices the CPU client's thread pool would be too
+  small for collectives, which then wait for each other for ever.
+  """
+  flag = f'--xla_force_host_platform_device_count={count}'
+  flags = f'{os.environ.get("XLA_FLAGS", "")} {flag}'
+  return {'XLA_FLAGS': flags, 'NPROC': '32', 'JAX_PLATFORMS': 'cpu'}
 
 
 def pages() -> list[str]:
@@ -79,22 +92,45 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
   return {name: streams[name] for name in methods.load(config.method).STREAMS}
 
 
-@functools.cache
-def variables(net) -> dict:
-  """A segmenter's params and batch_stats, drawn once for all pages."""
-  image = np.zeros((1, *TARGET, 3), np.uint8)
-  init = functools.partial(net.init, train=False)
-  key = jax.random.split(jax.random.key(0))[0]  # as state.init would
-  return jax.jit(init, compiler_options=QUICK)(key, image)
+def drawn(shapes, seed: int = 0):
+  """Random weights of these shapes, by NumPy, so that nothing is compiled.
+
+  As if trained: a network of any depth predicts several classes.
+  """
+  rng = np.random.default_rng(seed)
+
+  def fill(path, leaf):
+    *parents, name = (key.key for key in path)
+    if name == 'kernel':
+      std = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+      if leaf.shape[-2] == 3:
+        std *= 0.01  # of pixels up to 255
+      if parents[-1].startswith('conv2d_list'):
+        std = 0.01  # of the logits
+      return rng.normal(0, std, leaf.shape).astype(leaf.dtype)
+    one = 0.2 if parents and parents[-1] == 'bn3' else 1  # adds little, often
+    value = {'scale': one, 'var': 1}.get(name, 0)
+    return np.full(leaf.shape, value, leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @functools.cache
 def first_state(page: str, *overrides: str) -> state.TrainState:
-  """The state that training starts from; not to be donated."""
-  nets, txs = runs.build(config(page, *overrides))
-  init = functools.partial(state.init, nets=nets, txs=txs)
-  init = jax.jit(init, compiler_options=QUICK)
-  return init(jax.random.key(0), variables=variables(nets.segmenter))
+  """A state that training might start from; not to be donated."""
+  shapes = state.abstract(*runs.build(config(page, *overrides)))
+  zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+  network, games = shapes.segmenter, shapes.discriminators
+  variables = drawn({'params': network.params, 'stats': network.batch_stats})
+  return zeros.replace(
+    segmenter=zeros.segmenter.replace(
+      params=jax.tree.map(jnp.array, variables['params']),
+      batch_stats=jax.tree.map(jnp.array, variables['stats']),
+    ),
+    discriminators=zeros.discriminators.replace(
+      params=jax.tree.map(jnp.array, drawn(games.params, seed=1))
+    ),
+  )
 
 
 @functools.cache
