@@ -12,13 +12,14 @@ and benchmarks/results/<table>.json is written. On a CPU several runs at a time
 
 import concurrent.futures
 import datetime
+import itertools
 import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 
 import numpy as np
@@ -83,15 +84,25 @@ def stages_of(spec: str) -> list[str]:
   return [name for name in named if stages.page(name, config.seed)]
 
 
-def steps_of(specs: Sequence[str]) -> int:
-  """The steps of a row's experiments and of all stages before them."""
+def depth(spec: str) -> int:
+  """How many runs there are before an experiment, one after the other."""
+  return max((1 + depth(name) for name in stages_of(spec)), default=0)
+
+
+def with_stages(specs: Iterable[str]) -> list[str]:
+  """A row's experiments and all stages before them, each once."""
   found, to_do = {}, list(specs)
   while to_do:
-    name = to_do.pop()
+    name = to_do.pop(0)
     if name not in found:
-      found[name] = config_lib.load(name).steps
+      found[name] = None
       to_do += stages_of(name)
-  return sum(found.values())
+  return list(found)
+
+
+def steps_of(specs: Iterable[str]) -> int:
+  """The steps of a row's experiments and of all stages before them."""
+  return sum(config_lib.load(name).steps for name in with_stages(specs))
 
 
 def workdir_of(spec: str) -> pathlib.Path:
@@ -148,6 +159,12 @@ def main(argv) -> None:
   }
   queue, found = Queue(_JOBS.value, train), {}
   try:
+    for seed in _SEEDS.value:
+      # What others start from first, so that no job waits long.
+      for spec in sorted(
+        with_stages(itertools.chain(*table.values())), key=depth
+      ):
+        queue.submit(spec, seed)
     waiting = [
       (seed, title, [queue.submit(spec, seed) for spec in specs])
       for seed in _SEEDS.value
