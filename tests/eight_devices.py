@@ -6,6 +6,7 @@ Trains and counts on one, two, four and eight of them, and writes what came out;
 what eight have saved is restored by each of the others.
 """
 
+import functools
 import pathlib
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import numpy as np
 import optax
 import tiny
 
-from jaxuda import checkpoint, evaluate, runs, sharding
+from jaxuda import checkpoint, evaluate, runs, sharding, state
 
 PAGE, STEPS, BATCH = 'advent_patch', 2, 8
 # Adam's steps are nearly signs: they amplify the rounding of the smallest
@@ -36,6 +37,14 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
   )
 
 
+@functools.cache
+def first_state() -> state.TrainState:
+  """As training begins."""
+  nets, txs = runs.build(tiny.config(PAGE, *SETTINGS))
+  init = functools.partial(state.init, nets=nets, txs=txs)
+  return jax.jit(init, compiler_options=tiny.QUICK)(jax.random.key(0))
+
+
 def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
   config = tiny.config(PAGE, *SETTINGS)
@@ -49,9 +58,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   )
   found = {}
   # Copied on the host, or the first mesh would donate the second one's state.
-  current = jax.device_put(
-    jax.device_get(tiny.first_state(PAGE, *SETTINGS)), whole
-  )
+  current = jax.device_put(jax.device_get(first_state()), whole)
   for i in range(STEPS):
     batch = put(tiny.batch(config, seed=i, size=BATCH))
     shards = batch['source']['image'].addressable_shards
@@ -70,9 +77,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   images = put(tiny.batch(config, seed=9, size=BATCH)['source'])
   count = evaluate.make_count(nets.segmenter, config.eval, mesh)
   # Of the first state, so that no pixel is decided by a rounding.
-  first = jax.device_put(
-    jax.device_get(tiny.first_state(PAGE, *SETTINGS)), whole
-  )
+  first = jax.device_put(jax.device_get(first_state()), whole)
   counts = count(
     first.segmenter.params,
     first.segmenter.batch_stats,
