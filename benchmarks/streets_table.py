@@ -5,9 +5,9 @@
 
 Trains every experiment of a table (rows.py) with every seed as its page says,
 and the stages that it names before it. Finished runs are kept in --folder and
-not run again, and interrupted ones go on. After every seed the table is printed
-and benchmarks/results/<table>.json is written. On a CPU several runs at a time
-(--jobs) use its cores better than one.
+not run again, and interrupted ones go on; another split needs another folder.
+After every seed the table is printed and benchmarks/results/<table>.json is
+written. On a CPU several runs at a time (--jobs) use its cores better than one.
 """
 
 import concurrent.futures
@@ -28,6 +28,9 @@ from absl import app, flags
 from benchmarks import rows
 from jaxuda import config as config_lib
 from jaxuda import stages
+from jaxuda import train as train_lib
+from jaxuda import workdir as workdir_lib
+from jaxuda.errors import exit_with_sentence
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 CONTROL = 'AdaBN control'
@@ -111,15 +114,22 @@ def workdir_of(spec: str) -> pathlib.Path:
 
 
 def train(spec: str) -> float:
-  """Trains an experiment unless that is done; its mIoU in percent."""
+  """Trains an experiment unless that is done; its mIoU in percent.
+
+  Raises:
+    UserError: the folder has it of another split, or of other settings.
+  """
   workdir = workdir_of(spec)
+  overrides = [f'eval.split={_SPLIT.value}']
+  if _DATA_DIR.value:
+    overrides.append(f'data_dir={_DATA_DIR.value}')
+  stored = config_lib.to_json(config_lib.load(spec, overrides))
+  workdir_lib.check_config(workdir, stored, train_lib.HARMLESS)
   command = [
     *(sys.executable, '-m', 'jaxuda.main'),
     *(f'--config={spec}', f'--workdir={workdir}'),
-    f'--config.eval.split={_SPLIT.value}',
+    *(f'--config.{override}' for override in overrides),
   ]
-  if _DATA_DIR.value:
-    command.append(f'--config.data_dir={_DATA_DIR.value}')
   if not (workdir / 'scores.json').exists():
     print(' '.join(command), flush=True)
     workdir.parent.mkdir(parents=True, exist_ok=True)
@@ -233,4 +243,4 @@ def write(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(lambda argv: exit_with_sentence(main, argv))

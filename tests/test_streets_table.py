@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmarks import labels_figure, rows, streets_table
 from jaxuda import config, runs
+from jaxuda.errors import UserError
 from jaxuda.models import deeplab
 
 
@@ -121,3 +122,21 @@ def test_the_labels_figure(tmp_path, monkeypatch):
   with flagsaver.flagsaver(output=str(tmp_path / 'labels.png')):
     labels_figure.main([])
   assert Image.open(tmp_path / 'labels.png').size > (300, 300)
+
+
+def test_a_finished_run_of_another_split_is_refused(tmp_path):
+  """Its scores would stand in the wrong table."""
+  spec = 'configs/source_only.py:streets,seed=0'
+  with flagsaver.flagsaver(folder=str(tmp_path)):
+    workdir = streets_table.workdir_of(spec)
+    workdir.mkdir()
+    stored = config.to_json(config.load(spec, ['eval.split=val']))
+    (workdir / 'config.json').write_text(json.dumps(stored))
+    scores = json.dumps({'means': {'mIoU': 0.25}})
+    (workdir / 'scores.json').write_text(scores)
+    assert streets_table.train(spec) == 25.0
+    with (
+      flagsaver.flagsaver(split='tune'),
+      pytest.raises(UserError, match=r'eval\.split'),
+    ):
+      streets_table.train(spec)
