@@ -1,6 +1,6 @@
 """Draws docs/labels.png: mIoU against the number of labelled target images.
 
-  python -m benchmarks.labels_figure [--output=PNG]
+  python -m benchmarks.labels_figure [--results=FOLDER] [--output=PNG]
 
 Reads what `python -m benchmarks.streets_table --table=labels` has measured.
 """
@@ -13,6 +13,7 @@ from absl import app, flags
 
 from benchmarks import streets_table
 from jaxuda import charts
+from jaxuda.errors import UserError, exit_with_sentence
 
 _OUTPUT = flags.DEFINE_string('output', 'docs/labels.png', 'Of the picture.')
 
@@ -28,7 +29,7 @@ def curves(miou: Mapping[str, Mapping[str, float]]) -> dict[str, charts.Curve]:
     there = {
       place: list(miou[pattern.format(n)].values())
       for place, n in enumerate(COUNTS)
-      if pattern.format(n) in miou
+      if miou.get(pattern.format(n))
     }
     found[name] = charts.Curve(list(there), list(there.values()))
   return found
@@ -36,8 +37,12 @@ def curves(miou: Mapping[str, Mapping[str, float]]) -> dict[str, charts.Curve]:
 
 def main(argv) -> None:
   del argv
-  measured = json.loads((streets_table.RESULTS / 'labels.json').read_text())
-  miou = measured['miou']
+  path = streets_table.path_of('labels')
+  if not path.exists():
+    raise UserError(
+      f'{path} is missing: python -m benchmarks.streets_table --table=labels'
+    )
+  miou = json.loads(path.read_text())['miou']
   drawn = curves(miou)
   charts.curves(
     pathlib.Path(_OUTPUT.value),
@@ -54,4 +59,4 @@ def main(argv) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(lambda argv: exit_with_sentence(main, argv))

@@ -2,16 +2,19 @@
 
   python -m benchmarks.streets_table [--table=methods|labels|patches|camvid]
     [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
+    [--results=benchmarks/results]
 
 Trains every experiment of a table (rows.py) with every seed as its page says,
-and the stages that it names before it. Finished runs are kept in --folder and
-not run again, and interrupted ones go on; another split needs another folder.
-After every seed the table is printed and benchmarks/results/<table>.json is
-written. On a CPU several runs at a time (--jobs) use its cores better than one.
+and the stages that it names before it, and writes <results>/<table>.json after
+each. What that file has is not measured again: to do that, name another folder.
+Nor are finished runs in --folder, and interrupted ones go on; another split
+needs another folder. On a CPU several runs at a time (--jobs) use its cores
+better than one.
 """
 
 import concurrent.futures
 import datetime
+import functools
 import itertools
 import json
 import os
@@ -40,6 +43,7 @@ _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
 _SPLIT = flags.DEFINE_string('split', 'val', 'tune, to choose settings on.')
 _JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at a time.', lower_bound=1)
 _FOLDER = flags.DEFINE_string('folder', 'runs/table', 'Where the runs go.')
+_RESULTS = flags.DEFINE_string('results', str(RESULTS), 'Of the JSON files.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Prepared datasets.')
 
 
@@ -167,27 +171,74 @@ def main(argv) -> None:
     title: [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
     for title, x in rows.TABLES[_TABLE.value].items()
   }
-  queue, found = Queue(_JOBS.value, train), {}
+  results = kept()
+  missing = {
+    seed: {t: x for t, x in table.items() if seed not in results['miou'][t]}
+    for seed in _SEEDS.value
+  }
+  queue = Queue(_JOBS.value, train)
   try:
-    for seed in _SEEDS.value:
+    for seed, here in missing.items():
       # What others start from first, so that no job waits long.
-      for spec in sorted(
-        with_stages(itertools.chain(*table.values())), key=depth
-      ):
+      specs = with_stages(itertools.chain(*here.values()))
+      for spec in sorted(specs, key=depth):
         queue.submit(spec, seed)
     waiting = [
       (seed, title, [queue.submit(spec, seed) for spec in specs])
-      for seed in _SEEDS.value
-      for title, specs in table.items()
+      for seed, here in missing.items()
+      for title, specs in here.items()
     ]
-    for seed, title, runs in waiting:  # seed by seed: a part is a whole table
+    for seed, title, runs in waiting:
       specs = [stages.page(spec, int(seed)) for spec in table[title]]
-      found.setdefault(title, {})[seed] = miou_of(specs, runs)
-      print(f'{title}, seed {seed}: {found[title][seed]:.1f}', flush=True)
-      if title == list(table)[-1]:
-        write(found, {name: steps_of(specs) for name, specs in table.items()})
+      miou = results['miou'][title][seed] = miou_of(specs, runs)
+      print(f'{title}, seed {seed}: {miou:.1f}', flush=True)
+      results['measured'][seed] = provenance()  # of its last row
+      write(results)
   finally:
     queue.cancel()
+  show(results['miou'], {name: steps_of(x) for name, x in table.items()})
+
+
+def path_of(table: str) -> pathlib.Path:
+  """Where the results of a table are kept."""
+  suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
+  return pathlib.Path(_RESULTS.value) / f'{table}{suffix}.json'
+
+
+def kept() -> dict:
+  """The results there are, without the rows that have other pages now."""
+  pages = json.loads(json.dumps(rows.TABLES[_TABLE.value]))
+  path = path_of(_TABLE.value)
+  found = json.loads(path.read_text()) if path.exists() else {}
+  before, miou = found.get('pages', {}), found.get('miou', {})
+  for title in miou:
+    if before.get(title) != pages.get(title):
+      print(f'{title}: leaves {path}, as it was of {before.get(title)}')
+  return {
+    'table': _TABLE.value,
+    'split': _SPLIT.value,
+    'pages': pages,
+    'miou': {
+      title: miou.get(title, {}) if before.get(title) == page else {}
+      for title, page in pages.items()
+    },
+    'measured': found.get('measured', {}),
+  }
+
+
+@functools.cache
+def provenance() -> dict:
+  """With what and when a value was measured."""
+  return {
+    'commit': commit(),
+    'device': device(),
+    'cores': os.cpu_count(),
+    'machine': platform.machine(),
+    'versions': {
+      name: metadata.version(name) for name in ('jax', 'flax', 'optax')
+    },
+    'date': datetime.date.today().isoformat(),
+  }
 
 
 def device() -> str:
@@ -209,37 +260,25 @@ def commit() -> str | None:
   return done.stdout.strip()
 
 
-def write(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
-  """Prints the table and stores it with where and when it was measured."""
+def write(results: dict) -> None:
+  """Replaces the file of the results whole."""
+  path = path_of(results['table'])
+  path.parent.mkdir(parents=True, exist_ok=True)
+  workdir_lib.write_whole(path, json.dumps(results, indent=1) + '\n')
+
+
+def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
+  """Prints a table of all seeds that were measured."""
   control = np.mean(list(table[CONTROL].values()))
   print('| method | steps | seeds | mIoU | over AdaBN |\n|---|---|---|---|---|')
   for title, values in table.items():
-    v = np.array(list(values.values()))
+    v = np.array([values[seed] for seed in sorted(values, key=int)])
     spread = v.std(ddof=1) if len(v) > 1 else float('nan')
     seeds = ', '.join(f'{x:.1f}' for x in v)
     print(
       f'| {title} | {steps[title]} | {seeds} | {v.mean():.1f} ± {spread:.1f} '
       f'| {v.mean() - control:+.1f} |',
-      flush=True,
     )
-  result = {
-    'table': _TABLE.value,
-    'split': _SPLIT.value,
-    'pages': rows.TABLES[_TABLE.value],
-    'steps': steps,
-    'miou': table,
-    'commit': commit(),
-    'device': device(),
-    'cores': os.cpu_count(),
-    'machine': platform.machine(),
-    'versions': {
-      name: metadata.version(name) for name in ('jax', 'flax', 'optax')
-    },
-    'date': datetime.date.today().isoformat(),
-  }
-  suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
-  path = RESULTS / f'{_TABLE.value}{suffix}.json'
-  path.write_text(json.dumps(result, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -35,10 +35,10 @@ def trained(tmp_path, monkeypatch):
       found.append(spec)
     return 25.0 + 50.0 * spec.endswith('seed=1')
 
-  monkeypatch.setattr(streets_table, 'RESULTS', tmp_path)
   monkeypatch.setattr(streets_table, 'train', train)
   monkeypatch.setattr(streets_table, 'ensemble', len)
-  return found
+  with flagsaver.flagsaver(results=str(tmp_path)):
+    yield found
 
 
 @pytest.mark.parametrize('table', rows.TABLES)
@@ -48,12 +48,12 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
     streets_table.main([])
   found = json.loads((tmp_path / f'{table}.json').read_text())
   titles = list(rows.TABLES[table])
-  assert list(found['miou']) == list(found['steps']) == titles
+  assert list(found['miou']) == titles
   assert found['miou']['AdaBN control'] == {'0': 25.0, '1': 75.0}
   if table == 'methods':
     assert found['miou']['A+E'] == {'0': 2, '1': 2}
-  assert found['device'] == jax.devices()[0].device_kind
-  assert found['cores'] == os.cpu_count()
+  assert found['measured']['1']['device'] == jax.devices()[0].device_kind
+  assert found['measured']['1']['cores'] == os.cpu_count()
   said = capsys.readouterr().out
   assert '| AdaBN control | 1000 | 25.0, 75.0 | 50.0 ± 35.4 | +0.0 |' in said
   assert len(trained) == len(set(trained))  # shared stages once
@@ -63,6 +63,34 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
       before = {stage.partition(',')[0] for stage in ours[:i]}
       for stage in streets_table.stages_of(spec):
         assert stage.partition(',')[0] in before or jobs > 1, spec
+
+
+def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
+  """Only what is missing, what that starts from, and changed pages."""
+  path = tmp_path / 'patches.json'
+  titles = list(rows.PATCHES)
+  pages = rows.PATCHES | {titles[3]: 'advent.py:streets'}
+  miou = {title: {'1': 10.0, '0': 20.0} for title in titles}
+  del miou['AdaBN control']['1']
+  path.write_text(
+    json.dumps({'pages': pages, 'miou': miou, 'measured': {'0': 'before'}})
+  )
+  with flagsaver.flagsaver(table='patches', seeds=['1']):
+    streets_table.main([])
+  assert sorted(trained) == [
+    'configs/adabn.py:streets,seed=1',
+    f'configs/{rows.PATCHES[titles[3]]},seed=1',
+    'configs/source_only.py:streets,seed=1',
+  ]
+  found = json.loads(path.read_text())
+  assert found['miou'] == miou | {
+    'AdaBN control': {'0': 20.0, '1': 75.0},
+    titles[3]: {'1': 75.0},
+  }
+  assert found['measured']['0'] == 'before' != found['measured']['1']
+  said = capsys.readouterr().out
+  assert f'{titles[3]}: leaves {path}' in said
+  assert '| source-only | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 |' in said
 
 
 def test_methods_are_all_there():
@@ -109,7 +137,7 @@ def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
     streets_table.main([])
 
 
-def test_the_labels_figure(tmp_path, monkeypatch):
+def test_the_labels_figure(tmp_path):
   miou = {title: {'0': 10.0, '1': 12.0} for title in rows.LABELS}
   miou['5 labels alone'] = {'0': 3.0, '1': 4.0}
   drawn = labels_figure.curves(miou)
@@ -118,8 +146,9 @@ def test_the_labels_figure(tmp_path, monkeypatch):
   assert list(alone.x) == [1, 2, 3] and alone.values[0] == [3.0, 4.0]
   content = json.dumps({'miou': miou})
   (tmp_path / 'labels.json').write_text(content)
-  monkeypatch.setattr(streets_table, 'RESULTS', tmp_path)
-  with flagsaver.flagsaver(output=str(tmp_path / 'labels.png')):
+  with flagsaver.flagsaver(
+    results=str(tmp_path), output=str(tmp_path / 'labels.png')
+  ):
     labels_figure.main([])
   assert Image.open(tmp_path / 'labels.png').size > (300, 300)
 
