@@ -184,9 +184,9 @@ def main(argv) -> None:
       for spec in sorted(specs, key=depth):
         queue.submit(spec, seed)
     waiting = [
-      (seed, title, [queue.submit(spec, seed) for spec in specs])
+      (seed, title, [queue.submit(spec, seed) for spec in here[title]])
       for seed, here in missing.items()
-      for title, specs in here.items()
+      for title in sorted(here, key=lambda title: max(map(depth, here[title])))
     ]
     for seed, title, runs in waiting:
       specs = [stages.page(spec, int(seed)) for spec in table[title]]
