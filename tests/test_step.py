@@ -166,18 +166,20 @@ def test_a_batch_in_parts():
   Without batch statistics; with different numbers of ignored pixels in the
   parts; each image keeps its patches.
   """
-  page, norm = 'advent_patch', 'model.norm=frozen'
+  page = 'advent_patch'
+  settings = ('model.norm=frozen', 'model.multi_level=False')
   batch = tiny.batch(tiny.config(page), size=4)
   batch['source']['label'][0] = 255
+  weights = tiny.weights(page)
   found = []
   for parts in (1, 2):
-    run = tiny.stepper(page, norm, f'iter_size={parts}')
-    start = tiny.first_state(page, norm)
-    found.append(run(start, batch, tiny.weights(page)))
+    run = tiny.stepper(page, *settings, f'iter_size={parts}')
+    start = tiny.first_state(page, *settings)
+    found.append(run(start, batch, weights))
   (whole, once), (parted, twice) = found
   assert once['loss_seg_main'] > 1 and once['loss_adv_main'] > 0.1
   assert_close(twice, once, rtol=1e-4)
-  start = tiny.first_state(page, norm)
+  start = tiny.first_state(page, *settings)
   # Of Adam its moments: its first step divides the gradient by its size.
   for learnt in (
     lambda s: s.segmenter.params,
