@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from benchmarks import labels_figure, rows, streets_table
+from benchmarks import rows, streets_table, table_figures
 from jaxuda import config, runs
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab
@@ -137,20 +137,29 @@ def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
     streets_table.main([])
 
 
-def test_the_labels_figure(tmp_path):
+def test_the_figures(tmp_path):
+  """Each names rows that there are; a row that is not yet there is left out."""
+  for figure in table_figures.FIGURES.values():
+    for titles in figure.curves.values():
+      assert len(titles) == len(figure.ticks)
+      assert set(titles) - {None} <= set(rows.TABLES[figure.table])
+    miou = {t: {'0': 10.0, '1': 12.0} for t in rows.TABLES[figure.table]}
+    content = json.dumps({'miou': miou})
+    (tmp_path / f'{figure.table}.json').write_text(content)
+  labels = table_figures.FIGURES['labels']
   miou = {title: {'0': 10.0, '1': 12.0} for title in rows.LABELS}
-  miou['5 labels alone'] = {'0': 3.0, '1': 4.0}
-  drawn = labels_figure.curves(miou)
+  miou |= {'5 labels alone': {'0': 3.0, '1': 4.0}, '20 labels alone': {}}
+  drawn = table_figures.curves(labels, miou)
   assert list(drawn['ASS (GA + CSA)'].x) == [0, 1, 2, 3]
   alone = drawn['labels alone']
-  assert list(alone.x) == [1, 2, 3] and alone.values[0] == [3.0, 4.0]
-  content = json.dumps({'miou': miou})
-  (tmp_path / 'labels.json').write_text(content)
-  with flagsaver.flagsaver(
-    results=str(tmp_path), output=str(tmp_path / 'labels.png')
-  ):
-    labels_figure.main([])
-  assert Image.open(tmp_path / 'labels.png').size > (300, 300)
+  assert list(alone.x) == [1, 3] and alone.values[0] == [3.0, 4.0]
+  with flagsaver.flagsaver(results=str(tmp_path), output=str(tmp_path)):
+    table_figures.main([])
+    for name in table_figures.FIGURES:
+      assert Image.open(tmp_path / f'{name}.png').size > (300, 300)
+    (tmp_path / 'labels.json').unlink()
+    with pytest.raises(UserError, match=r'--table=labels'):
+      table_figures.main([])
 
 
 def test_a_finished_run_of_another_split_is_refused(tmp_path):

@@ -1,0 +1,123 @@
+"""Draws the README's figures of what streets_table has measured.
+
+  python -m benchmarks.table_figures [--results=FOLDER] [--output=docs]
+
+labels.png: mIoU against the number of labelled target images (paper 004);
+patches.png: against the size of the aligned patches (paper 001, Fig. 8a);
+ablation.png: of the steps S1 to S4 (paper 000, Table 3). Means and standard
+deviations over seeds, beside both controls.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from absl import app, flags
+
+from benchmarks import streets_table
+from jaxuda import charts
+from jaxuda.errors import UserError, exit_with_sentence
+
+_OUTPUT = flags.DEFINE_string('output', 'docs', 'Folder of the pictures.')
+
+
+class Figure(NamedTuple):
+  """Rows of a table along an axis.
+
+  Attributes:
+    table: whose results are drawn.
+    xlabel: of the axis.
+    ticks: its places.
+    curves: a curve's name to the row's title at each place, None for a gap.
+  """
+
+  table: str
+  xlabel: str
+  ticks: tuple[str, ...]
+  curves: Mapping[str, tuple[str | None, ...]]
+
+
+FIGURES = {
+  'labels': Figure(
+    'labels',
+    'labelled target images',
+    ('0', '5', '20', '100'),
+    {
+      'ASS (GA + CSA)': ('0 labels', '5 labels', '20 labels', '100 labels'),
+      'labels alone': (
+        *(None, '5 labels alone', '20 labels alone', '100 labels alone'),
+      ),
+    },
+  ),
+  'patches': Figure(
+    'patches',
+    'side of the patches, pixels (maps of 96x192)',
+    ('8', '16', '32', '48', '64', 'whole'),
+    {
+      'random patches': (
+        *(f'patches of {side}' for side in (8, 16, 32, 48, 64)),
+        'whole maps',
+      )
+    },
+  ),
+  'ablation': Figure(
+    'methods',
+    'joint global-local alignment',
+    (
+      *('S1: global, longer', 'S2: local pixels'),
+      *('S3: no background', 'S4: mixture'),
+    ),
+    {'on AdaptSegNet': tuple(f'global-local, S{n}' for n in (1, 2, 3, 4))},
+  ),
+}
+
+
+def curves(
+  figure: Figure, miou: Mapping[str, Mapping[str, float]]
+) -> dict[str, charts.Curve]:
+  """The values of all seeds at each place that has been measured."""
+  found = {}
+  for name, titles in figure.curves.items():
+    there = {x: miou.get(title) for x, title in enumerate(titles)}
+    there = {x: list(values.values()) for x, values in there.items() if values}
+    found[name] = charts.Curve(list(there), list(there.values()))
+  return found
+
+
+def draw(name: str, figure: Figure, folder: pathlib.Path) -> pathlib.Path:
+  """Draws one figure; its path.
+
+  Raises:
+    UserError: its table has not been measured.
+  """
+  results = streets_table.path_of(figure.table)
+  if not results.exists():
+    raise UserError(
+      f'{results} is missing: '
+      f'python -m benchmarks.streets_table --table={figure.table}'
+    )
+  miou = json.loads(results.read_text())['miou']
+  path = folder / f'{name}.png'
+  charts.curves(
+    path,
+    curves(figure, miou),
+    xlabel=figure.xlabel,
+    ylabel='mIoU, %',
+    levels={
+      title: list(miou[title].values())
+      for title in ('source-only', streets_table.CONTROL)
+    },
+    ticks=dict(enumerate(figure.ticks)),
+  )
+  return path
+
+
+def main(argv) -> None:
+  del argv
+  for name, figure in FIGURES.items():
+    print(draw(name, figure, pathlib.Path(_OUTPUT.value)))
+
+
+if __name__ == '__main__':
+  app.run(lambda argv: exit_with_sentence(main, argv))
