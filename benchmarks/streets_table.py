@@ -25,12 +25,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 
-import numpy as np
 from absl import app, flags
 
 from benchmarks import rows
 from jaxuda import config as config_lib
-from jaxuda import stages
+from jaxuda import scores, stages
 from jaxuda import train as train_lib
 from jaxuda import workdir as workdir_lib
 from jaxuda.errors import exit_with_sentence
@@ -268,17 +267,21 @@ def write(results: dict) -> None:
 
 
 def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
-  """Prints a table of all seeds that were measured."""
-  control = np.mean(list(table[CONTROL].values()))
+  """Prints a table of all seeds that were measured.
+
+  The last column is paired: runs of one seed start from the same source-only.
+  """
+  control = table[CONTROL]
   print('| method | steps | seeds | mIoU | over AdaBN |\n|---|---|---|---|---|')
   for title, values in table.items():
-    v = np.array([values[seed] for seed in sorted(values, key=int)])
-    spread = v.std(ddof=1) if len(v) > 1 else float('nan')
-    seeds = ', '.join(f'{x:.1f}' for x in v)
-    print(
-      f'| {title} | {steps[title]} | {seeds} | {v.mean():.1f} ± {spread:.1f} '
-      f'| {v.mean() - control:+.1f} |',
+    seeds = sorted(values, key=int)
+    listed = ', '.join(f'{values[seed]:.1f}' for seed in seeds)
+    miou = scores.plus_minus([values[seed] for seed in seeds])
+    both = [seed for seed in seeds if seed in control]
+    over = scores.plus_minus(
+      [values[seed] - control[seed] for seed in both], '+'
     )
+    print(f'| {title} | {steps[title]} | {listed} | {miou} | {over} |')
 
 
 if __name__ == '__main__':

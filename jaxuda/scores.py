@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -125,3 +126,14 @@ def write_json(path: pathlib.Path, content: dict) -> None:
   text = json.dumps(content, indent=1) + '\n'
   if jax.process_index() == 0:
     layout.write(path, lambda file: file.write_text(text))
+
+
+def spread(values: Sequence[float]) -> float:
+  """The standard deviation over runs (n - 1); NaN for a single one."""
+  return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
+
+
+def plus_minus(values: Sequence[float], sign: str = '') -> str:
+  """'27.9 ± 1.0', mean and spread, '+27.9 ± 1.0' with '+'; of one no spread."""
+  mean = f'{np.mean(values):{sign}.1f}'
+  return mean if len(values) < 2 else f'{mean} ± {spread(values):.1f}'

@@ -210,14 +210,3 @@ def write_csv(
       writer.writerows([cell(value) for value in row] for row in rows)
 
   layout.write(path, write)
-
-
-def spread(values: Sequence[float]) -> float:
-  """The standard deviation over runs (n - 1); NaN for a single one."""
-  return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
-
-
-def plus_minus(values: Sequence[float], digits: int = 1) -> str:
-  """'27.9 ± 1.0', mean and standard deviation; the mean alone of one."""
-  mean = f'{np.mean(values):.{digits}f}'
-  return mean if len(values) < 2 else f'{mean} ± {spread(values):.{digits}f}'

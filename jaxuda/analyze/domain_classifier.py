@@ -39,6 +39,7 @@ from jaxuda import charts
 from jaxuda.analyze import _classifier, _common, _label_maps
 from jaxuda.errors import UserError
 from jaxuda.log import duration
+from jaxuda.scores import plus_minus
 
 WHOLE = 'whole map'
 
@@ -219,7 +220,7 @@ def _sentence(pair, errors, iterations, counts, pixel) -> str:
     name: [100 * of_run[-1] for of_run in of_runs]
     for name, of_runs in errors.items()
   }
-  listed = ', '.join(f'{n} {_common.plus_minus(v)}' for n, v in last.items())
+  listed = ', '.join(f'{n} {plus_minus(v)}' for n, v in last.items())
   # Two standard errors of a rate of 1/2, in points: what these maps resolve.
   noise = 100 * np.sqrt(sum(0.25 / n for n in counts))
   near = [n for n, v in last.items() if np.mean(v) > 50 - noise]

@@ -18,6 +18,7 @@ from jaxuda import charts, runs
 from jaxuda import config as config_lib
 from jaxuda.analyze import _common
 from jaxuda.errors import UserError
+from jaxuda.scores import plus_minus, spread
 
 WHOLE = 'whole'
 # What may differ between the runs of one figure without a word.
@@ -120,7 +121,7 @@ def _draw(path, measured, controls, metric):
 def _sentence(measured, controls, metric):
   values = {size: list(seeds.values()) for size, seeds in measured.items()}
   best = max(values, key=lambda size: np.mean(values[size]))
-  listed = ', '.join(f'{s} {_common.plus_minus(v)}' for s, v in values.items())
+  listed = ', '.join(f'{s} {plus_minus(v)}' for s, v in values.items())
   seeds = sorted({len(v) for v in values.values()})
   text = (
     f'{metric} by patch size, {"-".join(map(str, seeds))} seed(s): {listed}; '
@@ -132,7 +133,7 @@ def _sentence(measured, controls, metric):
     text += f', {_compare(values[best], rivals[second], f"of {second}")}'
   for name, seeds in controls.items():
     value = list(seeds.values())
-    against = f'of {name} ({_common.plus_minus(value)})'
+    against = f'of {name} ({plus_minus(value)})'
     text += f'; {_compare(values[best], value, against)}'
   return f'{text}.'
 
@@ -140,7 +141,7 @@ def _sentence(measured, controls, metric):
 def _compare(best, other, name):
   """How far a mean is from another one, beside the spread of the seeds."""
   gap = np.mean(best) - np.mean(other)
-  noise = np.hypot(_common.spread(best), _common.spread(other))
+  noise = np.hypot(spread(best), spread(other))
   if np.isnan(noise):
     return f'{gap:+.1f} points from that {name}, of unknown spread'
   verdict = 'within' if abs(gap) <= noise else 'beyond'
