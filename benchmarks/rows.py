@@ -76,14 +76,14 @@ LABELS = {
   },
 }
 
-# The default is of 32, the whole map 96 pixels high.
+# The discriminator takes no less than 32; the whole map is 96x192.
 PATCHES = {
   **_CONTROLS,
+  'patches of 32': METHODS['random patches, ALP-GI'],
   **{
     f'patches of {size}': f'advent_patch.py:streets,patch.size={size}'
-    for size in (8, 16, 48, 64)
+    for size in (48, 64, 80, 96)
   },
-  'patches of 32': METHODS['random patches, ALP-GI'],
   'whole maps': METHODS['whole maps, AGP-GI'],
 }
 

@@ -32,7 +32,7 @@ from jaxuda import config as config_lib
 from jaxuda import scores, stages
 from jaxuda import train as train_lib
 from jaxuda import workdir as workdir_lib
-from jaxuda.errors import exit_with_sentence
+from jaxuda.errors import UserError, exit_with_sentence
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 CONTROL = 'AdaBN control'
@@ -120,7 +120,8 @@ def train(spec: str) -> float:
   """Trains an experiment unless that is done; its mIoU in percent.
 
   Raises:
-    UserError: the folder has it of another split, or of other settings.
+    UserError: the folder has it of another split, or of other settings; it
+      failed.
   """
   workdir = workdir_of(spec)
   overrides = [f'eval.split={_SPLIT.value}']
@@ -137,7 +138,11 @@ def train(spec: str) -> float:
     print(' '.join(command), flush=True)
     workdir.parent.mkdir(parents=True, exist_ok=True)
     with open(f'{workdir}.log', 'a') as log:
-      subprocess.run(command, check=True, stdout=log)
+      status = subprocess.run(command, stdout=log).returncode
+    if status:
+      raise UserError(
+        f'{workdir} ended with status {status}: see above and {workdir}.log.'
+      )
   return first_mean(workdir / 'scores.json')
 
 

@@ -53,10 +53,10 @@ FIGURES = {
   'patches': Figure(
     'patches',
     'side of the patches, pixels (maps of 96x192)',
-    ('8', '16', '32', '48', '64', 'whole'),
+    ('32', '48', '64', '80', '96', 'whole'),
     {
       'random patches': (
-        *(f'patches of {side}' for side in (8, 16, 32, 48, 64)),
+        *(f'patches of {side}' for side in (32, 48, 64, 80, 96)),
         'whole maps',
       )
     },

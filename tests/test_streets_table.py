@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from benchmarks import rows, streets_table, table_figures
-from jaxuda import config, runs
+from jaxuda import check, config, runs, sharding
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab
 
@@ -95,6 +95,14 @@ def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
   assert (
     '| source-only | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |' in said
   )
+
+
+@pytest.mark.parametrize('table', rows.TABLES)
+def test_every_row_can_be_trained(table):
+  for x in rows.TABLES[table].values():
+    for page in [x] if isinstance(x, str) else x:
+      spec = f'configs/{page}'
+      check.check(config.load(spec), sharding.make_mesh())
 
 
 def test_methods_are_all_there():
@@ -182,3 +190,14 @@ def test_a_finished_run_of_another_split_is_refused(tmp_path):
       pytest.raises(UserError, match=r'eval\.split'),
     ):
       streets_table.train(spec)
+
+
+def test_a_failed_run(tmp_path, capfd):
+  """Its own sentence, and where to look."""
+  spec = 'configs/advent_patch.py:streets,patch.size=8,seed=0'
+  with (
+    flagsaver.flagsaver(folder=str(tmp_path)),
+    pytest.raises(UserError, match=r'patch\.size=8-seed=0 ended with status 2'),
+  ):
+    streets_table.train(spec)
+  assert 'config.patch.size=8 must be 32' in capfd.readouterr().err
