@@ -29,7 +29,7 @@ from absl import app, flags
 
 from benchmarks import rows
 from jaxuda import config as config_lib
-from jaxuda import scores, stages
+from jaxuda import layout, scores, stages
 from jaxuda import train as train_lib
 from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError, exit_with_sentence
@@ -147,13 +147,21 @@ def train(spec: str) -> float:
 
 
 def ensemble(specs: Sequence[str]) -> float:
-  """Scores several trained experiments as one."""
+  """Scores several trained experiments as one; its mIoU in percent.
+
+  Raises:
+    UserError: that failed.
+  """
   workdirs = [str(workdir_of(spec)) for spec in specs]
   command = [
     *(sys.executable, '-m', 'jaxuda.evaluate'),
     f'--workdir={",".join(workdirs)}',
   ]
-  done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+  if done.returncode:
+    raise UserError(
+      f'{" ".join(command)} ended with status {done.returncode}: see above.'
+    )
   folder = done.stdout.strip().rpartition(': ')[2]
   return first_mean(pathlib.Path(folder) / 'scores.json')
 
@@ -196,7 +204,7 @@ def main(argv) -> None:
       specs = [stages.page(spec, int(seed)) for spec in table[title]]
       miou = results['miou'][title][seed] = miou_of(specs, runs)
       print(f'{title}, seed {seed}: {miou:.1f}', flush=True)
-      results['measured'][seed] = provenance()  # of its last row
+      results['measured'][title][seed] = provenance()
       write(results)
   finally:
     queue.cancel()
@@ -214,37 +222,36 @@ def kept() -> dict:
   pages = json.loads(json.dumps(rows.TABLES[_TABLE.value]))
   path = path_of(_TABLE.value)
   found = json.loads(path.read_text()) if path.exists() else {}
-  before, miou = found.get('pages', {}), found.get('miou', {})
-  for title in miou:
-    if before.get(title) != pages.get(title):
-      print(f'{title}: leaves {path}, as it was of {before.get(title)}')
+  before = found.get('pages', {})
+  for title in before:
+    if before[title] != pages.get(title):
+      print(f'{title}: leaves {path}, as it was of {before[title]}')
+
+  def still(kind):
+    values = found.get(kind, {})
+    return {
+      title: values.get(title, {}) if before.get(title) == page else {}
+      for title, page in pages.items()
+    }
+
   return {
     'table': _TABLE.value,
     'split': _SPLIT.value,
     'pages': pages,
-    'miou': {
-      title: miou.get(title, {}) if before.get(title) == page else {}
-      for title, page in pages.items()
-    },
-    'measured': found.get('measured', {}),
+    'miou': still('miou'),
+    'measured': still('measured'),
   }
+
+
+def provenance() -> str:
+  """With what and when a value was measured."""
+  libraries = (f'{n} {metadata.version(n)}' for n in ('jax', 'flax', 'optax'))
+  machine = f'{device()} ({os.cpu_count()} cores, {platform.machine()})'
+  today = datetime.date.today().isoformat()
+  return ', '.join([today, f'commit {commit()}', machine, *libraries])
 
 
 @functools.cache
-def provenance() -> dict:
-  """With what and when a value was measured."""
-  return {
-    'commit': commit(),
-    'device': device(),
-    'cores': os.cpu_count(),
-    'machine': platform.machine(),
-    'versions': {
-      name: metadata.version(name) for name in ('jax', 'flax', 'optax')
-    },
-    'date': datetime.date.today().isoformat(),
-  }
-
-
 def device() -> str:
   """What jax runs on; asked elsewhere, as a TPU serves one process only."""
   code = 'import jax; print(jax.devices()[0].device_kind)'
@@ -266,9 +273,8 @@ def commit() -> str | None:
 
 def write(results: dict) -> None:
   """Replaces the file of the results whole."""
-  path = path_of(results['table'])
-  path.parent.mkdir(parents=True, exist_ok=True)
-  workdir_lib.write_whole(path, json.dumps(results, indent=1) + '\n')
+  text = json.dumps(results, indent=1) + '\n'
+  layout.write(path_of(results['table']), lambda file: file.write_text(text))
 
 
 def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:

@@ -44,7 +44,12 @@ FIGURES = {
     'labelled target images',
     ('0', '5', '20', '100'),
     {
-      'ASS (GA + CSA)': ('0 labels', '5 labels', '20 labels', '100 labels'),
+      'ASS (GA + CSA; GA where there are none)': (
+        '0 labels',
+        '5 labels',
+        '20 labels',
+        '100 labels',
+      ),
       'labels alone': (
         *(None, '5 labels alone', '20 labels alone', '100 labels alone'),
       ),

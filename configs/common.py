@@ -91,7 +91,7 @@ def gta5() -> ConfigDict:
         'live_branches': 4,  # of `dilations`; 2 in AdaptSegNet's code
         'multi_level': True,
         'twin': False,  # both heads on layer4, the prediction their sum: CLAN
-        # batch, running, running_updated or frozen: models/norm.py.
+        # batch, running, running_updated, fixed or frozen: models/norm.py.
         'norm': 'batch',
         'affine': 'frozen',  # or 'trained': batch norm's scale and bias
         'kernel_init': 'caffe',

@@ -109,7 +109,7 @@ class MetricsCsv:
     rows = self._load()
     kept = [row for row in rows if int(row['step']) <= step]
     if len(kept) < len(rows):
-      write_whole(self.path, _format(self._columns, kept, True))
+      _write_whole(self.path, _format(self._columns, kept, True))
 
   def _load(self) -> list[dict[str, str]]:
     """The rows on disk, cleared of half-written lines."""
@@ -117,7 +117,7 @@ class MetricsCsv:
     if torn:
       logging.warning('%s: dropped %d half-written line', self.path, torn)
       if self._columns:
-        write_whole(self.path, _format(self._columns, rows, True))
+        _write_whole(self.path, _format(self._columns, rows, True))
       else:
         self.path.unlink()
     return rows
@@ -130,7 +130,7 @@ class MetricsCsv:
     columns = list(dict.fromkeys([*self._columns, *names]))
     if columns != self._columns or not self.path.exists():
       rows = _parse(self.path)[1]
-      write_whole(self.path, _format(columns, rows + self._waiting, True))
+      _write_whole(self.path, _format(columns, rows + self._waiting, True))
       self._columns = columns
     else:
       _append_whole(self.path, _format(columns, self._waiting))
@@ -183,7 +183,7 @@ def _store_config(
   resumed = check_config(path, config, harmless)
   file = path / 'config.json'
   try:
-    write_whole(file, json.dumps(config, indent=2) + '\n')
+    _write_whole(file, json.dumps(config, indent=2) + '\n')
   except OSError as e:
     raise UserError(f'cannot write {file} ({e.strerror})') from None
   return resumed
@@ -234,7 +234,7 @@ def check_config(
   return True
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
+def _write_whole(path: pathlib.Path, text: str) -> None:
   """Replaces a file in one move, so that no reader sees half of it."""
   part = path.with_name(f'.{path.name}.part')
   try:

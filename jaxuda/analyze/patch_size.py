@@ -1,7 +1,7 @@
 """mIoU against the size of the aligned patches (paper 001, Fig. 8a).
 
   python -m jaxuda.analyze patch_size --controls=runs/adabn-0,runs/adabn-1 \\
-    --workdirs=runs/p16-0,runs/p16-1,runs/p32-0,runs/p32-1
+    --workdirs=runs/p32-0,runs/p32-1,runs/p64-0,runs/p64-1
 
 Reads the scores.json of finished runs of configs/advent_patch.py, which differ
 in patch.size and seed; patch.size=None, the paper's global baseline AGP-GI, is
