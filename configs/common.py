@@ -8,7 +8,7 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from jaxuda import config as config_lib
-from jaxuda import pseudo
+from jaxuda import pseudo, values
 
 
 def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
@@ -241,13 +241,46 @@ def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
     weigh_target_labels(config)
 
 
+def go_on_from(config: ConfigDict, start: str) -> None:
+  """Goes on with the network that a start has, a page or a run's folder.
+
+  It is also scored as there; and where the start was trained on pseudo labels
+  of the target, as BDL's is, it now makes new ones. Of a PyTorch file nothing
+  is known, and the network stays what it was.
+  """
+  config.init = start
+  before = config_lib.of(start)
+  if before is None:
+    return
+  config.classes = before.classes
+  config.model.update(before.model)
+  for key in ('upsample', 'average', 'absent'):
+    config.eval[key] = before.eval[key]
+  if before.target.labels:
+    label(config, 'target', start, 'median')
+
+
+def own_init(arg: str | None) -> str | None:
+  """The `init` that a page's argument names, None for the page's own."""
+  given = config_lib.given(arg or '', 'init')
+  return values.parse('init', given, None) if given else None
+
+
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
   """Applies the overrides of `arg` and locks the config.
 
-  The stage before it has the same classes and heads.
+  The pages of the stages before it get those that say what the network is.
   """
-  for key in ('classes', 'model.multi_level'):
-    value = config_lib.given(arg or '', key)
-    if value and str(config.init).startswith('configs/'):
-      config.init += f',{key}={value}'
+  same, own = '', own_init(arg)
+  for key in config_lib.NETWORK:
+    if value := config_lib.given(arg or '', key):
+      same += f',{key}={value}'
+  stages = (
+    (config, 'init'),
+    (config.source, 'labels'),
+    (config.target, 'labels'),
+  )
+  for node, key in stages:
+    if str(node[key]).startswith('configs/') and node[key] != own:
+      node[key] += same
   return config_lib.finish(config, arg or '')

@@ -6,8 +6,8 @@ at most one setting of the datasets, then KEY=VALUE overrides. `--config.KEY`
 flags mean the same. Both are refused with the nearest valid name.
 """
 
-import ast
 import difflib
+import hashlib
 import importlib.util
 import json
 import pathlib
@@ -16,32 +16,22 @@ from collections.abc import Callable, Iterable
 
 import ml_collections
 
+from jaxuda import values
 from jaxuda.errors import UserError
 
-# Keys that may be None; every other one keeps the type of its default.
-OPTIONAL = {
-  'eval.classes': str,
-  'init': str,
-  'init_unused': str,
-  'init_fresh': str,
-  'discriminator.init': str,
-  'data_dir': str,
-  'optim.horizon': int,
-  'patch.size': int,
-  'prior.shares': tuple,
-  'semantics': str,
-  'local.mixture': str,
-  'local.global_game': str,
-  'source.count': int,
-  'labelled.count': int,
-  'labelled.size': tuple,
-  'source.size': tuple,
-  'source.labels': str,
-  'target.size': tuple,
-  'target.labels': str,
-  'pseudo.input': tuple,
-  'eval.size': tuple,
-}
+# What a network's weights mean: stages that follow one another share it.
+NETWORK = (
+  'classes',
+  'model.backbone',
+  'model.blocks',
+  'model.width',
+  'model.style',
+  'model.pixels',
+  'model.dilations',
+  'model.live_branches',
+  'model.multi_level',
+  'model.twin',
+)
 
 
 def parse_spec(spec: str) -> tuple[str, str]:
@@ -139,9 +129,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     raise UserError(
       f'a method is chosen by its page: --config=configs/{text}.py'
     )
-  default = flat[key]
-  kind = OPTIONAL.get(key) or type(default)
-  value = _parse(key, text, kind, default)
+  value = values.parse(key, text, flat[key])
   *path, last = key.split('.')
   node = config
   for name in path:
@@ -150,52 +138,42 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     node[last] = value
 
 
-def _parse(key, text, kind, default):
-  if text == 'None' and key in OPTIONAL:
-    return None
-  if kind is str:
-    return text[1:-1] if _is_enclosed(text) else text
+def of(named: str) -> ml_collections.ConfigDict | None:
+  """The config of what a setting such as `init` names, None of a file.
+
+  Args:
+    named: a page, a run's folder, or a file of weights.
+
+  Raises:
+    UserError: as `load` and `read_run`.
+  """
+  path, _ = parse_spec(named)
+  if path.endswith('.py'):
+    return load(named)
+  return read_run(pathlib.Path(named)) if pathlib.Path(named).is_dir() else None
+
+
+def read_run(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+  """The config that a workdir was trained with.
+
+  Raises:
+    UserError: it has none, or a damaged one.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  if not path.is_file():
+    raise UserError(f'{workdir} is not a run: it has no config.json.')
   try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    if kind is bool and text.lower() in ('true', 'false'):
-      value = text.lower() == 'true'
-    elif kind is tuple and re.fullmatch(r'\d+x\d+', text):
-      value = tuple(int(n) for n in text.split('x'))
-    else:
-      value = text
-  if kind is float and type(value) is int:
-    value = float(value)
-  if kind is tuple and isinstance(value, list):
-    value = tuple(value)
-  good = type(value) is kind
-  if good and kind is tuple and default:
-    any_length = key in ('eval.scales', 'pseudo.scales', 'model.dilations')
-    good = len(value) > 0 if any_length else len(value) == len(default)
-    inner = type(default[0])
-    value = tuple(
-      inner(v) if inner is float and type(v) is int else v for v in value
-    )
-    good = good and all(type(v) is inner for v in value)
-  if not good:
-    none = ' or None' if key in OPTIONAL else ''
-    raise UserError(
-      f'config.{key} takes {kind.__name__}{none}, like {default!r}, '
-      f'not {text!r}.'
-    )
-  return value
+    content = json.loads(path.read_text())
+  except ValueError as e:
+    raise UserError(f'{path} is damaged: {e}.') from None
+  return ml_collections.ConfigDict(_tuples(content))
 
 
-def _is_enclosed(text: str) -> bool:
-  """Whether brackets keep all of a text whole; '(a)|(b)' is a regex."""
-  if text[:1] + text[-1:] not in ('()', '[]'):
-    return False
-  depth = 0
-  for i, character in enumerate(text):
-    depth += (character == text[0]) - (character == text[-1])
-    if depth == 0:
-      return i == len(text) - 1
-  return False
+def _tuples(value):
+  """JSON's lists back to the tuples that a config holds."""
+  if isinstance(value, dict):
+    return {k: _tuples(v) for k, v in value.items()}
+  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def given(arg: str, key: str) -> str | None:
@@ -272,4 +250,8 @@ def run_name(spec: str, overrides: Iterable[str] = ()) -> str:
   """The default folder name of a run: 'advent_patch-streets-steps=300'."""
   path, arg = parse_spec(spec)
   parts = [pathlib.Path(path).stem, *_split(arg), *overrides]
-  return re.sub(r'[^\w=.-]+', '_', '-'.join(parts))
+  name = re.sub(r'[^\w=.-]+', '_', '-'.join(parts))
+  if len(name) <= 150:
+    return name
+  # File systems take 255 bytes; what is cut off still makes a difference.
+  return f'{name[:140]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}'

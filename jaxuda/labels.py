@@ -4,6 +4,9 @@ A *class space* is what a model predicts and a metric counts: an ordered list of
 classes with indices 0..C-1. An *encoding* is the numbering that a dataset's
 label files use. Everything here is derived from `CLASSES` and `CAMVID`; no
 other file knows an id, a colour or a class subset.
+
+A space is one of `SPACES`, or one of them without some of its classes, which
+are background then: 'cityscapes19-building-traffic_light'.
 """
 
 import dataclasses
@@ -78,8 +81,6 @@ SPACES = (
   'camvid11',
   # All 19, of which SYNTHIA's 16 and 13 are scored: BDL, evaluation.py.
   'synthia16in19',
-  # All but building and sky, which become background: paper 000, Table 2.
-  'cityscapes17',
 )
 
 # Every id that may stand in a label file, void ids included. 34 is the licence
@@ -97,7 +98,7 @@ class Space:
   """A class space.
 
   Attributes:
-    name: one of `SPACES`.
+    name: 'cityscapes19', or 'cityscapes19-sky' without one of its classes.
     classes: the C class names, in index order.
     colors: u8[C, 3] RGB.
     subsets: the means that are reported: name -> class indices.
@@ -111,7 +112,7 @@ class Space:
 
 def space(name: str) -> Space:
   """Returns the class space called `name`; UserError for an unknown one."""
-  _check('class space', name, SPACES)
+  _check_space(name)
   return _space(name)
 
 
@@ -120,7 +121,7 @@ def id_map(encoding: str, space: str) -> np.ndarray:
 
   Args:
     encoding: one of `ENCODINGS`.
-    space: one of `SPACES`.
+    space: name of the class space.
 
   Returns:
     u8[256]: raw id -> index in the space, `IGNORE` where there is none.
@@ -143,7 +144,7 @@ def stored_ids(space: str) -> np.ndarray:
   Returns:
     u8[256]: class index -> raw id.
   """
-  _check('class space', space, SPACES)
+  _check_space(space)
   table = np.zeros(256, np.uint8)
   for index, member in enumerate(_members(space)):
     table[index] = CLASSES[member].cityscapes
@@ -166,15 +167,15 @@ def merge(from_space: str, to_space: str) -> np.ndarray:
     i32[C_from]: index in `to_space`, -1 where the class has no place there
     (a wall in camvid11: an error wherever it is predicted).
   """
-  _check('class space', from_space, SPACES)
-  _check('class space', to_space, SPACES)
+  _check_space(from_space)
+  _check_space(to_space)
   target = _as_19(to_space)
   return np.array([target[i] for i in _members(from_space)], np.int32)
 
 
 def colorize(ids: np.ndarray, space: str) -> np.ndarray:
   """Paints class indices u8[H, W] (255: black) as RGB u8[H, W, 3]."""
-  _check('class space', space, SPACES)
+  _check_space(space)
   palette = np.zeros((256, 3), np.uint8)
   colors = _space(space).colors
   palette[: len(colors)] = colors
@@ -190,6 +191,16 @@ def _check(kind, name, valid):
     )
 
 
+def _check_space(name):
+  base, *background = str(name).split('-')
+  _check('class space', base, SPACES)
+  known = _space(base).classes
+  if background and base == 'camvid11':
+    raise UserError(f'{name!r}: only spaces of Cityscapes classes can be cut.')
+  for named in background:
+    _check(f'background class of {base}', named.replace('_', ' '), known)
+
+
 @functools.cache
 def _space(name):
   members = [CLASSES[i] for i in _members(name)]
@@ -200,12 +211,11 @@ def _space(name):
   colors.flags.writeable = False
   subsets = {'mIoU': tuple(range(len(classes)))}
   if name.startswith('synthia16'):
-    subsets = {
-      f'mIoU-{19 - len(absent)}': tuple(
-        i for i, c in enumerate(classes) if c not in absent
-      )
+    scored = (
+      tuple(i for i, c in enumerate(classes) if c not in absent)
       for absent in (NOT_IN_16, NOT_IN_13)
-    }
+    )
+    subsets = {f'mIoU-{len(indices)}': indices for indices in scored}
   return Space(name, classes, colors, subsets)
 
 
@@ -214,11 +224,9 @@ def _members(name):
   indices = {c.name: i for i, c in enumerate(CLASSES)}
   if name == 'camvid11':
     return [indices[cityscapes] for _, cityscapes in CAMVID]
-  absent = {
-    'synthia16': NOT_IN_16,
-    'crosscity13': NOT_IN_13,
-    'cityscapes17': ('building', 'sky'),
-  }.get(name, ())
+  base, *background = name.split('-')
+  absent = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(base, ())
+  absent = {*absent, *(named.replace('_', ' ') for named in background)}
   return [i for c, i in indices.items() if c not in absent]
 
 

@@ -25,6 +25,7 @@ from absl import flags
 
 import data
 from jaxuda import command, predict, pseudo
+from jaxuda import config as config_lib
 from jaxuda.errors import UserError, exit_with_sentence
 
 
@@ -86,7 +87,7 @@ def main(argv: list[str]) -> int:
   from jaxuda.input import open_records
 
   workdir = pathlib.Path(given.workdir).expanduser()
-  config = runs.read_config(workdir)
+  config = config_lib.read_run(workdir)
   if 'target' not in config:
     raise UserError(f'{workdir} is a run without a target: nothing to label.')
   target = config.target

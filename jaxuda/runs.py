@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -36,7 +35,6 @@ _CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'optim.name': ('sgd', 'adamw'),
   'optim.repeats': ('authors', 'dedupe'),
-  'classes': labels.SPACES,
   'source.sampling': sampling.SAMPLINGS,
   'target.sampling': sampling.SAMPLINGS,
   'labelled.sampling': sampling.SAMPLINGS,
@@ -125,25 +123,6 @@ def train_step(config) -> Callable:
   )
 
 
-def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-  """The config that a workdir was trained with."""
-  path = pathlib.Path(workdir) / 'config.json'
-  if not path.is_file():
-    raise UserError(f'{workdir} is not a run: it has no config.json.')
-  try:
-    content = json.loads(path.read_text())
-  except ValueError as e:
-    raise UserError(f'{path} is damaged: {e}.') from None
-  return ml_collections.ConfigDict(_tuples(content))
-
-
-def _tuples(value):
-  """JSON's lists back to the tuples that a config holds."""
-  if isinstance(value, dict):
-    return {k: _tuples(v) for k, v in value.items()}
-  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
 def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
   """Restores a run's segmenter on the host, whatever it was trained on.
 
@@ -157,7 +136,7 @@ def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
   from jaxuda import checkpoint as checkpoint_lib
 
   workdir = pathlib.Path(workdir)
-  config = read_config(workdir)
+  config = config_lib.read_run(workdir)
   at, tree, _ = checkpoint_lib.restore_part(
     workdir / 'checkpoints', _step(checkpoint)
   )
@@ -186,7 +165,7 @@ def load_discriminators(
   """{discriminator: params} of a run, on the host; as `load`."""
   from jaxuda import checkpoint as checkpoint_lib
 
-  config = read_config(pathlib.Path(workdir))
+  config = config_lib.read_run(pathlib.Path(workdir))
   if not methods.load(config.method).discriminators(config):
     return {}
   _, tree, _ = checkpoint_lib.restore_part(

@@ -134,7 +134,30 @@ def load_start(path: pathlib.Path, config) -> runs.Run:
 def _load_run(workdir, config):
   """A run whose network is that of `config`, but for the norms' counters."""
   run = runs.load(workdir)
-  theirs = _leaves(variables(run))
+  taken = _fitted(_leaves(variables(run)), config, workdir)
+  for key in ('style', 'pixels', 'dilations', 'live_branches'):
+    # None of a run of a version that did not have this setting.
+    before, now = run.config.model.get(key), config.model[key]
+    if before != now:
+      say(f'note: {workdir} has model.{key}={before}; the config has {now}.')
+  return dataclasses.replace(
+    run, params=taken['params'], batch_stats=taken['batch_stats']
+  )
+
+
+def check_page(named: str | None, config) -> None:
+  """Refuses a page, as `init`, before it is trained for nothing.
+
+  Raises:
+    UserError: its network is another one than the config's.
+  """
+  if spec := page(named, config.seed):
+    theirs = deeplab.abstract(runs.segmenter(config_lib.load(spec)))
+    _fitted(_leaves(theirs), config, spec)
+
+
+def _fitted(theirs, config, where):
+  """The variables of a network, by path, as the tree that a config has."""
 
   def take(path, leaf):
     found = theirs.pop(path, None)
@@ -144,7 +167,7 @@ def _load_run(workdir, config):
       there = 'missing' if found is None else found.shape
       raise UserError(
         f'config.init: {_name(path)} is {leaf.shape} here and {there} in '
-        f'{workdir}.'
+        f'{where}.'
       )
     return found
 
@@ -152,15 +175,8 @@ def _load_run(workdir, config):
   taken = jax.tree_util.tree_map_with_path(take, abstract)
   left = [path for path in theirs if path[-1].key != norm.COUNTER]
   if left:
-    raise UserError(f'config.init: {workdir} also has {_name(left[0])}.')
-  for key in ('style', 'pixels', 'dilations', 'live_branches'):
-    # None of a run of a version that did not have this setting.
-    before, now = run.config.model.get(key), config.model[key]
-    if before != now:
-      say(f'note: {workdir} has model.{key}={before}; the config has {now}.')
-  return dataclasses.replace(
-    run, params=taken['params'], batch_stats=taken['batch_stats']
-  )
+    raise UserError(f'config.init: {where} also has {_name(left[0])}.')
+  return taken
 
 
 def _name(path) -> str:

@@ -73,6 +73,7 @@ def train(config, workdir: pathlib.Path) -> int:
     earlier = [config[s].labels for s in missing]
     if not checkpoint.steps(workdir / 'checkpoints'):
       d_start = weights.load_discriminators(config)
+      stages.check_page(config.init, config)
       earlier.insert(0, config.init)
     for named in earlier:
       status = _train_first(named, config, workdir)
@@ -195,6 +196,8 @@ class _Training:
     )
     if self.start:
       say(f'starting from {self.init_run}, step {self.start.step}')
+    else:
+      say('starting from random weights, as config.init names none')
     return current
 
   def _loop(self, current, first, stream):

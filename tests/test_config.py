@@ -247,7 +247,7 @@ def test_refused_pages(monkeypatch):
     ('model.backbone=resnet50', "model.backbone='resnet50' is none of"),
     ('optim.name=adam', "optim.name='adam' is none of sgd, adamw"),
     ('statistics=source', "statistics='source' is none of"),
-    ('classes=coco', "classes='coco' is none of"),
+    ('classes=coco', "unknown class space 'coco'"),
     ('method=fada2', r'by its page: --config=configs/fada2\.py'),
     ('information=normalized', "information='normalized' is none of"),
     ('objective=minimax', "objective='minimax' is none of"),
@@ -265,7 +265,7 @@ def test_a_config_survives_its_json(page, tmp_path):
   config = load(page)
   text = json.dumps(config_lib.to_json(config))
   (tmp_path / 'config.json').write_text(text)
-  assert runs.read_config(tmp_path).to_dict() == config.to_dict()
+  assert config_lib.read_run(tmp_path).to_dict() == config.to_dict()
 
 
 def test_flags_that_override():

@@ -89,6 +89,27 @@ def test_subsets_and_names():
   assert thirteen == [0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
 
 
+def test_classes_named_as_background():
+  """Paper 000, Table 2: 17 classes; ids 11 and 23 are building and sky."""
+  cut = labels.space('cityscapes19-building-sky')
+  assert len(cut.classes) == 17
+  assert not {'building', 'sky'} & set(cut.classes)
+  assert cut.subsets == {'mIoU': tuple(range(17))}
+  table = labels.id_map('cityscapes', 'cityscapes19-building-sky')
+  mapped = [int(table[raw]) for raw in CITYSCAPES_19 if raw not in (11, 23)]
+  assert mapped == list(range(17))
+  assert table[11] == table[23] == labels.IGNORE
+  assert labels.merge('cityscapes19', cut.name).tolist().count(-1) == 2
+  without = labels.space('synthia16-traffic_light')
+  assert set(without.subsets) == {'mIoU-15', 'mIoU-12'}
+  with pytest.raises(UserError, match=r"class of cityscapes19 'skyy'.*'sky'"):
+    labels.space('cityscapes19-skyy')
+  with pytest.raises(UserError, match=r"class of synthia16 'terrain'"):
+    labels.space('synthia16-terrain')
+  with pytest.raises(UserError, match='camvid11-sky'):
+    labels.space('camvid11-sky')
+
+
 def test_merge_into_camvid_follows_the_scoring_rule():
   merged = dict(
     zip(
@@ -123,7 +144,7 @@ def test_merge_into_camvid_follows_the_scoring_rule():
 
 
 def test_merge_between_spaces():
-  for name in labels.SPACES:
+  for name in (*labels.SPACES, 'cityscapes19-building-sky'):
     size = len(labels.space(name).classes)
     np.testing.assert_array_equal(labels.merge(name, name), np.arange(size))
   to_16 = labels.merge('cityscapes19', 'synthia16')
@@ -134,7 +155,7 @@ def test_merge_between_spaces():
 
 
 def test_stored_ids_are_read_back():
-  for name in labels.SPACES:
+  for name in (*labels.SPACES, 'cityscapes19-building-sky'):
     size = len(labels.space(name).classes)
     read = labels.id_map('cityscapes', name)[labels.stored_ids(name)]
     np.testing.assert_array_equal(read[:size], np.arange(size))

@@ -17,6 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from data.streets import render
+from jaxuda import config as config_lib
 from jaxuda import evaluate, labels, log, runs, workdir
 from jaxuda.errors import UserError
 
@@ -69,7 +70,7 @@ def test_the_folder(finished_run):
     assert min(Image.open(path).size) > 100
   config = json.loads((folder / 'config.json').read_text())
   assert config['method'] == 'advent_patch' and config['steps'] == 9
-  assert runs.read_config(folder).patch.size == 32
+  assert config_lib.read_run(folder).patch.size == 32
 
 
 def test_metrics(rows, finished_run):

@@ -28,6 +28,7 @@ from jaxuda import (
   sharding,
   stages,
 )
+from jaxuda import config as config_lib
 from jaxuda import input as input_lib
 from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError, exit_with_sentence
@@ -271,7 +272,7 @@ def test_a_run_is_asked_when_labels_are_missing(
   assert row['loss_kld_main'] > 0 and row['loss_seg_target_main'] > 0
   # They are made once; a process that waited for another finds them there.
   before = folder.stat().st_mtime_ns
-  labeller.make_for(runs.read_config(workdir), 'target', folder)
+  labeller.make_for(config_lib.read_run(workdir), 'target', folder)
   assert 'rule balanced' in said
   assert 'rule balanced' not in capsys.readouterr().out
   assert folder.stat().st_mtime_ns == before
@@ -412,5 +413,6 @@ def test_what_labels_may_name(finished_run, half, tmp_path):
 
 def test_m0_starts_where_m1_does():
   """`init` of BDL's later stage is also that of the stage before."""
-  config = tiny.config('bdl_ssl', 'init=weights.pth')
-  assert config.target.labels == 'configs/bdl.py:streets,init=weights.pth'
+  page = f'{tiny.ROOT}/configs/bdl_ssl.py:streets,init=weights.pth'
+  labels = config_lib.load(page).target.labels
+  assert labels == 'configs/bdl.py:streets,init=weights.pth'

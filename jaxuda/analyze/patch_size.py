@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from jaxuda import charts, runs
+from jaxuda import charts
 from jaxuda import config as config_lib
 from jaxuda.analyze import _common
 from jaxuda.errors import UserError
@@ -40,7 +40,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
   """Reads and draws; see the package."""
   paths = _common.titles(given.workdirs)
   scores = _common.read_scores(given.workdirs)
-  configs = {title: runs.read_config(path) for title, path in paths.items()}
+  configs = {title: config_lib.read_run(path) for title, path in paths.items()}
   measured = {}
   for title, config in configs.items():
     if 'patch' not in config:
@@ -77,7 +77,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
 def _read_controls(workdirs, configs, scores):
   """{method: {seed: value}} of the controls, which must be scored alike."""
   paths = _common.titles(workdirs)
-  theirs = {title: runs.read_config(path) for title, path in paths.items()}
+  theirs = {title: config_lib.read_run(path) for title, path in paths.items()}
   first = next(iter(configs.items()))
   found = {}
   read = _common.read_scores(workdirs, like=next(iter(scores.values())))

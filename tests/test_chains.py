@@ -1,0 +1,122 @@
+"""Pages whose network is another page's, and what stages hand to one another."""
+
+import json
+
+import pytest
+import tiny
+import tiny_runs
+
+from jaxuda import config as config_lib
+from jaxuda import stages
+from jaxuda.errors import UserError
+
+LOCAL = 'configs/local_alignment.py'
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+  monkeypatch.chdir(tiny.ROOT)
+
+
+@pytest.mark.parametrize(
+  ('start', 'network'),
+  [
+    # Heads, live branches, classes, how it is scored: as in each original.
+    ('adaptsegnet.py:gta5,model.multi_level=False', (False, 2, 19, 'logits')),
+    ('advent.py:gta5', (True, 4, 19, 'logits')),
+    ('bdl_ssl.py:synthia', (False, 4, 19, 'probabilities')),
+    ('adaptsegnet.py:synthia', (True, 2, 16, 'logits')),
+  ],
+)
+def test_local_alignment_has_the_network_it_starts_from(start, network):
+  setting = start.partition(':')[2].partition(',')[0]
+  config = config_lib.load(f'{LOCAL}:{setting},init=(configs/{start})')
+  assert config.init == f'configs/{start}'
+  classes = {'cityscapes19': 19, 'synthia16in19': 19, 'synthia16': 16}
+  model = config.model
+  assert network == (
+    *(model.multi_level, model.live_branches),
+    *(classes[config.classes], config.eval.upsample),
+  )
+  stages.check_page(config.init, config)
+  if start.startswith('bdl'):
+    # "Their trained model" makes the labels (paper 000, section 4).
+    assert config.target.labels == config.init
+    assert config.pseudo.rule == 'median'
+    assert config.weights.seg_target_main == 1.0
+  else:
+    assert config.target.labels is None and 'pseudo' not in config
+
+
+def test_local_alignment_on_a_run_and_on_a_file(tmp_path):
+  before = config_lib.load('configs/clan.py:streets,model.width=8')
+  text = json.dumps(config_lib.to_json(before))
+  (tmp_path / 'config.json').write_text(text)
+  config = config_lib.load(f'{LOCAL}:streets,init={tmp_path}')
+  assert config.init == str(tmp_path)
+  assert config.model == before.model and config.model.twin
+  # AdaptSegNet's, which the page starts from by itself.
+  default = config_lib.load(f'{LOCAL}:gta5')
+  assert config_lib.load(f'{LOCAL}:gta5,init=x.pth').model == default.model
+  assert config_lib.load(f'{LOCAL}:gta5,init=None').model == default.model
+
+
+@pytest.mark.parametrize(
+  ('page', 'keys'),
+  [
+    ('fada', ['init']),
+    ('local_alignment', ['init']),
+    ('fada_distill', ['source.labels']),
+    ('bdl_ssl', ['target.labels']),
+    ('cbst', ['init', 'target.labels']),
+  ],
+)
+def test_stages_get_what_the_network_is(page, keys):
+  network = 'model.backbone=vgg16,model.pixels=caffe_vgg'
+  override = f'gta5,steps=7,{network}'
+  config = config_lib.load(f'configs/{page}.py:{override}')
+  flat = config_lib.flatten(config)
+  for key in keys:
+    named = flat[key]
+    assert named.endswith(f',{network}') and 'steps=7' not in named
+    before = config_lib.load(named)
+    assert before.model.backbone == 'vgg16'
+    assert before.model.pixels == 'caffe_vgg'
+    stages.check_page(named, config)
+
+
+def test_a_start_that_is_named_is_taken_as_it_is():
+  named = 'configs/bdl_ssl.py:streets,seed=1'
+  config = config_lib.load(f'{LOCAL}:streets,init=({named}),model.width=8')
+  assert config.init == config.target.labels == named
+  assert config.model.width == 8
+
+
+def test_another_network_is_refused_before_its_stage_is_trained(
+  streets_data, tmp_path, capsys
+):
+  first = 'configs/source_only.py:streets,model.width=8'
+  page = str(tiny.ROOT / 'configs/advent.py') + ':streets'
+  settings = [f'data_dir={streets_data}', *tiny_runs.SETTINGS]
+  settings = [s for s in settings if not s.startswith(('patch', 'init'))]
+  arguments = [f'--config.{s}' for s in settings]
+  with pytest.raises(
+    UserError, match=r'config\.init: .* is \(.*\) here and \(.*source_only\.py'
+  ):
+    tiny_runs.run(
+      f'--config={page}',
+      f'--workdir={tmp_path}/run',
+      f'--config.init={first}',
+      *arguments,
+    )
+  assert not list(tmp_path.iterdir())
+  assert 'first stage' not in capsys.readouterr().out
+
+
+def test_a_long_name_of_a_run_is_cut():
+  """File systems take 255 bytes; what differs at its end still does."""
+  names = {
+    config_lib.run_name(f'configs/a.py:{"x" * 300}', [f'seed={seed}'])
+    for seed in (1, 2)
+  }
+  assert len(names) == 2 and all(len(name) < 160 for name in names)
