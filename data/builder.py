@@ -3,9 +3,11 @@
 A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
 (8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
 split), `label_full` (the same at the label's own size; in val and test only)
-and `id`; pseudo labels may have `soft` besides (8-bit grey PNG of the classes'
-shares, one map below the other). Beside the records lies `crc32.json`: split ->
-one checksum a record.
+and `id`. Pseudo labels have `confidence` besides, the probability of the
+predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
+`soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
+where labels are hard). Beside the records lies `crc32.json`: split -> one
+checksum a record.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ from data import tf as data_tf
 
 CHECKSUMS = 'crc32.json'
 FEATURES = ('image', 'label', 'label_full', 'id')
-SOFT = 'soft'
+PSEUDO = ('confidence', 'soft')
 _KEYS = 1 << 128  # TFDS sorts by 128-bit keys
 
 
@@ -88,9 +90,8 @@ def _with_flag(error):
 def checksum(example: dict[str, bytes]) -> int:
   """CRC-32 over the features of a record, in order."""
   value = 0
-  for key in FEATURES:
-    value = zlib.crc32(example[key], value)
-  value = zlib.crc32(example.get(SOFT, b''), value)
+  for key in (*FEATURES, *PSEUDO):
+    value = zlib.crc32(example.get(key, b''), value)
   return value
 
 
@@ -183,7 +184,8 @@ def _builder_class(dataset):
 
     def _info(self):
       feature = tfds.features.Scalar(dtype=data_tf.import_tensorflow().string)
-      keys = (*FEATURES, SOFT) if self._own_metadata.get(SOFT) else FEATURES
+      pseudo = 'pseudo' in self._own_metadata
+      keys = (*FEATURES, *PSEUDO) if pseudo else FEATURES
       return tfds.core.DatasetInfo(
         builder=self,
         description=module.__doc__,

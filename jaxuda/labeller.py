@@ -201,19 +201,21 @@ def _write(run, records, root, chosen, command, check_stop):
     del split  # there is one
     for index, found in enumerate(labeller.labelled(limits)):
       check_stop()
-      label, keep = found['label'], found['keep']
-      summary.add(label, found['confidence'], keep)
+      label, keep, sure = found['label'], found['keep'], found['confidence']
+      summary.add(label, sure, keep)
       kept = np.where(keep, label, np.uint8(labels.IGNORE))
       if index in shown:
-        shown[index] = (label, kept), found['confidence']
-      example = records.parse(index) | {
-        'label': images.encode_label(Image.fromarray(ids[kept])),
-        'label_full': b'',
+        shown[index] = (label, kept), sure
+      maps = {
+        'label': ids[kept],
+        'confidence': np.rint(255 * sure).astype(np.uint8),
+        'soft': found.get('soft'),
+        'label_full': None,
       }
-      if 'soft' in found:
-        shares = Image.fromarray(found['soft'])
-        example[builder.SOFT] = images.encode_label(shares)
-      yield example
+      yield records.parse(index) | {
+        name: b'' if a is None else images.encode_label(Image.fromarray(a))
+        for name, a in maps.items()
+      }
 
   folder = builder.write(
     records.name,

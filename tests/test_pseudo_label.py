@@ -114,6 +114,10 @@ def test_what_is_written(half, predicted):
   assert int(rows[-1]['predicted']) == label.size
   # Records as data/ writes them: ids, checksums, the images' own bytes.
   first = given.parse(0)
+  sure = np.asarray(Image.open(io.BytesIO(first['confidence'])))
+  assert sure.dtype == np.uint8
+  assert abs(sure / 255 - confidence[0]).max() <= 0.5 / 255 + 1e-5
+  assert first['soft'] == b''
   ids = np.asarray(Image.open(io.BytesIO(first['label'])))
   assert (
     set(np.unique(ids)) <= {0, *range(7, 34)} and first['label_full'] == b''

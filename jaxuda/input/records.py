@@ -11,7 +11,7 @@ from typing import Any
 import PIL.Image
 
 import data
-from data import stored
+from data import builder, stored
 from data import tf as data_tf
 from jaxuda.errors import UserError
 
@@ -62,7 +62,10 @@ class Records:
     return records
 
   def parse(self, index: int) -> dict[str, bytes]:
-    """One example's features: image, label, label_full, id; b'' if absent."""
+    """One example's features, as in data/builder.py; b'' if absent.
+
+    Those of pseudo labels alone are not there in others.
+    """
     from google.protobuf import message
 
     tf = data_tf.import_tensorflow()
@@ -71,7 +74,8 @@ class Records:
       features = tf.train.Example.FromString(record).features.feature
     except message.DecodeError:
       raise self.broken(index, 'is not a tf.train.Example') from None
-    keys = ('image', 'label', 'label_full', 'id')
+    more = [name for name in builder.PSEUDO if name in features]
+    keys = (*builder.FEATURES, *more)
     return {k: b''.join(features[k].bytes_list.value) for k in keys}
 
   @functools.cached_property
