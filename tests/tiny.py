@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxuda import checkpoint, methods, runs, state, step
 from jaxuda import config as config_lib
-from jaxuda import methods, runs, state, step
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = 19
@@ -28,6 +28,7 @@ _SMALL = {
   'discriminator.width': '4',
   'patch.size': '32',
   'optim.warmup': '0',  # its first step has no rate
+  'clan.preheat': '0',  # its first step is plain, those after it are weighted
 }
 
 
@@ -89,6 +90,9 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
     pseudo = rng.integers(0, CLASSES, (size, *TARGET), np.uint8)
     pseudo[:, 7:20] = 255
     streams['target']['label'] = pseudo
+    if config.pseudo.get('soft'):
+      shares = rng.integers(0, 256, (size, *TARGET, CLASSES), np.uint8)
+      streams['target']['soft'] = shares
   return {name: streams[name] for name in methods.load(config.method).STREAMS}
 
 
@@ -160,6 +164,38 @@ def stepper(page: str, *overrides: str):
 def weights(page: str, **changed: float) -> dict[str, float]:
   """A page's weights of the terms, some of them changed."""
   return config(page).weights.to_dict() | changed
+
+
+def three_steps(page: str, *overrides: str, folder: pathlib.Path):
+  """Three steps; checks that they are finite, and the same after a restart.
+
+  Args:
+    folder: where there is room for a checkpoint of the first step.
+
+  Returns:
+    What the last one measured.
+  """
+  settings = config(page, *overrides)
+  run, start = stepper(page, *overrides), first_state(page, *overrides)
+  batches = [batch(settings, seed) for seed in range(3)]
+  given, current = settings.weights.to_dict(), start
+  states = []
+  for each in batches:
+    current, measured = run(current, each, given)
+    assert all(np.isfinite(v) for v in measured.values())
+    states.append(current)
+  assert current.step == 3 and current.skipped == 0
+  # What comes out has the types of what went in.
+  assert jax.tree.map(jax.typeof, current) == jax.tree.map(jax.typeof, start)
+  with checkpoint.Checkpoints(folder / 'checkpoints') as checkpoints:
+    checkpoints.save(1, states[0])
+    checkpoints.wait()
+    again, _ = checkpoints.restore('latest', jax.device_get(start))
+  for each in batches[1:]:
+    again, _ = run(again, each, given)
+  assert same(again, current)
+  assert run._cache_size() == 1
+  return measured
 
 
 @functools.cache
