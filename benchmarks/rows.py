@@ -9,6 +9,9 @@ _LONGER = 'init=configs/source_only.py:{0},steps=400'
 # AdaptSegNet's single level, from which the local alignment goes on.
 _GLOBAL = 'adaptsegnet.py:streets'
 _M1 = 'configs/bdl_ssl.py:streets'
+_ENTROPY_RANGE = 'minent.py:streets,entropy_share=0.3'
+# Paper 000's Table 2: two classes of the label table count as background.
+_CUT = 'streets,classes=cityscapes19-building-sky'
 
 _CONTROLS = {
   'source-only': 'source_only.py:streets,' + _LONGER.format('streets'),
@@ -24,8 +27,9 @@ METHODS = {
   ),
   'alignment of features': 'adaptsegnet_features.py:streets',
   'MinEnt': 'minent.py:streets',
+  'MinEnt, entropy range': _ENTROPY_RANGE,
   'ADVENT': 'advent.py:streets',
-  'A+E': ('advent.py:streets', 'minent.py:streets'),
+  'A+E': ('advent.py:streets', _ENTROPY_RANGE),
   'random patches, ALP-GI': 'advent_patch.py:streets',
   'ALP-GI, literal minimax': 'advent_patch.py:streets,objective=reversal',
   'whole maps, AGP-GI': 'advent_patch.py:streets,patch.size=None,patch.count=1',
@@ -87,6 +91,16 @@ PATCHES = {
   'whole maps': METHODS['whole maps, AGP-GI'],
 }
 
+BACKGROUND = {
+  'source-only': (
+    f'source_only.py:{_CUT},init=(configs/source_only.py:{_CUT}),steps=400'
+  ),
+  'AdaBN control': f'adabn.py:{_CUT}',
+  'AdaptSegNet': f'adaptsegnet.py:{_CUT}',
+  'global-local, S1': f'adaptsegnet.py:{_CUT},init=(configs/adaptsegnet.py:{_CUT})',
+  'global-local, S4': f'local_alignment.py:{_CUT}',
+}
+
 CAMVID = {
   'source-only': 'source_only.py:camvid,' + _LONGER.format('streets'),
   'AdaBN control': 'adabn.py:camvid',
@@ -97,5 +111,6 @@ TABLES = {
   'methods': METHODS,
   'labels': LABELS,
   'patches': PATCHES,
+  'background': BACKGROUND,
   'camvid': CAMVID,
 }

@@ -1,6 +1,6 @@
 """The results tables of the README, from runs that may be interrupted.
 
-  python -m benchmarks.streets_table [--table=methods|labels|patches|camvid]
+  python -m benchmarks.streets_table [--table=methods|labels|patches|background|camvid]
     [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
     [--results=benchmarks/results]
 

@@ -5,7 +5,8 @@
 About 22 hours on one V100 (reckoned: benchmarks/hours.py).
 
 GTA5 -> Cityscapes 43.8 mIoU; SYNTHIA -> Cityscapes 40.8 / 47.6 on 16 / 13
-classes (AdvEnt, Tables 1 and 2 of paper 001, which quotes it).
+classes (AdvEnt, Tables 1 and 2 of paper 001, which quotes it). With VGG-16,
+`model.backbone=vgg16,model.multi_level=False`, 36.1; 31.4 / 36.6 (paper 003).
 """
 
 from configs import common

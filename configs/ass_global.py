@@ -4,8 +4,9 @@
 
 About 20 hours on one V100 (reckoned: benchmarks/hours.py).
 
-Paper 004, Eqs. 1 to 3; the row n = 0 of its tables: GTA5 -> Cityscapes 42.4 mIoU,
-SYNTHIA -> Cityscapes 46.7 on 13 classes. AdaptSegNet's game the other way round.
+Paper 004, Eqs. 1 to 3: AdaptSegNet's game the other way round. The row n = 0 of
+its tables, GTA5 -> Cityscapes 42.4 mIoU and SYNTHIA -> Cityscapes 46.7 on 13
+classes, is what AdaptSegNet published for its two levels.
 """
 
 from configs import common
@@ -24,7 +25,10 @@ def start(arg, method):
   config, setting = common.start(arg, method)
   # "SGD with Nesterov"; a parameter is listed once, as there is no code.
   config.optim.update(nesterov=True, repeats='dedupe')
-  # Unstated. One head: only one lambda is given; its baseline's 0.001.
+  # Unstated: steps, batch and sizes, which are AdaptSegNet's ("built following"
+  # it), as are two of four branches, in which the author's later code follows
+  # it; and the weights. One head, as one lambda is given for D_g: AdaptSegNet's
+  # 0.001. Eqs. 2 and 3 are sums over pixels, here means, as in its code.
   config.model.update(multi_level=False, live_branches=2)
   config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
   return config, setting

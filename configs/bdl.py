@@ -12,7 +12,8 @@ names of the originals, is prepared by
 
   python -m data.prepare gta5/translated --raw=DIR --size=720x1280
 
-and named by `source.name=gta5/translated`. configs/bdl_ssl.py goes on from here.
+and named by `source.name=gta5/translated`. Its VGG-16 (41.3) is an FCN-8s, which is not
+here. configs/bdl_ssl.py goes on from here.
 """
 
 from configs import common

@@ -17,7 +17,11 @@ rounds, and `pseudo.portion` grows by 0.05. The second, with all before it:
   --config=configs/cbst.py:streets,init=configs/cbst.py:streets,target.labels=configs/cbst.py:streets,pseudo.portion=0.25
 
 Left out are the mining of rare classes, which centres target crops on them, and
-the growing share of source images, of which here each step has one.
+the growing share of source images, of which here each step has one. The target
+is the whole training set, where the code's own list has 505 of its 2,975 images;
+and SYNTHIA's lane markings (id 22), road there, are ignored as everywhere else.
+With VGG-16 CBST reports 36.1, and 35.4 on SYNTHIA's 16 classes (paper 003,
+Tables 3 and 2).
 """
 
 from configs import common

@@ -7,7 +7,8 @@ About 9 hours on one V100 (reckoned: benchmarks/hours.py).
 Paper 003; train_self_distill.py. A fresh network is trained on the target
 images alone, with all predictions of the second stage as labels: what is known
 passes through them and no weight. GTA5 -> Cityscapes 49.2 mIoU, from 46.9;
-SYNTHIA -> Cityscapes 45.2 / 52.5 on 16 / 13 classes (Tables 1 to 4).
+SYNTHIA -> Cityscapes 45.2 / 52.5 on 16 / 13 classes (Tables 2 to 4); VGG-16 43.8;
+39.5 / 46.0, `model.backbone=vgg16,model.pixels=caffe_vgg`.
 
 `source.labels` names the second stage, which is trained where it is not there;
 with weights of a file, which its page does not know, give a run: runs/fada.

@@ -20,7 +20,7 @@ Table 3: S2, the local discriminator alone (`local.mixture=None,
 local.leave_out_background=False`), 42.9; S3, without background
 (`local.mixture=None`), 43.9; S4, with the mixture, 45.2. Table 2 makes further
 classes background, `classes=cityscapes19-building-sky`: 31.2 to 33.5. VGG-16 is
-`model.backbone=vgg16,model.pixels=caffe_vgg,optim.head_factor=1.0`.
+`model.backbone=vgg16`, on AdaptSegNet; BDL's is an FCN-8s, which is not here.
 
 The mixture's paragraph is lost and there is no code: what is said of it below is
 our reading.

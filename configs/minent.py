@@ -5,10 +5,11 @@
 About 20 hours on one V100 (reckoned: benchmarks/hours.py).
 
 GTA5 -> Cityscapes 42.3 mIoU, 43.1 with the entropy range (paper 001, Table 2);
-SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes. With a run of advent.py it
-makes AdvEnt+MinEnt (A+E), an ensemble: 45.5; 41.2 / 48.0 (its Tables 2 and 1).
+SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes. With a run of advent.py the
+one with the entropy range makes AdvEnt+MinEnt (A+E), an ensemble: 45.5; 41.2 /
+48.0 (its Tables 2 and 1; issue 7 of ADVENT's repository).
 
-  python -m jaxuda.evaluate --workdir=runs/advent,runs/minent --mix=0.5,0.5
+  python -m jaxuda.evaluate --workdir=runs/advent,runs/minent_er --mix=0.5,0.5
 """
 
 from configs import common
@@ -21,7 +22,7 @@ def get_config(arg=None):
   config.steps = 120_000
   config.weights.update(ent_main=0.001, ent_aux=0.0002)
   # MinEnt+ER trains on a share of each image's pixels, those of the highest
-  # entropy; 1.0 trains on all, as the code does.
+  # entropy: 0.3, say. 1.0 trains on all, as the code does, which has no ER.
   config.entropy_share = 1.0
   # The share of each class among the source's pixels, which the target's
   # predictions shall reach but for the factor `relax`; None for no such term.
