@@ -20,6 +20,8 @@ _CONTROLS = {
 
 METHODS = {
   **_CONTROLS,
+  # Of what starts from an adapted network: it has trained as long.
+  'AdaBN control, longer': 'adabn.py:streets,init=configs/adabn.py:streets',
   'AdaptSegNet': _GLOBAL,
   'AdaptSegNet, two levels': 'adaptsegnet.py:streets,model.multi_level=True',
   'AdaptSegNet, LSGAN': (

@@ -36,6 +36,7 @@ from jaxuda.errors import UserError, exit_with_sentence
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 CONTROL = 'AdaBN control'
+CONTROLS = (CONTROL, 'AdaBN control, longer')
 
 _TABLE = flags.DEFINE_enum('table', 'methods', list(rows.TABLES), '')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Comma-separated.')
@@ -211,6 +212,12 @@ def main(argv) -> None:
   show(results['miou'], {name: steps_of(x) for name, x in table.items()})
 
 
+def control_of(title: str, steps: dict[str, int]) -> str:
+  """The control of as many steps as a row has, or the next fewer."""
+  fitting = [c for c in CONTROLS if c in steps and steps[c] <= steps[title]]
+  return max(fitting, key=steps.get)
+
+
 def path_of(table: str) -> pathlib.Path:
   """Where the results of a table are kept."""
   suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
@@ -281,10 +288,11 @@ def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
   """Prints a table of all seeds that were measured.
 
   The last column is paired: runs of one seed start from the same source-only.
+  Of two controls it is over the one that has trained as long, or nearly.
   """
-  control = table[CONTROL]
   print('| method | steps | seeds | mIoU | over AdaBN |\n|---|---|---|---|---|')
   for title, values in table.items():
+    control = table[control_of(title, steps)]
     seeds = sorted(values, key=int)
     listed = ', '.join(f'{values[seed]:.1f}' for seed in seeds)
     miou = scores.plus_minus([values[seed] for seed in seeds])

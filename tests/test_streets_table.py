@@ -143,6 +143,21 @@ def test_a_stage_trains_the_network_that_goes_on(title):
       assert network(init) == network(spec)
 
 
+def test_a_row_is_compared_with_as_many_steps():
+  steps = {
+    title: streets_table.steps_of(
+      f'configs/{page}' for page in ([x] if isinstance(x, str) else x)
+    )
+    for title, x in rows.METHODS.items()
+  }
+  control = {t: streets_table.control_of(t, steps) for t in steps}
+  assert (steps['ADVENT'], control['ADVENT']) == (1000, 'AdaBN control')
+  assert steps['global-local, S4'] == steps['AdaBN control, longer'] == 1400
+  assert control['global-local, S4'] == 'AdaBN control, longer'
+  assert steps['BDL, M2'] == 1800
+  assert control['BDL, M2'] == 'AdaBN control, longer'
+
+
 def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
   monkeypatch.setattr(streets_table, 'train', lambda spec: 1 / 0)
   with (
