@@ -13,23 +13,19 @@ better than one.
 """
 
 import concurrent.futures
-import datetime
-import functools
 import itertools
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 
 from absl import app, flags
 
-from benchmarks import rows
+from benchmarks import rows, table_file
 from jaxuda import config as config_lib
-from jaxuda import layout, scores, stages
+from jaxuda import scores, stages
 from jaxuda import train as train_lib
 from jaxuda import workdir as workdir_lib
 from jaxuda.errors import UserError, exit_with_sentence
@@ -184,7 +180,8 @@ def main(argv) -> None:
     title: [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
     for title, x in rows.TABLES[_TABLE.value].items()
   }
-  results = kept()
+  path = path_of(_TABLE.value)
+  results = table_file.kept(path, _TABLE.value, _SPLIT.value)
   missing = {
     seed: {t: x for t, x in table.items() if seed not in results['miou'][t]}
     for seed in _SEEDS.value
@@ -205,8 +202,8 @@ def main(argv) -> None:
       specs = [stages.page(spec, int(seed)) for spec in table[title]]
       miou = results['miou'][title][seed] = miou_of(specs, runs)
       print(f'{title}, seed {seed}: {miou:.1f}', flush=True)
-      results['measured'][title][seed] = provenance()
-      write(results)
+      results['measured'][title][seed] = table_file.provenance()
+      table_file.write(path, results)
   finally:
     queue.cancel()
   show(results['miou'], {name: steps_of(x) for name, x in table.items()})
@@ -222,66 +219,6 @@ def path_of(table: str) -> pathlib.Path:
   """Where the results of a table are kept."""
   suffix = '' if _SPLIT.value == 'val' else f'-{_SPLIT.value}'
   return pathlib.Path(_RESULTS.value) / f'{table}{suffix}.json'
-
-
-def kept() -> dict:
-  """The results there are, without the rows that have other pages now."""
-  pages = json.loads(json.dumps(rows.TABLES[_TABLE.value]))
-  path = path_of(_TABLE.value)
-  found = json.loads(path.read_text()) if path.exists() else {}
-  before = found.get('pages', {})
-  for title in before:
-    if before[title] != pages.get(title):
-      print(f'{title}: leaves {path}, as it was of {before[title]}')
-
-  def still(kind):
-    values = found.get(kind, {})
-    return {
-      title: values.get(title, {}) if before.get(title) == page else {}
-      for title, page in pages.items()
-    }
-
-  return {
-    'table': _TABLE.value,
-    'split': _SPLIT.value,
-    'pages': pages,
-    'miou': still('miou'),
-    'measured': still('measured'),
-  }
-
-
-def provenance() -> str:
-  """With what and when a value was measured."""
-  libraries = (f'{n} {metadata.version(n)}' for n in ('jax', 'flax', 'optax'))
-  machine = f'{device()} ({os.cpu_count()} cores, {platform.machine()})'
-  today = datetime.date.today().isoformat()
-  return ', '.join([today, f'commit {commit()}', machine, *libraries])
-
-
-@functools.cache
-def device() -> str:
-  """What jax runs on; asked elsewhere, as a TPU serves one process only."""
-  code = 'import jax; print(jax.devices()[0].device_kind)'
-  done = subprocess.run(
-    [sys.executable, '-c', code], check=True, capture_output=True, text=True
-  )
-  return done.stdout.strip()
-
-
-def commit() -> str | None:
-  """The state of the code, None where there is no git."""
-  command = ['git', 'describe', '--always', '--dirty']
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-  except (OSError, subprocess.CalledProcessError):
-    return None
-  return done.stdout.strip()
-
-
-def write(results: dict) -> None:
-  """Replaces the file of the results whole."""
-  text = json.dumps(results, indent=1) + '\n'
-  layout.write(path_of(results['table']), lambda file: file.write_text(text))
 
 
 def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
