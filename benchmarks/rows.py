@@ -4,8 +4,6 @@ A row is what `python -m jaxuda.main --config=configs/PAGE` trains: the stages
 that a page names, such as `init`, are rows or stages of the table, too.
 """
 
-# On the source for as many steps as an adaptation trains after it.
-_LONGER = 'init=configs/source_only.py:{0},steps=400'
 # AdaptSegNet's single level, from which the local alignment goes on.
 _GLOBAL = 'adaptsegnet.py:streets'
 _M1 = 'configs/bdl_ssl.py:streets'
@@ -14,7 +12,10 @@ _ENTROPY_RANGE = 'minent.py:streets,entropy_share=0.3'
 _CUT = 'streets,classes=cityscapes19-building-sky'
 
 _CONTROLS = {
-  'source-only': 'source_only.py:streets,' + _LONGER.format('streets'),
+  # On the source for as many steps as an adaptation trains after it.
+  'source-only': (
+    'source_only.py:streets,init=configs/source_only.py:streets,steps=400'
+  ),
   'AdaBN control': 'adabn.py:streets',
 }
 
@@ -103,10 +104,21 @@ BACKGROUND = {
   'global-local, S4': f'local_alignment.py:{_CUT}',
 }
 
+# Twice the steps of the pages, which are short enough for a demonstration.
+_TWICE = 'init=(configs/source_only.py:streets,steps=1000),steps=800'
+
+TWICE = {
+  'source-only': f'source_only.py:streets,{_TWICE}',
+  'AdaBN control': f'adabn.py:streets,{_TWICE}',
+  'ADVENT': f'advent.py:streets,{_TWICE}',
+  'random patches, ALP-GI': f'advent_patch.py:streets,{_TWICE}',
+  'oracle': 'oracle.py:streets,steps=1800',
+}
+
 CAMVID = {
-  'source-only': 'source_only.py:camvid,' + _LONGER.format('streets'),
-  'AdaBN control': 'adabn.py:camvid',
-  'random patches, ALP-GI': 'advent_patch.py:camvid',
+  'source-only': f'source_only.py:camvid,{_TWICE}',
+  'AdaBN control': f'adabn.py:camvid,{_TWICE}',
+  'random patches, ALP-GI': f'advent_patch.py:camvid,{_TWICE}',
 }
 
 TABLES = {
@@ -114,5 +126,6 @@ TABLES = {
   'labels': LABELS,
   'patches': PATCHES,
   'background': BACKGROUND,
+  'twice': TWICE,
   'camvid': CAMVID,
 }

@@ -1,7 +1,8 @@
 """The results tables of the README, from runs that may be interrupted.
 
-  python -m benchmarks.streets_table [--table=methods|labels|patches|background|camvid]
-    [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
+  python -m benchmarks.streets_table
+    [--table=methods|labels|patches|background|twice|camvid] [--seeds=0,1,2]
+    [--split=val|tune] [--jobs=N] [--folder=runs/table]
     [--results=benchmarks/results]
 
 Trains every experiment of a table (rows.py) with every seed as its page says,
