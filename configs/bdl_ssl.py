@@ -12,13 +12,16 @@ for M1, 48.5 for M2 (issues 18 and 30 of its repository); SYNTHIA 51.4 on 13
 classes (paper 000, Table 1).
 
 `target.labels` names the stage before, which is trained where it is not there,
-from the same `init`. So M2, with all stages before it, is
+from the same `init` and `source.name`. So M2, with all stages before it, is
 
   --config=configs/bdl_ssl.py:streets,target.labels=configs/bdl_ssl.py:streets
+
+and from a file of weights, which the stage that is named has to know,
+
+  --config="configs/bdl_ssl.py:gta5,init=FILE,target.labels=(configs/bdl_ssl.py:gta5,init=FILE)"
 """
 
-from configs import bdl, common
-from jaxuda import config as config_lib
+from configs import _chains, bdl, common
 
 
 def get_config(arg=None):
@@ -27,7 +30,6 @@ def get_config(arg=None):
   if setting in ('gta5', 'synthia'):
     config.steps = 120_000
   before = f'configs/bdl.py:{setting}'
-  if init := config_lib.given(arg or '', 'init'):
-    before += f',init={init}'
-  common.label(config, 'target', before, 'median')
+  before += _chains.handed_on(arg, 'init', 'source.name')
+  _chains.label(config, 'target', before, 'median', arg)
   return common.finish(config, arg)

@@ -10,9 +10,9 @@ Cityscapes 45.9 mIoU (CBST), 47.1 with `weights.kld_main=0.01` (MRKLD); 46.5 wit
 has 46.5 and MRKLD 47.4. SYNTHIA 42.6 / 48.9 and 43.8 / 50.1 on 16 / 13 classes.
 
 A round starts from a run, `init`, and from its pseudo labels, `target.labels`:
-first the source stage, which is trained where it is not there (with weights of a
-file, which its page does not know, give both as runs/source). There are three
-rounds, and `pseudo.portion` grows by 0.05. The second, with all before it:
+first the source stage, which is trained where it is not there, or the run that
+`init` names (with weights of a file train that first, configs/source_only.py).
+There are three rounds, and `pseudo.portion` grows by 0.05. The second, with all before it:
 
   --config=configs/cbst.py:streets,init=configs/cbst.py:streets,target.labels=configs/cbst.py:streets,pseudo.portion=0.25
 
@@ -24,14 +24,13 @@ With VGG-16 CBST reports 36.1, and 35.4 on SYNTHIA's 16 classes (paper 003,
 Tables 3 and 2).
 """
 
-from configs import common
+from configs import _chains, common
 
 # The source stage (train.py), from torchvision's ResNet-101.
 SOURCE = (
   'steps=100_000,optim.horizon=None,model.multi_level=False,'
   'model.pixels=torchvision,model.norm=fixed,source.batch_size=4,'
-  'source.size=(1052,1914),source.scale=(0.5,1.5),source.crop=(500,500),'
-  'source.flip=True'
+  'source.scale=(0.5,1.5),source.crop=(500,500),source.flip=True'
 )
 
 
@@ -50,8 +49,11 @@ def get_config(arg=None):
     # torchvision's weights in a network of the other style.
     config.model.update(pixels='torchvision', norm='fixed')
     config.init = f'configs/source_only.py:{setting},{SOURCE}'
+    if setting == 'gta5':  # which is to be resized beforehand (README.md)
+      config.source.size = (1052, 1914)
+      config.init += ',source.size=(1052,1914)'
     crop = {'flip': True, 'scale': (0.5, 1.5), 'crop': (512, 1024)}
-    config.source.update(size=(1052, 1914), **crop)
+    config.source.update(crop)
     config.target.update(size=(1024, 2048), **crop)
     config.eval.update(
       size=(1024, 2048),
@@ -62,6 +64,7 @@ def get_config(arg=None):
       absent='zero',
     )
   common.adapt(config, setting)
-  common.label(config, 'target', config.init, 'balanced')
+  start = _chains.own_init(arg) or config.init
+  _chains.label(config, 'target', start, 'balanced', arg)
   config.pseudo.input = config.target.size
   return common.finish(config, arg)

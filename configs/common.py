@@ -7,8 +7,8 @@ ADVENT, on which all four papers build.
 import ml_collections
 from ml_collections import ConfigDict
 
+from configs import _chains
 from jaxuda import config as config_lib
-from jaxuda import pseudo, values
 
 
 def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:
@@ -222,48 +222,7 @@ def start(arg: str | None, method: str):
   """The setting that `arg` names, for one method: (config, setting)."""
   config, setting = config_lib.build(arg or '', SETTINGS)
   config.method = method
-  if config_lib.given(arg or '', 'target.labels'):
-    weigh_target_labels(config)
   return config, setting
-
-
-def weigh_target_labels(config: ConfigDict) -> None:
-  """Pseudo labels of the target count as much as the source's (BDL)."""
-  for head in ('main', 'aux'):
-    config.weights[f'seg_target_{head}'] = config.weights[f'seg_{head}']
-
-
-def label(config: ConfigDict, stream: str, run: str, rule: str) -> None:
-  """Has a stream labelled by a run, which `pseudo` then says how."""
-  config[stream].labels = run
-  config.pseudo = pseudo.RULES[rule] | {'rule': rule}
-  if stream == 'target':
-    weigh_target_labels(config)
-
-
-def go_on_from(config: ConfigDict, start: str) -> None:
-  """Goes on with the network that a start has, a page or a run's folder.
-
-  It is also scored as there; and where the start was trained on pseudo labels
-  of the target, as BDL's is, it now makes new ones. Of a PyTorch file nothing
-  is known, and the network stays what it was.
-  """
-  config.init = start
-  before = config_lib.of(start)
-  if before is None:
-    return
-  config.classes = before.classes
-  config.model.update(before.model)
-  for key in ('upsample', 'average', 'absent'):
-    config.eval[key] = before.eval[key]
-  if before.target.labels:
-    label(config, 'target', start, 'median')
-
-
-def own_init(arg: str | None) -> str | None:
-  """The `init` that a page's argument names, None for the page's own."""
-  given = config_lib.given(arg or '', 'init')
-  return values.parse('init', given, None) if given else None
 
 
 def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
@@ -271,16 +230,10 @@ def finish(config: ConfigDict, arg: str | None) -> ml_collections.ConfigDict:
 
   The pages of the stages before it get those that say what the network is.
   """
-  same, own = '', own_init(arg)
-  for key in config_lib.NETWORK:
-    if value := config_lib.given(arg or '', key):
-      same += f',{key}={value}'
-  stages = (
-    (config, 'init'),
-    (config.source, 'labels'),
-    (config.target, 'labels'),
-  )
-  for node, key in stages:
-    if str(node[key]).startswith('configs/') and node[key] != own:
-      node[key] += same
-  return config_lib.finish(config, arg or '')
+  arg = arg or ''
+  if config.target.labels or config_lib.given(arg, 'target.labels'):
+    # Pseudo labels of the target count as much as the source's (BDL).
+    for head in ('main', 'aux'):
+      config.weights[f'seg_target_{head}'] = config.weights[f'seg_{head}']
+  _chains.pass_on(config, arg)
+  return config_lib.finish(config, arg)

@@ -10,13 +10,13 @@ passes through them and no weight. GTA5 -> Cityscapes 49.2 mIoU, from 46.9;
 SYNTHIA -> Cityscapes 45.2 / 52.5 on 16 / 13 classes (Tables 2 to 4); VGG-16 43.8;
 39.5 / 46.0, `model.backbone=vgg16,model.pixels=caffe_vgg`.
 
-`source.labels` names the second stage, which is trained where it is not there;
-with weights of a file, which its page does not know, give a run: runs/fada.
-`init` is torchvision's ResNet-101. Training and scoring take Cityscapes at full
-size: `python -m data.prepare cityscapes --raw=DIR --size=full`.
+`source.labels` names the second stage, which is trained where it is not there.
+`init` is torchvision's ResNet-101, in all three stages: where it is given, the
+second stage gets it for its first. Training and scoring take Cityscapes at
+--size=1024x2048 (`python -m data.prepare`), the stages before at 512x1024.
 """
 
-from configs import common
+from configs import _chains, common
 
 
 def get_config(arg=None):
@@ -46,7 +46,11 @@ def get_config(arg=None):
       crop=(512, 1024),
     )
     config.eval.size = (1024, 2048)
-  common.label(config, 'source', f'configs/fada.py:{setting}', 'argmax')
+  before = f'configs/fada.py:{setting}'
+  if init := _chains.own_init(arg):
+    first = f'configs/fada_source.py:{setting},init=({init})'
+    before += f',init=({first}{_chains.network(arg)})'
+  _chains.label(config, 'source', before, 'argmax', arg)
   # The second stage sees the images at its own size (test.py).
   config.pseudo.input = config.target.size
   return common.finish(config, arg)

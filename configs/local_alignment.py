@@ -26,7 +26,7 @@ The mixture's paragraph is lost and there is no code: what is said of it below i
 our reading.
 """
 
-from configs import common
+from configs import _chains, common
 from jaxuda import config as config_lib
 
 
@@ -63,7 +63,7 @@ def get_config(arg=None):
   start = f'configs/adaptsegnet.py:{setting}'
   if setting in ('gta5', 'synthia'):
     start += ',model.multi_level=False'  # as it is on streets
-  common.go_on_from(config, start)
-  if own := common.own_init(arg):
-    common.go_on_from(config, own)
+  _chains.go_on_from(config, start + _chains.network(arg), arg)
+  if own := _chains.own_init(arg):
+    _chains.go_on_from(config, own, arg)
   return common.finish(config, arg)

@@ -20,6 +20,7 @@ _BOUNDS = {
   'model.width': (1, None),
   'model.dilations': (1, None),
   'model.live_branches': (1, None),
+  'model.temperature': (1e-3, None),
   'discriminator.width': (1, None),
   'optim.lr': (0.0, None),
   'optim.horizon': (1, None),

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 import data
+from data import stored
+from jaxuda import checkpoint, pseudo, runs, state, torch_files, weights
 from jaxuda import config as config_lib
-from jaxuda import pseudo, runs, state, torch_files, weights
 from jaxuda.errors import UserError
 from jaxuda.log import say
 from jaxuda.models import deeplab, norm
@@ -25,10 +26,10 @@ def page(named: str | None, seed: int) -> str | None:
 
   None where it names nothing or a folder.
   """
-  path, _ = config_lib.parse_spec(named or '')
+  path, arg = config_lib.parse_spec(named or '')
   if not path.endswith('.py'):
     return None
-  if 'seed=' in named:
+  if config_lib.given(arg, 'seed'):
     return named
   separator = ',' if ':' in named else ':'
   return f'{named}{separator}seed={seed}'
@@ -55,7 +56,8 @@ def pseudo_folders(
   """Where the pseudo labels of each stream are or will be; None for none.
 
   Raises:
-    UserError: `labels` names neither such a folder nor what makes one.
+    UserError: `labels` names neither such a folder nor what makes one; or they
+      are of another checkpoint than a run's last.
   """
   return {s: _pseudo_folder(config, s, workdir) for s in streams}
 
@@ -80,7 +82,17 @@ def _pseudo_folder(config, stream, workdir):
     )
   given = config.pseudo.to_dict()
   chosen = pseudo.settings(given.pop('rule'), given)
-  return pseudo.default_folder(named, s.name, s.size, chosen)
+  made = pseudo.default_folder(named, s.name, s.size, chosen)
+  steps = checkpoint.steps(named / 'checkpoints')
+  if data.is_prepared(made) and steps:
+    step = stored.metadata(made)['pseudo']['step']
+    if step != steps[-1]:
+      raise UserError(
+        f'{made} has the labels of step {step}, and {named} is at step '
+        f'{steps[-1]}: delete that folder, and they are made anew, or name it in '
+        f'config.{stream}.labels.'
+      )
+  return made
 
 
 def read_scores(
@@ -143,6 +155,27 @@ def _load_run(workdir, config):
   return dataclasses.replace(
     run, params=taken['params'], batch_stats=taken['batch_stats']
   )
+
+
+def check_labels(config, streams: Sequence[str]) -> None:
+  """Refuses labels by a network from random weights beside one from a file.
+
+  Raises:
+    UserError: a page that a stream's `labels` names has no `init`, nor have the
+      pages before it, and the config's is a file of weights.
+  """
+  if not torch_files.is_weights_file(config.init or ''):
+    return
+  for stream in streams:
+    named = root = config[stream].labels
+    while page(root, config.seed):
+      root = config_lib.load(root).init
+    if named and root is None:
+      raise UserError(
+        f'config.{stream}.labels={named} starts from random weights, and this '
+        f'run from {config.init}: name it with its own, as '
+        f'{stream}.labels=({named},init={config.init}).'
+      )
 
 
 def check_page(named: str | None, config) -> None:

@@ -74,6 +74,7 @@ def train(config, workdir: pathlib.Path) -> int:
     if not checkpoint.steps(workdir / 'checkpoints'):
       d_start = weights.load_discriminators(config)
       stages.check_page(config.init, config)
+      stages.check_labels(config, streams)
       earlier.insert(0, config.init)
     for named in earlier:
       status = _train_first(named, config, workdir)
@@ -98,11 +99,15 @@ def _train_first(named, config, workdir) -> int:
   """Trains the page that is named, unless that is done; exit status."""
   first_stage = stages.page(named, config.seed)
   folder = stages.folder(named, config.seed, workdir)
-  if not first_stage or stages.read_scores(folder):
+  if not first_stage:
+    return 0
+  overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
+  before = config_lib.load(first_stage, overrides)
+  if stages.read_scores(folder):
+    workdir_lib.check_config(folder, config_lib.to_json(before), HARMLESS)
     return 0
   say(f'first stage: {first_stage} in {folder}')
-  overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
-  status = train(config_lib.load(first_stage, overrides), folder)
+  status = train(before, folder)
   if not status:
     say(f'\nfirst stage done; now {workdir}')
   return status

@@ -85,6 +85,74 @@ def test_stages_get_what_the_network_is(page, keys):
     stages.check_page(named, config)
 
 
+@pytest.mark.parametrize(
+  ('page', 'key', 'named'),
+  [
+    # BDL's stages start from one file, and see the same source images.
+    (
+      'bdl_ssl.py:gta5,init=w.pth,source.name=gta5/translated',
+      'target.labels',
+      'configs/bdl.py:gta5,init=w.pth,source.name=gta5/translated',
+    ),
+    # FADA's all start from ImageNet's weights (train_with_sd.sh).
+    (
+      'fada_distill.py:gta5,init=w.pth,model.style=caffe',
+      'source.labels',
+      'configs/fada.py:gta5,init=(configs/fada_source.py:gta5,init=(w.pth),'
+      'model.style=caffe),model.style=caffe',
+    ),
+    ('cbst.py:gta5,init=runs/mine', 'target.labels', 'runs/mine'),
+    (
+      'local_alignment.py:gta5,init=[configs/bdl_ssl.py:gta5,'
+      'source.name=gta5/translated]',
+      'source.name',
+      'gta5/translated',
+    ),
+  ],
+)
+def test_stages_get_what_they_start_from(page, key, named):
+  flat = config_lib.flatten(config_lib.load(f'configs/{page}'))
+  assert flat[key] == named
+  if named.startswith('configs/'):
+    config_lib.load(named)
+
+
+def test_labels_by_random_weights_beside_a_file():
+  m1 = 'configs/bdl_ssl.py:gta5'
+  for labels, good in ((m1, False), (f'({m1},init=w.pth)', True)):
+    config = config_lib.load(f'{m1},init=w.pth,target.labels={labels}')
+    if good:
+      stages.check_labels(config, ['source', 'target'])
+      continue
+    with pytest.raises(
+      UserError, match=r'random weights, .* from w\.pth: .*,init=w\.pth\)'
+    ):
+      stages.check_labels(config, ['source', 'target'])
+
+
+def test_a_page_gets_the_runs_seed():
+  """Unless it names one itself; that of what it starts from is another's."""
+  start = 'configs/fada.py:streets,init=runs/source-seed=0'
+  assert stages.page(start, 2) == f'{start},seed=2'
+  assert stages.page('configs/fada.py', 2) == 'configs/fada.py:seed=2'
+  named = 'configs/fada.py:streets,seed=1'
+  assert stages.page(named, 2) == named
+
+
+def test_vgg16_learns_at_one_rate_in_adaptsegnet():
+  """One parameter group, as in model/deeplab_vgg.py."""
+  for page, factor in (
+    ('adaptsegnet', 1.0),
+    ('local_alignment', 1.0),
+    ('fada', 10.0),
+  ):
+    network = 'model.backbone=vgg16,model.multi_level=False'
+    config = config_lib.load(f'configs/{page}.py:gta5,{network}')
+    assert config.optim.head_factor == factor
+    config = config_lib.load(f'configs/{page}.py:gta5')
+    assert config.optim.head_factor == 10.0
+
+
 def test_a_start_that_is_named_is_taken_as_it_is():
   named = 'configs/bdl_ssl.py:streets,seed=1'
   config = config_lib.load(f'{LOCAL}:streets,init=({named}),model.width=8')

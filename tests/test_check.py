@@ -33,3 +33,47 @@ def test_numbers_that_cannot_work(override, sentence):
   check.check(load(), mesh)
   with pytest.raises(UserError, match=sentence):
     check.check(load(override), mesh)
+
+
+@pytest.mark.parametrize(
+  ('page', 'overrides', 'sentence'),
+  [
+    (
+      'local_alignment',
+      ['local.gap=0.8'],
+      r'local\.gap=0\.8 must be from 0 to',
+    ),
+    (
+      'local_alignment',
+      ['local.alpha=0'],
+      r'local\.alpha=0\.0 must be above 0',
+    ),
+    (
+      'local_alignment',
+      ['source.batch_size=8'],
+      r'source\.batch_size=8 and config\.target\.batch_size=4 must be the same',
+    ),
+    (
+      'local_alignment',
+      ['iter_size=2', 'local.mixture=None'],
+      'iter_size=2: the local alignment is a mean',
+    ),
+    ('ass', ['iter_size=2'], 'iter_size=2: the alignment of classes is a mean'),
+    ('fada', ['encoding=hard', 'iter_size=2'], 'iter_size=2: the loss of hard'),
+    ('fada', ['clip=1.5'], r'clip=1\.5 must be above 0 and at most 1'),
+    (
+      'fada',
+      ['model.temperature=0'],
+      r'model\.temperature=0\.0 must be at least',
+    ),
+    ('minent', ["prior.shares=('a','b')"], r'prior\.shares=.* must be numbers'),
+    ('minent', ['prior.shares=(0.5,0.5)'], r'prior\.shares has 2 numbers'),
+    ('minent', ['entropy_share=0.0'], r'entropy_share=0\.0 must be above 0'),
+  ],
+)
+def test_what_a_method_refuses(page, overrides, sentence):
+  path = f'{tiny.ROOT}/configs/{page}.py:streets'
+  mesh = sharding.make_mesh()
+  check.check(config_lib.load(path), mesh)
+  with pytest.raises(UserError, match=sentence):
+    check.check(config_lib.load(path, overrides), mesh)

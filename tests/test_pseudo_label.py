@@ -382,10 +382,10 @@ def test_labels_that_do_not_fit(half, finished_run, tmp_path):
   ('page', 'override', 'words'),
   [
     ('cbst', 'target.labels=None', r'target\.labels=None: self-training needs'),
-    ('cbst', 'iter_size=2', r'iter_size=2: the mean of config\.weights\.kld'),
+    ('cbst', 'iter_size=2', r"iter_size=2: MRKLD's term is a mean over"),
     ('source_only', 'target.labels=x', 'source_only does not read the target'),
     ('bdl_ssl', 'pseudo.portion=-1.0', 'portion=-1.0 must be from 0 to 1'),
-    ('bdl_ssl', 'pseudo.rule=argmax', 'is a setting of median'),
+    ('bdl_ssl', 'pseudo.cap=1.5', 'cap=1.5 must be from 0 to 1'),
   ],
 )
 def test_settings_that_cannot_work(page, override, words):
@@ -413,6 +413,26 @@ def test_what_labels_may_name(finished_run, half, tmp_path):
     folder('advent', run)
   with pytest.raises(UserError, match='neither a folder of pseudo labels nor'):
     folder('bdl_ssl', tmp_path / 'nothing')
+
+
+def test_labels_of_an_earlier_checkpoint(finished_run, tmp_path):
+  """A run that went on has other labels; they are not taken unseen."""
+  run = shutil.copytree(finished_run.workdir, tmp_path / 'run')
+  arguments = ['pseudo_label', f'--workdir={run}', '--rule=argmax']
+  assert pseudo_label.main([*arguments, '--checkpoint=8']) == 0
+  config = tiny.config(
+    'bdl_ssl',
+    *(f'target.labels={run}', 'pseudo.rule=argmax', 'target.size=32x64'),
+  )
+  with pytest.raises(
+    UserError, match=r'labels of step 8, and .* at step 9: del'
+  ):
+    stages.pseudo_folders(config, ['target'], tmp_path / 'next')
+  [made] = (run / pseudo.FOLDER).iterdir()
+  shutil.rmtree(made)
+  assert pseudo_label.main(arguments) == 0
+  folders = stages.pseudo_folders(config, ['target'], tmp_path / 'next')
+  assert folders == {'target': made}
 
 
 def test_m0_starts_where_m1_does():

@@ -51,7 +51,13 @@ VARIANTS = {
   'S4 on BDL': (
     'local_alignment',
     'init=configs/bdl_ssl.py:streets',
-    *('model.multi_level=False', 'local.mixture=None'),
+    ONE_HEAD,
+  ),
+  'S4 with extra background, beside the game of AdaptSegNet': (
+    'local_alignment',
+    'classes=cityscapes19-building-sky',
+    'local.global_game=segmentations',
+    ONE_HEAD,
   ),
   'CRST, MRKLD': ('cbst', 'weights.kld_main=0.1'),
   'CRST, LRENT': ('cbst', 'pseudo.soft=0.25', ONE_HEAD),
@@ -62,7 +68,7 @@ VARIANTS = {
 
 
 # The part of the method that a variant leaves out.
-WITHOUT = {'S2': 'mixture', 'S4 on BDL': 'mixture', 'ASS, GA': 'semantic'}
+WITHOUT = {'S2': 'mixture', 'ASS, GA': 'semantic'}
 
 
 @pytest.mark.parametrize('variant', VARIANTS)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxuda import checkpoint, methods, runs, state, step
+from jaxuda import checkpoint, labels, methods, runs, state, step
 from jaxuda import config as config_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -73,7 +73,8 @@ def config(page: str, *overrides: str) -> ConfigDict:
 def batch(config, seed: int = 0, size: int = 2) -> dict:
   """Random images for the streams of the config's method, ignored pixels."""
   rng = np.random.default_rng(seed)
-  label = rng.integers(0, CLASSES, (size, *SOURCE), np.uint8)
+  classes = len(labels.space(config.classes).classes)
+  label = rng.integers(0, classes, (size, *SOURCE), np.uint8)
   label[:, :10] = 255
   streams = {
     'source': {
@@ -84,14 +85,14 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
   }
   streams['labelled'] = {
     'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
-    'label': rng.integers(0, CLASSES, (size, *TARGET), np.uint8),
+    'label': rng.integers(0, classes, (size, *TARGET), np.uint8),
   }
   if config.target.labels:
-    pseudo = rng.integers(0, CLASSES, (size, *TARGET), np.uint8)
+    pseudo = rng.integers(0, classes, (size, *TARGET), np.uint8)
     pseudo[:, 7:20] = 255
     streams['target']['label'] = pseudo
     if config.pseudo.get('soft'):
-      shares = rng.integers(0, 256, (size, *TARGET, CLASSES), np.uint8)
+      shares = rng.integers(0, 256, (size, *TARGET, classes), np.uint8)
       streams['target']['soft'] = shares
   return {name: streams[name] for name in methods.load(config.method).STREAMS}
 

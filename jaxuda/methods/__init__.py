@@ -49,6 +49,21 @@ class Turn(NamedTuple):
   config: ml_collections.ConfigDict
 
 
+def refuse_parts(config, what: str) -> None:
+  """Raises UserError where a step goes through its batch in parts.
+
+  Args:
+    config: an experiment's.
+    what: of the method's is a mean over the pixels that count in a whole batch,
+      of which parts have different numbers.
+  """
+  if config.iter_size > 1:
+    raise UserError(
+      f'config.iter_size={config.iter_size}: {what} is a mean over the pixels '
+      'that count in the whole batch.'
+    )
+
+
 def load(name: str) -> ModuleType:
   """The method module of that name; a UserError lists those there are."""
   names = sorted(module.name for module in pkgutil.iter_modules(__path__))

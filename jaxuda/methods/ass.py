@@ -10,7 +10,7 @@ target, not the other way round. No code was published.
 import jax
 import jax.numpy as jnp
 
-from jaxuda import adversarial, labels
+from jaxuda import adversarial, labels, methods
 from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
 from jaxuda.methods.adaptsegnet import segmentations
@@ -22,7 +22,7 @@ SEMANTICS = (None, 'vectors', 'pixels')
 
 
 def check(config) -> None:
-  """Refuses a stream of no images.
+  """Refuses a stream of no images, and parts of a batch.
 
   Raises:
     UserError: names the key.
@@ -32,6 +32,8 @@ def check(config) -> None:
       f'config.labelled.count={config.labelled.count} must be at least 1; '
       'with none, GA alone is configs/ass_global.py.'
     )
+  if config.semantics:
+    methods.refuse_parts(config, 'the alignment of classes')
 
 
 def discriminators(config) -> dict:

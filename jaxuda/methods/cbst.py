@@ -7,6 +7,7 @@ entropies; here is CRST's model regulariser. Its label regulariser, LRENT, is a
 matter of the labels: `pseudo.soft`.
 """
 
+from jaxuda import methods
 from jaxuda.errors import UserError
 from jaxuda.losses import smoothness
 from jaxuda.methods.source_only import (  # noqa: F401
@@ -28,11 +29,8 @@ def check(config) -> None:
       'config.target.labels=None: self-training needs the pseudo labels of a '
       'run, or a folder of them.'
     )
-  if config.iter_size > 1 and config.weights.kld_main:
-    raise UserError(
-      f'config.iter_size={config.iter_size}: the mean of config.weights.'
-      'kld_main is over the labelled pixels of the whole batch.'
-    )
+  if config.weights.kld_main:
+    methods.refuse_parts(config, "MRKLD's term")
 
 
 def segmenter_terms(turn) -> dict:

@@ -8,13 +8,28 @@ second stage; the first is source-only, the third configs/fada_distill.py.
 import jax
 import jax.numpy as jnp
 
-from jaxuda import labels
+from jaxuda import labels, methods
+from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
 from jaxuda.models import deeplab, layers
 from jaxuda.models.discriminators import PixelDiscriminator
 
 STREAMS = ('source', 'target')
 ENCODINGS = ('soft', 'hard', 'binary')
+
+
+def check(config) -> None:
+  """Refuses a clip that is no probability, and parts where few pixels count.
+
+  Raises:
+    UserError: names the key.
+  """
+  if not 0 < config.clip <= 1:
+    raise UserError(
+      f'config.clip={config.clip} must be above 0 and at most 1: a probability.'
+    )
+  if config.encoding == 'hard':
+    methods.refuse_parts(config, 'the loss of hard labels')
 
 
 def discriminators(config) -> dict:

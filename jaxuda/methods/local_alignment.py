@@ -9,7 +9,8 @@ words, and no code was published: both of its forms here are our reading.
 import jax
 import jax.numpy as jnp
 
-from jaxuda import adversarial, labels
+from jaxuda import adversarial, labels, methods
+from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, binary_cross_entropy
 from jaxuda.methods.adaptsegnet import segmentations
 from jaxuda.methods.advent import information_maps
@@ -23,6 +24,30 @@ GLOBAL_GAMES = {
   'segmentations': segmentations,
   'information': information_maps,
 }
+
+
+def check(config) -> None:
+  """Refuses ratios that are none, and pairs of images without a partner.
+
+  Raises:
+    UserError: names the keys.
+  """
+  local = config.local
+  if not 0 <= local.gap <= 0.5:
+    raise UserError(
+      f'config.local.gap={local.gap} must be from 0 to 0.5: how far the ratio '
+      'stays from one half.'
+    )
+  if not local.alpha > 0:
+    raise UserError(f'config.local.alpha={local.alpha} must be above 0.')
+  source, target = config.source.batch_size, config.target.batch_size
+  if local.mixture and source != target:
+    raise UserError(
+      f'config.source.batch_size={source} and config.target.batch_size={target} '
+      'must be the same: config.local.mixture mixes pairs of images.'
+    )
+  if local.mixture or local.leave_out_background:
+    methods.refuse_parts(config, 'the local alignment')
 
 
 def discriminators(config) -> dict:

@@ -31,9 +31,11 @@ def check(config) -> None:
       'most 1: the share of the pixels that train.'
     )
   shares, classes = config.prior.shares, labels.space(config.classes).classes
-  if shares is not None and (
-    len(shares) != len(classes) or abs(sum(shares) - 1) > 0.01
-  ):
+  if shares is None:
+    return
+  if not all(isinstance(share, int | float) for share in shares):
+    raise UserError(f'config.prior.shares={shares} must be numbers.')
+  if len(shares) != len(classes) or abs(sum(shares) - 1) > 0.01:
     raise UserError(
       f'config.prior.shares has {len(shares)} numbers of sum {sum(shares):.3g}; '
       f'it must have one for each of {len(classes)} classes, of sum 1.'
