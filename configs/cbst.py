@@ -12,9 +12,10 @@ has 46.5 and MRKLD 47.4. SYNTHIA 42.6 / 48.9 and 43.8 / 50.1 on 16 / 13 classes.
 A round starts from a run, `init`, and from its pseudo labels, `target.labels`:
 first the source stage, which is trained where it is not there, or the run that
 `init` names (with weights of a file train that first, configs/source_only.py).
-There are three rounds, and `pseudo.portion` grows by 0.05. The second, with all before it:
+There are three rounds, and `pseudo.portion` grows by 0.05. The second, with all
+before it:
 
-  --config=configs/cbst.py:streets,init=configs/cbst.py:streets,target.labels=configs/cbst.py:streets,pseudo.portion=0.25
+  --config=configs/cbst.py:streets,init=configs/cbst.py:streets,pseudo.portion=0.25
 
 Left out are the mining of rare classes, which centres target crops on them, and
 the growing share of source images, of which here each step has one. The target
