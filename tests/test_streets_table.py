@@ -183,6 +183,10 @@ def test_the_figures(tmp_path):
   miou |= {'5 labels alone': {'0': 3.0, '1': 4.0}, '20 labels alone': {}}
   drawn = table_figures.curves(labels, miou)
   assert list(next(iter(drawn.values())).x) == [0, 1, 2, 3]
+  gains = table_figures.over(
+    {'a': {'0': 10.0, '1': 12.0}, 'b': {'1': 9.0}}, 'b'
+  )
+  assert gains == {'a': {'1': 3.0}, 'b': {'1': 0.0}}
   alone = drawn['labels alone']
   assert list(alone.x) == [1, 3] and alone.values[0] == [3.0, 4.0]
   with flagsaver.flagsaver(results=str(tmp_path), output=str(tmp_path)):
