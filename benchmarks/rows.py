@@ -7,7 +7,7 @@ that a page names, such as `init`, are rows or stages of the table, too.
 # AdaptSegNet's single level, from which the local alignment goes on.
 _GLOBAL = 'adaptsegnet.py:streets'
 _M1 = 'configs/bdl_ssl.py:streets'
-_ENTROPY_RANGE = 'minent.py:streets,entropy_share=0.3'
+_ENTROPY_RANGE = 'minent.py:streets,entropy_share=0.3,weights.ent_main=0.01'
 # Paper 000's Table 2: two classes of the label table count as background.
 _CUT = 'streets,classes=cityscapes19-building-sky'
 
