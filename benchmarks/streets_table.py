@@ -7,7 +7,8 @@
 
 Trains every experiment of a table (rows.py) with every seed as its page says,
 and the stages that it names before it, and writes <results>/<table>.json after
-each. What that file has is not measured again: to do that, name another folder.
+each. What that file has of the same settings is not measured again: to do that,
+name another folder.
 Nor are finished runs in --folder, and interrupted ones go on; another split
 needs another folder. On a CPU several runs at a time (--jobs) use its cores
 better than one.
@@ -21,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from absl import app, flags
 
@@ -104,9 +106,28 @@ def with_stages(specs: Iterable[str]) -> list[str]:
   return list(found)
 
 
-def steps_of(specs: Iterable[str]) -> int:
-  """The steps of a row's experiments and of all stages before them."""
-  return sum(config_lib.load(name).steps for name in with_stages(specs))
+class Steps(NamedTuple):
+  """How long a row trains.
+
+  Attributes:
+    network: from its first weights on, along `init`.
+    total: of all that it takes, such as what makes its labels, too.
+  """
+
+  network: int
+  total: int
+
+
+def steps_of(specs: Sequence[str]) -> Steps:
+  """Of a row; of an ensemble's networks the longest."""
+
+  def along_init(spec):
+    config = config_lib.load(spec)
+    before = stages.page(config.init, config.seed) and config.init
+    return config.steps + (along_init(before) if before else 0)
+
+  total = sum(config_lib.load(name).steps for name in with_stages(specs))
+  return Steps(max(map(along_init, specs)), total)
 
 
 def workdir_of(spec: str) -> pathlib.Path:
@@ -182,7 +203,8 @@ def main(argv) -> None:
     for title, x in rows.TABLES[_TABLE.value].items()
   }
   path = path_of(_TABLE.value)
-  results = table_file.kept(path, _TABLE.value, _SPLIT.value)
+  settings = {t: table_file.digest(with_stages(x)) for t, x in table.items()}
+  results = table_file.kept(path, _TABLE.value, _SPLIT.value, settings)
   missing = {
     seed: {t: x for t, x in table.items() if seed not in results['miou'][t]}
     for seed in _SEEDS.value
@@ -210,10 +232,11 @@ def main(argv) -> None:
   show(results['miou'], {name: steps_of(x) for name, x in table.items()})
 
 
-def control_of(title: str, steps: dict[str, int]) -> str:
-  """The control of as many steps as a row has, or the next fewer."""
-  fitting = [c for c in CONTROLS if c in steps and steps[c] <= steps[title]]
-  return max(fitting, key=steps.get)
+def control_of(title: str, steps: dict[str, Steps]) -> str:
+  """The control that has trained as long as a row's network, or nearly."""
+  there = [control for control in CONTROLS if control in steps]
+  length = steps[title].network
+  return min(there, key=lambda c: abs(steps[c].network - length))
 
 
 def path_of(table: str) -> pathlib.Path:
@@ -222,13 +245,15 @@ def path_of(table: str) -> pathlib.Path:
   return pathlib.Path(_RESULTS.value) / f'{table}{suffix}.json'
 
 
-def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
+def show(table: dict[str, dict[str, float]], steps: dict[str, Steps]) -> None:
   """Prints a table of all seeds that were measured.
 
-  The last column is paired: runs of one seed start from the same source-only.
-  Of two controls it is over the one that has trained as long, or nearly.
+  The last column is a difference to the control of the same seed, which has the
+  same weights and examples as far as the two trainings are the same. Of two
+  controls it is the one that has trained as long as the network, or nearly.
   """
-  print('| method | steps | seeds | mIoU | over AdaBN |\n|---|---|---|---|---|')
+  print('| method | steps | in all | seeds | mIoU | over AdaBN |')
+  print('|---|---|---|---|---|---|')
   for title, values in table.items():
     control = table[control_of(title, steps)]
     seeds = sorted(values, key=int)
@@ -238,7 +263,8 @@ def show(table: dict[str, dict[str, float]], steps: dict[str, int]) -> None:
     over = scores.plus_minus(
       [values[seed] - control[seed] for seed in both], '+'
     )
-    print(f'| {title} | {steps[title]} | {listed} | {miou} | {over} |')
+    network, total = steps[title]
+    print(f'| {title} | {network} | {total} | {listed} | {miou} | {over} |')
 
 
 if __name__ == '__main__':

@@ -2,41 +2,60 @@
 
 import datetime
 import functools
+import hashlib
 import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from benchmarks import rows
-from jaxuda import layout
+from jaxuda import config as config_lib
+from jaxuda import layout, train
 
 
-def kept(path: pathlib.Path, table: str, split: str) -> dict:
-  """The results there are, without the rows that have other pages now."""
-  pages = json.loads(json.dumps(rows.TABLES[table]))
+def kept(
+  path: pathlib.Path, table: str, split: str, settings: Mapping[str, str]
+) -> dict:
+  """The results there are, without the rows that have other settings now.
+
+  Args:
+    path: of the results.
+    table, split: what they are of.
+    settings: a row's title to the `digest` of what it trains.
+  """
   found = json.loads(path.read_text()) if path.exists() else {}
-  before = found.get('pages', {})
+  before = found.get('settings', {})
+  same = {title for title in settings if before.get(title) == settings[title]}
   for title in before:
-    if before[title] != pages.get(title):
-      print(f'{title}: leaves {path}, as it was of {before[title]}')
+    if title not in same:
+      print(f'{title}: leaves {path}, as it was of {found["pages"][title]}')
 
   def still(kind):
     values = found.get(kind, {})
-    return {
-      title: values.get(title, {}) if before.get(title) == page else {}
-      for title, page in pages.items()
-    }
+    return {t: values.get(t, {}) if t in same else {} for t in settings}
 
   return {
     'table': table,
     'split': split,
-    'pages': pages,
+    'pages': rows.TABLES[table],
+    'settings': dict(settings),
     'miou': still('miou'),
     'measured': still('measured'),
   }
+
+
+def digest(specs: Iterable[str]) -> str:
+  """A short hash of all settings of some pages that decide a number."""
+  hashed = hashlib.sha256()
+  for spec in specs:
+    flat = config_lib.flatten(config_lib.to_json(config_lib.load(spec)))
+    flat = {k: v for k, v in flat.items() if k not in train.HARMLESS}
+    hashed.update(json.dumps(flat, sort_keys=True).encode())
+  return hashed.hexdigest()[:12]
 
 
 def provenance() -> str:

@@ -57,7 +57,7 @@ def label(
 def go_on_from(config: ConfigDict, start: str, arg: str | None) -> None:
   """Goes on with the network that a start has, a page or a run's folder.
 
-  It learns at the same rates and is scored as there; and where the start was
+  It learns by the same optimizer and is scored as there; and where the start was
   trained on pseudo labels of the target, as BDL's is, it makes new ones, and the
   source images are the same. Of a PyTorch file nothing is known, and the network
   stays what it was.
@@ -68,7 +68,8 @@ def go_on_from(config: ConfigDict, start: str, arg: str | None) -> None:
     return
   config.classes = before.classes
   config.model.update(before.model)
-  config.optim.head_factor = before.optim.head_factor
+  for key in ('head_factor', 'repeats', 'nesterov'):
+    config.optim[key] = before.optim[key]
   for key in ('upsample', 'average', 'absent'):
     config.eval[key] = before.eval[key]
   if before.target.labels:

@@ -16,9 +16,11 @@ from the same `init` and `source.name`. So M2, with all stages before it, is
 
   --config=configs/bdl_ssl.py:streets,target.labels=configs/bdl_ssl.py:streets
 
-and from a file of weights, which the stage that is named has to know,
+and from a file of weights, or on translated images (configs/bdl.py), which the
+stage that is named has to know, too,
 
   --config="configs/bdl_ssl.py:gta5,init=FILE,target.labels=(configs/bdl_ssl.py:gta5,init=FILE)"
+  --config="configs/bdl_ssl.py:gta5,source.name=gta5/translated,target.labels=(configs/bdl_ssl.py:gta5,source.name=gta5/translated)"
 """
 
 from configs import _chains, bdl, common

@@ -4,9 +4,10 @@
 
 About 28 hours on one V100 (reckoned: benchmarks/hours.py).
 
-The adversarial stage (paper 003, Eqs. 4 and 5 and section 3.2; train_adv.py,
-configs/deeplabv2_r101_adv.yaml): GTA5 -> Cityscapes 46.9 mIoU, SYNTHIA ->
-Cityscapes 41.5 on 16 classes; 49.2 and 45.2 after self-distillation (Table 4).
+The adversarial stage (paper 003, Eqs. 2, 5 and 6, class knowledge by Eqs. 7 and
+8; train_adv.py, configs/deeplabv2_r101_adv.yaml): GTA5 -> Cityscapes 46.9 mIoU,
+SYNTHIA -> Cityscapes 41.5 on 16 classes (Table 5); 49.2 and 45.2 after
+self-distillation (Tables 4 and 2).
 `init` names its source stage, which is trained where it is not there. Published
 with self-distillation alone: VGG-16, 43.8; 39.5 / 46.0 on 16 / 13 classes,
 
@@ -26,7 +27,7 @@ def get_config(arg=None):
   config.steps = 40_000
   # The class knowledge: 'soft', the softmax cut at `clip`; 'hard', the likeliest
   # class of pixels that reach it: 45.7 (Table 5); or 'binary', none at all: the
-  # baseline of Eqs. 1 to 3. configs/adaptsegnet_features.py.
+  # baseline of Eqs. 1 to 4, configs/adaptsegnet_features.py.
   config.encoding = 'soft'
   config.clip = 0.9
   config.optim.repeats = 'dedupe'

@@ -7,7 +7,8 @@ About 8 hours on one V100 (reckoned: benchmarks/hours.py).
 Goes on from a globally aligned network, which `init` names: a page, which is
 trained where it is not there, or a run's folder; that says what the network is,
 and where BDL trained it, its pseudo labels are made anew. Of a PyTorch file give
-its network as model.KEY. Eq. 1, with its slip log(1 - D) mended; Tables 1 to 3:
+its network as model.KEY. Eq. 1 at each pixel, its slip log(1 - D) mended; from
+Tables 1 to 3:
 
 | goes on from (`init`) | GTA5 -> Cityscapes | SYNTHIA -> Cityscapes, 13 classes |
 |---|---|---|

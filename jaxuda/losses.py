@@ -146,7 +146,7 @@ def smoothness(logits: Array, label: Array) -> Array:
 def class_domain_loss(
   logits: Array, knowledge: Array, domain: float, kept: Array | None = None
 ) -> Array:
-  """Mean cross entropy of a fine-grained discriminator (paper 003, Eq. 4, 5).
+  """Mean cross entropy of a fine-grained discriminator (paper 003, Eqs. 5, 6).
 
   -sum_k s_k log softmax_2K(logits)_k, where s is [a; 0] for the source and
   [0; a] for the target (FADA, train_adv.py, soft_label_cross_entropy).

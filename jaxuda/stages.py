@@ -158,19 +158,31 @@ def _load_run(workdir, config):
 
 
 def check_labels(config, streams: Sequence[str]) -> None:
-  """Refuses labels by a network from random weights beside one from a file.
+  """Refuses labels by a network that started, or was trained, otherwise.
 
   Raises:
-    UserError: a page that a stream's `labels` names has no `init`, nor have the
-      pages before it, and the config's is a file of weights.
+    UserError: a page that a stream's `labels` names was trained on another
+      variant of the config's source, the images as they are or translated; or it
+      has no `init`, nor have the pages before it, and the config's is a file of
+      weights.
   """
-  if not torch_files.is_weights_file(config.init or ''):
-    return
+  ours = config.source.name
   for stream in streams:
     named = root = config[stream].labels
+    if not page(named, config.seed):
+      continue
+    theirs = config_lib.load(named).source.name
+    if theirs != ours and theirs.partition('/')[0] == ours.partition('/')[0]:
+      raise UserError(
+        f'config.{stream}.labels={named} is trained on {theirs}, and this run '
+        f'on {ours}: name it with the same, as '
+        f'{stream}.labels=({named},source.name={ours}).'
+      )
+    if not torch_files.is_weights_file(config.init or ''):
+      continue
     while page(root, config.seed):
       root = config_lib.load(root).init
-    if named and root is None:
+    if root is None:
       raise UserError(
         f'config.{stream}.labels={named} starts from random weights, and this '
         f'run from {config.init}: name it with its own, as '

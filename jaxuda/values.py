@@ -21,6 +21,7 @@ OPTIONAL = {
   'local.mixture': str,
   'local.global_game': str,
   'source.count': int,
+  'target.count': int,
   'labelled.count': int,
   'labelled.size': tuple,
   'source.size': tuple,

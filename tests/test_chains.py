@@ -26,6 +26,7 @@ def at_the_root(monkeypatch):
     ('advent.py:gta5', (True, 4, 19, 'logits')),
     ('bdl_ssl.py:synthia', (False, 4, 19, 'probabilities')),
     ('adaptsegnet.py:synthia', (True, 2, 16, 'logits')),
+    ('ass_global.py:gta5', (False, 2, 19, 'logits')),
   ],
 )
 def test_local_alignment_has_the_network_it_starts_from(start, network):
@@ -38,6 +39,8 @@ def test_local_alignment_has_the_network_it_starts_from(start, network):
     *(model.multi_level, model.live_branches),
     *(classes[config.classes], config.eval.upsample),
   )
+  before = config_lib.load(config.init).optim
+  assert config.optim.repeats == before.repeats
   stages.check_page(config.init, config)
   if start.startswith('bdl'):
     # "Their trained model" makes the labels (paper 000, section 4).
@@ -126,6 +129,21 @@ def test_labels_by_random_weights_beside_a_file():
       continue
     with pytest.raises(
       UserError, match=r'random weights, .* from w\.pth: .*,init=w\.pth\)'
+    ):
+      stages.check_labels(config, ['source', 'target'])
+
+
+def test_labels_by_a_network_of_another_source():
+  """M2 on translated images, from an M1 on those as they are."""
+  m1, source = 'configs/bdl_ssl.py:gta5', 'source.name=gta5/translated'
+  for labels in (m1, f'({m1},{source})'):
+    config = config_lib.load(f'{m1},{source},target.labels={labels}')
+    if source in labels:
+      stages.check_labels(config, ['source', 'target'])
+      continue
+    with pytest.raises(
+      UserError,
+      match=r'trained on gta5, .* run on gta5/translated: .*gta5/translated\)',
     ):
       stages.check_labels(config, ['source', 'target'])
 

@@ -56,7 +56,7 @@ def test_paper_004_aligns_the_source_with_the_target():
 
 
 def test_encodings_of_class_knowledge():
-  """Paper 003, section 3.2, of one sure, one unsure and one split pixel."""
+  """Paper 003, Eqs. 7 and 8, of one sure, one unsure and one split pixel."""
   p = np.array([[[[0.97, 0.02, 0.01], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9]]]])
   logits = jnp.log(jnp.array(p) + 1e-12)
   soft, kept = fada.encode(logits, 'soft', 0.9)
@@ -71,7 +71,7 @@ def test_encodings_of_class_knowledge():
 
 @pytest.mark.parametrize('encoding', fada.ENCODINGS)
 def test_losses_of_the_encodings(encoding):
-  """Eqs. 1 to 5 by hand; unsure pixels do not count when labels are hard."""
+  """Eqs. 1 and 4 to 6 by hand; unsure pixels do not count when labels are hard."""
   config = tiny.config('fada', f'encoding={encoding}', 'clip=0.5')
   logits, answers = 3 * normal(2, 4, 6, K), normal(2, 4, 6, 2 * K)
   if encoding == 'binary':
@@ -120,7 +120,7 @@ def local_turn(*overrides, size=(6, 9)):
 
 @pytest.mark.parametrize('leave_out', [True, False])
 def test_the_local_game_leaves_background_out(leave_out):
-  """Paper 000, Eq. 1: source 0 where it is a class, target 1 everywhere."""
+  """Paper 000, Eq. 1 pixel by pixel: source 0 on classes, target 1 everywhere."""
   given, _ = local_turn(
     'local.mixture=None', f'local.leave_out_background={leave_out}'
   )
@@ -135,36 +135,69 @@ def test_the_local_game_leaves_background_out(leave_out):
   assert found['adv_local'] == pytest.approx(bce(target, 0).mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize('mixture', ['images', 'pixels'])
-def test_mixtures(mixture):
-  """r source + (1 - r) target; the answer wanted is 1 - r, or the source."""
-  given, seen = local_turn(f'local.mixture={mixture}', size=(8, 12))
+def stretched(maps, size):
+  """Bilinear with aligned corners, [B, h, w, ...] to [B, *size, ...]."""
+  for axis, n in zip((1, 2), size, strict=True):
+    at = np.linspace(0, maps.shape[axis] - 1, n)
+    low = np.minimum(at.astype(int), maps.shape[axis] - 2)
+    part = (at - low).reshape(
+      [-1 if a == axis else 1 for a in range(maps.ndim)]
+    )
+    below, above = maps.take(low, axis), maps.take(low + 1, axis)
+    maps = (1 - part) * below + part * above
+  return maps
+
+
+def ratio(mixed, source, target):
+  """The r of r source + (1 - r) target, and how far from that line it is."""
+  moved = source - target
+  r = ((mixed - target) * moved).sum(-1) / (moved**2).sum(-1)
+  return r, np.abs(target + r[..., None] * moved - mixed).max(-1)
+
+
+def both_mixtures(given, seen):
+  """What the discriminator saw, and the terms of the two players."""
   told = local_alignment.discriminator_terms(given)['d_mixture']
   mixed = seen[-1]
   fooled = local_alignment.segmenter_terms(given)['adv_mixture']
   np.testing.assert_array_equal(seen[-1], mixed)  # the same for both players
+  return mixed, told, fooled
+
+
+def test_mixture_of_images():
+  """One r an image; the answer wanted is 1 - r, or the source."""
+  size = (7, 9)
+  given, seen = local_turn('local.mixture=images', size=size)
+  mixed, told, fooled = both_mixtures(given, seen)
   source, target = (softmax(given.outputs[k].logits['main']) for k in given[0])
-  if mixture == 'images':
-    moved = source - target
-    r = ((mixed - target) * moved).sum(-1) / (moved**2).sum(-1)
-    assert np.ptp(r, axis=(1, 2)).max() < 1e-4 and abs(r[0] - r[1]).min() > 1e-3
-    kept = slice(4, None)
-    answers = 3 * mixed[:, kept][..., 0] - 1
-    expected = bce(answers, 1 - r[:, kept]).mean()
-    assert told == pytest.approx(expected, rel=1e-4)
-    assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
-  else:
-    pool = source.reshape(2, -1, K)
-    for image in range(2):  # of each pixel: which source pixel met it?
-      target_pixel, found = target[image, 2, 3], mixed[image, 2, 3]
-      moved = pool[image] - target_pixel
-      r = ((found - target_pixel) * moved).sum(-1) / (moved**2).sum(-1)
-      rest = np.abs(target_pixel + r[:, None] * moved - found).max(-1)
-      best = rest.argmin()
-      assert (
-        rest[best] < 1e-5 and 0 <= r[best] <= 1 and abs(r[best] - 0.5) > 0.29
-      )
-    assert np.isfinite([told, fooled]).all()
+  r, rest = ratio(mixed, stretched(source, size), target)
+  assert rest.max() < 1e-5
+  assert np.ptp(r, axis=(1, 2)).max() < 1e-3 and abs(r[0] - r[1]).min() > 1e-3
+  # Row 3 lies half on background: only what is wholly foreground counts.
+  answers = 3 * mixed[:, 4:, :, 0] - 1
+  assert told == pytest.approx(bce(answers, 1 - r[:, 4:]).mean(), rel=1e-4)
+  assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
+
+
+def test_mixture_of_pixels():
+  """Each pixel of the target meets one of the source at an r of its own."""
+  given, seen = local_turn('local.mixture=pixels')
+  mixed, told, fooled = both_mixtures(given, seen)
+  source, target = (softmax(given.outputs[k].logits['main']) for k in given[0])
+  # Which pixel of the source's 96 was it? The one whose line it is on.
+  pool = source.reshape(2, 1, -1, K)
+  found, wanted = (x.reshape(2, -1, 1, K) for x in (mixed, target))
+  r, rest = ratio(found, pool, wanted)
+  met = rest.argmin(-1)
+  assert rest.min(-1).max() < 1e-5
+  r = np.take_along_axis(r, met[..., None], -1)[..., 0]
+  assert abs(r - 0.5).min() > 0.299 and np.ptp(r) > 0.6
+  assert len(np.unique(met)) > 30  # of 54 draws
+  kept = met >= 4 * 12  # below the void
+  assert 10 < kept.sum() < 98
+  answers = (3 * mixed[..., 0] - 1).reshape(2, -1)[kept]
+  assert told == pytest.approx(bce(answers, 1 - r[kept]).mean(), rel=1e-4)
+  assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
 
 
 def test_mixing_ratios_keep_away_from_one_half():
@@ -324,3 +357,4 @@ def test_twin_heads_predict_by_their_sum():
 def test_the_semantics_page_needs_labelled_images():
   with pytest.raises(UserError, match='ass_global'):
     ass.check(tiny.config('ass', 'labelled.count=0'))
+  ass.check(tiny.config('ass', 'labelled.count=None'))  # all

@@ -30,6 +30,19 @@ def test_measurements(method_page):
   assert measured['skipped'] == measured['skipped_in_row'] == 0
 
 
+def test_one_mean_over_all_labelled_pixels():
+  """CRST stacks both domains' images: each stream's sum over all pixels."""
+  _, apart = one_step('cbst')
+  run = tiny.stepper('cbst', 'seg_mean=all')
+  batch = tiny.batch(tiny.config('cbst'))
+  _, together = run(tiny.first_state('cbst'), batch, tiny.weights('cbst'))
+  pixels = {s: (batch[s]['label'] != 255).sum() for s in ('source', 'target')}
+  for term, stream in (('seg_main', 'source'), ('seg_target_main', 'target')):
+    share = pixels[stream] / sum(pixels.values())
+    expected = share * float(apart[f'loss_{term}'])
+    assert float(together[f'loss_{term}']) == pytest.approx(expected, rel=1e-4)
+
+
 def test_both_players_learn(method_page):
   start = tiny.first_state(method_page)
   after, measured = one_step(method_page)

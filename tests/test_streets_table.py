@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from benchmarks import rows, streets_table, table_figures
+from benchmarks import rows, streets_table, table_figures, table_file
 from jaxuda import check, config, runs, sharding
 from jaxuda.errors import UserError
 from jaxuda.models import deeplab
@@ -57,8 +57,8 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
   said = capsys.readouterr().out
   steps = 1800 if table in ('twice', 'camvid') else 1000
   assert (
-    f'| AdaBN control | {steps} | 25.0, 75.0 | 50.0 ± 35.4 | +0.0 ± 0.0 |'
-    in said
+    f'| AdaBN control | {steps} | {steps} | 25.0, 75.0 | 50.0 ± 35.4 | '
+    '+0.0 ± 0.0 |' in said
   )
   assert len(trained) == len(set(trained))  # shared stages once
   for seed in '01':  # a run comes after those it starts from
@@ -70,16 +70,18 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
 
 
 def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
-  """Only what is missing, what that starts from, and changed pages."""
+  """Only what is missing, what that starts from, and changed settings."""
   path = tmp_path / 'patches.json'
   titles = list(rows.PATCHES)
-  pages = rows.PATCHES | {titles[3]: 'advent.py:streets'}
+  with flagsaver.flagsaver(table='patches', seeds=['1']):
+    streets_table.main([])
+  trained.clear()
+  before = json.loads(path.read_text())
+  before['settings'][titles[3]] = 'others'  # as if its page had other defaults
   miou = {title: {'1': 10.0, '0': 20.0} for title in titles}
   measured = {title: dict.fromkeys(miou[title], 'before') for title in titles}
   del miou['AdaBN control']['1']
-  path.write_text(
-    json.dumps({'pages': pages, 'miou': miou, 'measured': measured})
-  )
+  path.write_text(json.dumps(before | {'miou': miou, 'measured': measured}))
   with flagsaver.flagsaver(table='patches', seeds=['1']):
     streets_table.main([])
   assert sorted(trained) == [
@@ -97,9 +99,21 @@ def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
   assert control['0'] == 'before' and 'commit' in control['1']
   said = capsys.readouterr().out
   assert f'{titles[3]}: leaves {path}' in said
-  assert (
-    '| source-only | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |' in said
+  line = (
+    '| source-only | 1000 | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |'
   )
+  assert line in said
+
+
+def test_the_digest_tells_settings_apart(tmp_path):
+  """Also those of the stages before, and not what changes no number."""
+  page = 'configs/adabn.py:streets'
+  assert table_file.digest([page]) == table_file.digest([f'{page},panels=2'])
+  others = (f'{page},optim.lr=0.1', f'{page},seed=1')
+  assert len({table_file.digest([each]) for each in (page, *others)}) == 3
+  stages = streets_table.with_stages([page])
+  assert stages == [page, 'configs/source_only.py:streets']
+  assert table_file.digest(stages) != table_file.digest([page])
 
 
 @pytest.mark.parametrize('table', rows.TABLES)
@@ -148,16 +162,21 @@ def test_a_stage_trains_the_network_that_goes_on(title):
 def test_a_row_is_compared_with_as_many_steps():
   steps = {
     title: streets_table.steps_of(
-      f'configs/{page}' for page in ([x] if isinstance(x, str) else x)
+      [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
     )
     for title, x in rows.METHODS.items()
   }
   control = {t: streets_table.control_of(t, steps) for t in steps}
-  assert (steps['ADVENT'], control['ADVENT']) == (1000, 'AdaBN control')
-  assert steps['global-local, S4'] == steps['AdaBN control, longer'] == 1400
-  assert control['global-local, S4'] == 'AdaBN control, longer'
-  assert steps['BDL, M2'] == 1800
-  assert control['BDL, M2'] == 'AdaBN control, longer'
+  assert (steps['ADVENT'], control['ADVENT']) == ((1000, 1000), 'AdaBN control')
+  for title in ('global-local, S4', 'CBST from AdaBN'):
+    assert steps[title] == steps['AdaBN control, longer'] == (1400, 1400)
+    assert control[title] == 'AdaBN control, longer'
+  # What makes labels, and each network of an ensemble, counts for the total.
+  for title, total in (('BDL, M2', 1800), ('CBST', 1000), ('A+E', 1400)):
+    assert steps[title] == (1000, total), title
+    assert control[title] == 'AdaBN control'
+  assert steps['S4 on BDL'] == (1400, 1800)
+  assert steps['FADA, self-distilled'] == (600, 1600)
 
 
 def test_a_run_that_fails_starts_no_other(trained, monkeypatch):

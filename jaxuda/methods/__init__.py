@@ -18,10 +18,9 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 
 from jaxuda.errors import UserError
 from jaxuda.models.deeplab import Outputs
@@ -37,7 +36,7 @@ class Turn(NamedTuple):
     rng: key[B], one for each place in the batch, the same in both turns.
     params: the segmenter's.
     step: i32[], from 0.
-    config: the experiment's.
+    config: the experiment's, a ConfigDict.
   """
 
   outputs: dict[str, Outputs]
@@ -46,7 +45,7 @@ class Turn(NamedTuple):
   rng: jax.Array
   params: dict
   step: jax.Array
-  config: ml_collections.ConfigDict
+  config: Any
 
 
 def refuse_parts(config, what: str) -> None:

@@ -27,7 +27,7 @@ def check(config) -> None:
   Raises:
     UserError: names the key.
   """
-  if config.labelled.count < 1:
+  if config.labelled.count is not None and config.labelled.count < 1:
     raise UserError(
       f'config.labelled.count={config.labelled.count} must be at least 1; '
       'with none, GA alone is configs/ass_global.py.'

@@ -48,20 +48,20 @@ def discriminators(config) -> dict:
 def segmenter_terms(turn) -> dict:
   """The target's features shall pass for the source's, class by class.
 
-  Paper 003, Eq. 5: the class knowledge is the target's own and a constant, so
+  Paper 003, Eq. 6: the class knowledge is the target's own and a constant, so
   that the gradient reaches the features alone.
   """
   return {'adv_main': _loss(turn, 'target', SOURCE)}
 
 
 def discriminator_terms(turn) -> dict:
-  """Paper 003, Eq. 4; each domain's loss counts one half."""
+  """Paper 003, Eq. 5; each domain's loss counts one half."""
   source, target = _loss(turn, 'source', SOURCE), _loss(turn, 'target', TARGET)
   return {'d_main': source / 2 + target / 2}
 
 
 def encode(logits, encoding: str, clip: float):
-  """The class knowledge of paper 003, section 3.2, and where there is any.
+  """The class knowledge of paper 003, Eqs. 7 and 8, and where there is any.
 
   Also the source's is predicted (train_adv.py; the paper does not say so).
 
@@ -69,7 +69,7 @@ def encode(logits, encoding: str, clip: float):
     logits: f32[B, H, W, K].
     encoding: 'soft', the softmax, cut at `clip` and not normalised again;
       'hard', the likeliest class where it reaches `clip`, elsewhere nothing
-      (in the paper, not in the code); 'binary', no class at all: Eqs. 1 to 3.
+      (in the paper, not in the code); 'binary', no class at all: Eqs. 1 and 4.
     clip: the paper's 0.9.
 
   Returns:

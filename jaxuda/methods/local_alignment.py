@@ -1,9 +1,9 @@
 """Joint global-local alignment: pixel by pixel, after a global alignment.
 
 Paper 000 (ICIP 2020), on top of a model that AdaptSegNet, ADVENT or BDL has
-aligned globally: `init`. A discriminator sees the classes of one pixel alone
-(Eq. 1). The text's paragraph on the mixture module is lost but for its first
-words, and no code was published: both of its forms here are our reading.
+aligned globally: `init`. A discriminator sees the classes of one pixel alone,
+in the game of Eq. 1. The text's paragraph on the mixture module is lost but for
+its first words, and no code was published: both forms here are our reading.
 """
 
 import jax
@@ -73,7 +73,7 @@ def segmenter_terms(turn) -> dict:
 
 
 def discriminator_terms(turn) -> dict:
-  """Eq. 1: tell the pixels apart; the source's background is left out."""
+  """Eq. 1 pixel by pixel; the source's background is left out."""
   see = segmentations(turn)
 
   def half(stream, domain, kept=None):
