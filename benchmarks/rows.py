@@ -8,6 +8,8 @@ that a page names, such as `init`, are rows or stages of the table, too.
 _GLOBAL = 'adaptsegnet.py:streets'
 _M1 = 'configs/bdl_ssl.py:streets'
 _ENTROPY_RANGE = 'minent.py:streets,entropy_share=0.3,weights.ent_main=0.01'
+# Paper 004's labelled images beside the source's, and no alignment.
+_UNALIGNED = 'ass.py:streets,semantics=None,weights.adv_main=0.0'
 # Paper 000's Table 2: two classes of the label table count as background.
 _CUT = 'streets,classes=cityscapes19-building-sky'
 
@@ -62,6 +64,7 @@ METHODS = {
   'LRENT': 'cbst.py:streets,pseudo.soft=0.25',
   'CLAN': 'clan.py:streets',
   'ASS, GA, no labels': 'ass_global.py:streets',
+  'source and 20 labels': _UNALIGNED,
   'ASS, GA, 20 labels': 'ass.py:streets,semantics=None',
   'ASS, GA+FCSA, 20 labels': (
     'ass.py:streets,semantics=vectors,weights.adv_semantic=0.4'
@@ -77,6 +80,9 @@ LABELS = {
   '5 labels': 'ass.py:streets,labelled.count=5',
   '20 labels': METHODS['ASS, GA+CSA, 20 labels'],
   '100 labels': 'ass.py:streets,labelled.count=100',
+  '5 labels, unaligned': f'{_UNALIGNED},labelled.count=5',
+  '20 labels, unaligned': METHODS['source and 20 labels'],
+  '100 labels, unaligned': f'{_UNALIGNED},labelled.count=100',
   **{
     f'{n} labels alone': f'oracle.py:streets,steps=1000,source.count={n}'
     for n in (5, 20, 100)

@@ -55,6 +55,12 @@ FIGURES = {
         '20 labels',
         '100 labels',
       ),
+      'source and labels, no alignment': (
+        None,
+        '5 labels, unaligned',
+        '20 labels, unaligned',
+        '100 labels, unaligned',
+      ),
       'labels alone': (
         *(None, '5 labels alone', '20 labels alone', '100 labels alone'),
       ),

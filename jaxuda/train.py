@@ -104,7 +104,9 @@ def _train_first(named, config, workdir) -> int:
   overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
   before = config_lib.load(first_stage, overrides)
   if stages.read_scores(folder):
-    workdir_lib.check_config(folder, config_lib.to_json(before), HARMLESS)
+    # How it was scored is no matter to what goes on from it.
+    harmless = (*HARMLESS, 'eval')
+    workdir_lib.check_config(folder, config_lib.to_json(before), harmless)
     return 0
   say(f'first stage: {first_stage} in {folder}')
   status = train(before, folder)

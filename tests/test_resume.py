@@ -1,5 +1,6 @@
 """Interrupted and continued runs end as uninterrupted ones, bit for bit."""
 
+import json
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ from small_state import equal
 
 from jaxuda import checkpoint_read
 from jaxuda import workdir as workdir_lib
+from jaxuda.errors import UserError
 
 EVALUATIONS = (4, 8, 9)
 
@@ -208,6 +210,22 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   assert 'first stage: ' not in said and 'continuing at step 3' in said
   assert 'at its start, start-seed=0' in said
   assert {p: p.stat().st_mtime_ns for p in first.rglob('*')} == trained
+
+  # One of other settings is not gone on from; how it was scored is no matter.
+  other = tiny_runs.command(
+    tmp_path / 'runs' / 'other', streets_data, f'init={page}', 'steps=4'
+  )
+  stored = json.loads((first / 'config.json').read_text())
+  stored['eval']['absent'] = 'zero'
+  for flip in (False, True):
+    stored['source']['flip'] = flip
+    (first / 'config.json').write_text(json.dumps(stored))
+    if not flip:
+      with pytest.raises(UserError, match=r'source\.flip: false -> true'):
+        tiny_runs.run(*other)
+  with tiny_runs.signalled_at(1):
+    assert tiny_runs.run(*other) == 143
+  capsys.readouterr()
 
   # Neither a finished nor a continued run needs the first stage again.
   shutil.rmtree(first)
