@@ -118,6 +118,7 @@ BACKGROUND = {
     f'source_only.py:{_CUT},init=(configs/source_only.py:{_CUT}),steps=400'
   ),
   'AdaBN control': f'adabn.py:{_CUT}',
+  'AdaBN control, longer': f'adabn.py:{_CUT},init=(configs/adabn.py:{_CUT})',
   'AdaptSegNet': f'adaptsegnet.py:{_CUT}',
   'global-local, S1': f'adaptsegnet.py:{_CUT},init=(configs/adaptsegnet.py:{_CUT})',
   'global-local, S4': f'local_alignment.py:{_CUT}',
