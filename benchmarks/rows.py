@@ -127,14 +127,6 @@ BACKGROUND = {
 # Twice the steps of the pages, which are short enough for a demonstration.
 _TWICE = 'init=(configs/source_only.py:streets,steps=1000),steps=800'
 
-TWICE = {
-  'source-only': f'source_only.py:streets,{_TWICE}',
-  'AdaBN control': f'adabn.py:streets,{_TWICE}',
-  'ADVENT': f'advent.py:streets,{_TWICE}',
-  'random patches, ALP-GI': f'advent_patch.py:streets,{_TWICE}',
-  'oracle': 'oracle.py:streets,steps=1800',
-}
-
 CAMVID = {
   'source-only': f'source_only.py:camvid,{_TWICE}',
   'AdaBN control': f'adabn.py:camvid,{_TWICE}',
@@ -146,6 +138,5 @@ TABLES = {
   'labels': LABELS,
   'patches': PATCHES,
   'background': BACKGROUND,
-  'twice': TWICE,
   'camvid': CAMVID,
 }

@@ -1,7 +1,7 @@
 """The results tables of the README, from runs that may be interrupted.
 
   python -m benchmarks.streets_table
-    [--table=methods|labels|patches|background|twice|camvid] [--seeds=0,1,2]
+    [--table=methods|labels|patches|background|camvid] [--seeds=0,1,2]
     [--split=val|tune] [--jobs=N] [--folder=runs/table]
     [--results=benchmarks/results]
 

@@ -161,10 +161,10 @@ def check_labels(config, streams: Sequence[str]) -> None:
   """Refuses labels by a network that started, or was trained, otherwise.
 
   Raises:
-    UserError: a page that a stream's `labels` names was trained on another
-      variant of the config's source, the images as they are or translated; or it
-      has no `init`, nor have the pages before it, and the config's is a file of
-      weights.
+    UserError: a page that the target's `labels` names was trained on another
+      variant of the config's source, the images as they are or translated; or
+      one that a stream's names has no `init`, nor have the pages before it, and
+      the config's is a file of weights.
   """
   ours = config.source.name
   for stream in streams:
@@ -172,7 +172,9 @@ def check_labels(config, streams: Sequence[str]) -> None:
     if not page(named, config.seed):
       continue
     theirs = config_lib.load(named).source.name
-    if theirs != ours and theirs.partition('/')[0] == ours.partition('/')[0]:
+    same_dataset = theirs.partition('/')[0] == ours.partition('/')[0]
+    # A source with pseudo labels is the other run's target, as FADA's third stage.
+    if stream != 'source' and same_dataset and theirs != ours:
       raise UserError(
         f'config.{stream}.labels={named} is trained on {theirs}, and this run '
         f'on {ours}: name it with the same, as '

@@ -133,6 +133,14 @@ def test_labels_by_random_weights_beside_a_file():
       stages.check_labels(config, ['source', 'target'])
 
 
+@pytest.mark.parametrize('setting', ['gta5', 'synthia', 'streets', 'camvid'])
+@pytest.mark.parametrize('page', tiny.pages())
+def test_the_pages_own_stages_are_taken(page, setting):
+  config = config_lib.load(f'configs/{page}.py:{setting}')
+  stages.check_page(config.init, config)
+  stages.check_labels(config, ['source', 'target'])
+
+
 def test_labels_by_a_network_of_another_source():
   """M2 on translated images, from an M1 on those as they are."""
   m1, source = 'configs/bdl_ssl.py:gta5', 'source.name=gta5/translated'
