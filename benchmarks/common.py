@@ -17,8 +17,9 @@ from importlib import metadata
 import jax
 import numpy as np
 
-from jaxuda import labels, methods, runs, sharding, state
+from jaxuda import experiment, labels, methods, state
 from jaxuda.models import layers
+from jaxuda.utils import sharding
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 
@@ -63,9 +64,9 @@ class Step:
     """
     mesh = mesh or sharding.make_mesh()
     whole = sharding.replicated(mesh)
-    nets, txs = runs.build(config)
+    nets, txs = experiment.build(config)
     jitted = jax.jit(
-      runs.train_step(config), donate_argnums=0, out_shardings=whole
+      experiment.train_step(config), donate_argnums=0, out_shardings=whole
     )
     init = functools.partial(state.init, nets=nets, txs=txs)
     self.batch = random_batch(config)

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-import data
 from benchmarks import common
-from jaxuda import config as config_lib
-from jaxuda import evaluate, metrics, runs, sharding
+from jaxuda import experiment, metrics
+from jaxuda.config import loading as config_lib
+from jaxuda.datasets import specs
+from jaxuda.evaluation import counting
 from jaxuda.models import layers
+from jaxuda.utils import sharding
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _SIZE = flags.DEFINE_string('size', '1024x2048', 'Of the labels.')
@@ -33,11 +35,11 @@ _OVERRIDES = []
 def ours(config, image, label, logits) -> dict:
   """{name: call} of the whole evaluation, and of what follows the network."""
   mesh = sharding.make_mesh()
-  net = runs.segmenter(config)
+  net = experiment.segmenter(config)
   variables = jax.jit(net.init, static_argnames='train')(
     jax.random.key(0), image[:1, :64, :64], train=False
   )
-  count = evaluate.make_count(net, config.eval, mesh)
+  count = counting.make_count(net, config.eval, mesh)
   image, label, logits = jax.device_put((image, label, logits))
 
   @jax.jit
@@ -100,10 +102,10 @@ def main(argv) -> None:
   config = config_lib.load(_CONFIG.value, _OVERRIDES)
   rng = np.random.default_rng(0)
   batch, size = config.eval.batch_size, config.eval.size
-  classes = runs.segmenter(config).num_classes
+  classes = experiment.segmenter(config).num_classes
   image = rng.integers(0, 256, (batch, *size, 3), np.uint8)
   label = rng.integers(
-    0, classes, (batch, *data.parse_size(_SIZE.value)), np.uint8
+    0, classes, (batch, *specs.parse_size(_SIZE.value)), np.uint8
   )
   small = (batch, size[0] // 8 + 1, size[1] // 8 + 1, classes)
   logits = rng.standard_normal(small).astype(np.float32)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
 from ml_collections import ConfigDict
 
-from jaxuda import runs, state
+from jaxuda import experiment, state
 from jaxuda.models import layers
 
 # Dense rates by the makers' data sheets, operations a second: of bfloat16, of
@@ -69,7 +69,7 @@ def of_step(config, batch) -> Floor:
   """
   plain = ConfigDict(config)
   plain.model.remat = False  # what is computed twice is no part of the floor
-  current = state.abstract(*runs.build(plain))
+  current = state.abstract(*experiment.build(plain))
   operations, moved = of_convolutions(plain, batch)
   moved += 2 * sum(
     math.prod(x.shape) * x.dtype.itemsize
@@ -81,9 +81,9 @@ def of_step(config, batch) -> Floor:
 
 def of_convolutions(config, batch) -> tuple[float, float]:
   """(operations, bytes) of a step's convolutions, also of those done twice."""
-  current = state.abstract(*runs.build(config))
+  current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
-    program = jax.make_jaxpr(runs.train_step(config))(current, batch)
+    program = jax.make_jaxpr(experiment.train_step(config))(current, batch)
   return count(program.jaxpr)
 
 

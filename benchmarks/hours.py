@@ -13,7 +13,7 @@ import pathlib
 from absl import app, flags
 
 from benchmarks import common, floor
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 _PAGES = flags.DEFINE_list('pages', None, 'Names of pages; default: all.')
 

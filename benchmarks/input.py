@@ -20,14 +20,12 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-import data
-from benchmarks import common
-from data import prepare
-from data import tf as data_tf
-from data.streets import raw
+from benchmarks import common, raw_trees
 from jaxuda import input as input_lib
 from jaxuda import labels
+from jaxuda.datasets import prepare, specs
 from jaxuda.input import decode, tfdata
+from jaxuda.utils import tensorflow as tf_lib
 
 _IMAGES = flags.DEFINE_integer('images', 24, 'Images of the small GTA5.')
 _REPEATS = flags.DEFINE_integer('repeats', 3, 'The best of so many passes.')
@@ -57,7 +55,7 @@ def best_rate(run, images: int, repeats: int) -> float:
 
 def stages(records, size, count: int, repeats: int) -> dict[str, float]:
   """Rates of reading alone, then with decoding, flipping and batching."""
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   augment = input_lib.Augment(flip=True)
   decoder = decode.decoder(records, 'cityscapes19')
   everything = np.arange(count) % len(records)
@@ -139,7 +137,7 @@ def main(argv) -> None:
   count, repeats, rows = _IMAGES.value, _REPEATS.value, {}
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
-    raw.write_raw_tree('gta5', folder / 'raw', count, RAW_SIZE)
+    raw_trees.write_raw_tree('gta5', folder / 'raw', count, RAW_SIZE)
     for kind, jpeg in (('PNG', None), ('JPEG', 95)):
       root = folder / kind
       prepare.prepare(
@@ -154,8 +152,8 @@ def main(argv) -> None:
       rows[f'gta5 720x1280, {kind}'] = stages(records, SIZE, count, repeats)
     run = original(folder / 'raw', count)
     theirs = best_rate(run, count, repeats)
-  size, where = data.parse_size(_STREETS.value), _DATA_DIR.value
-  data.ensure('streets/game', size, where)
+  size, where = specs.parse_size(_STREETS.value), _DATA_DIR.value
+  prepare.ensure('streets/game', size, where)
   records = input_lib.open_records('streets/game', size, 'train', where)
   rows[f'streets {_STREETS.value}'] = stages(records, size, 40 * count, repeats)
   ratios = {

@@ -21,7 +21,7 @@ from absl import app, flags
 from jax.experimental import topologies
 
 from benchmarks import common, floor
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _BATCHES = flags.DEFINE_list('batches', ['1', '2', '4'], 'Images a domain.')

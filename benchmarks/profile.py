@@ -17,7 +17,7 @@ import jax
 from absl import app, flags
 
 from benchmarks import common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _STEPS = flags.DEFINE_integer('steps', 3, 'Steps that are traced.')

@@ -15,7 +15,7 @@ import jax
 from absl import app, flags
 
 from benchmarks import common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _BATCH = flags.DEFINE_integer('batch', 8, 'Strong scaling: images a domain.')

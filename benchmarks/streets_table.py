@@ -27,11 +27,12 @@ from typing import NamedTuple
 from absl import app, flags
 
 from benchmarks import rows, table_file
-from jaxuda import config as config_lib
-from jaxuda import scores, stages
 from jaxuda import train as train_lib
-from jaxuda import workdir as workdir_lib
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.config import loading as config_lib
+from jaxuda.evaluation import scores as scores_lib
+from jaxuda.training import stages
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 CONTROL = 'AdaBN control'
@@ -258,9 +259,9 @@ def show(table: dict[str, dict[str, float]], steps: dict[str, Steps]) -> None:
     control = table[control_of(title, steps)]
     seeds = sorted(values, key=int)
     listed = ', '.join(f'{values[seed]:.1f}' for seed in seeds)
-    miou = scores.plus_minus([values[seed] for seed in seeds])
+    miou = scores_lib.plus_minus([values[seed] for seed in seeds])
     both = [seed for seed in seeds if seed in control]
-    over = scores.plus_minus(
+    over = scores_lib.plus_minus(
       [values[seed] - control[seed] for seed in both], '+'
     )
     network, total = steps[title]

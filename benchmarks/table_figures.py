@@ -17,8 +17,8 @@ from typing import NamedTuple
 from absl import app, flags
 
 from benchmarks import streets_table
-from jaxuda import charts
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.figures import charts
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 _OUTPUT = flags.DEFINE_string('output', 'docs', 'Folder of the pictures.')
 

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from benchmarks import rows
-from jaxuda import config as config_lib
-from jaxuda import layout, train
+from jaxuda import train
+from jaxuda.config import loading as config_lib
+from jaxuda.utils import files
 
 
 def kept(
@@ -89,4 +90,4 @@ def commit() -> str | None:
 def write(path: pathlib.Path, results: dict) -> None:
   """Replaces the file of the results whole."""
   text = json.dumps(results, indent=1) + '\n'
-  layout.write(path, lambda file: file.write_text(text))
+  files.write(path, lambda file: file.write_text(text))

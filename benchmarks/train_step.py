@@ -20,7 +20,7 @@ import jax
 from absl import app, flags
 
 from benchmarks import common, floor
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 _CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed steps of each contestant.')

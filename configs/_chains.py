@@ -2,8 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from jaxuda import config as config_lib
-from jaxuda import pseudo, values
+from jaxuda.config import loading as config_lib
+from jaxuda.config import values
+from jaxuda.pseudo_labels import rules
 
 
 def own_init(arg: str | None) -> str | None:
@@ -46,12 +47,12 @@ def label(
     config: of the page.
     stream: 'source' or 'target'.
     run: a page or a folder.
-    rule: the page's own; `arg` may name another as `pseudo.rule`.
+    rule: the page's own; `arg` may name another as `rules.rule`.
     arg: the page's argument.
   """
   config[stream].labels = run
   chosen = config_lib.given(arg or '', 'pseudo.rule') or rule
-  config.pseudo = pseudo.settings(chosen, {})
+  config.pseudo = rules.settings(chosen, {})
 
 
 def go_on_from(config: ConfigDict, start: str, arg: str | None) -> None:

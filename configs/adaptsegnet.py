@@ -14,7 +14,7 @@ Table 1). VGG-16, which learns at one rate, 35.0 and 37.6:
 """
 
 from configs import common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 
 def get_config(arg=None):

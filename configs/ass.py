@@ -14,7 +14,7 @@ and 53.6; 57.6 and 66.5, with the same optimizer, is
 """
 
 from configs import ass_global, common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 
 def get_config(arg=None):

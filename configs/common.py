@@ -8,7 +8,7 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from configs import _chains
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 
 def dataset(name: str, split: str, size, batch_size: int, **more) -> ConfigDict:

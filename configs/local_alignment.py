@@ -28,7 +28,7 @@ our reading.
 """
 
 from configs import _chains, common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 
 def get_config(arg=None):

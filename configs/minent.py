@@ -13,7 +13,7 @@ one with the entropy range makes AdvEnt+MinEnt (A+E), an ensemble: 45.5; 41.2 /
 """
 
 from configs import common
-from jaxuda import config as config_lib
+from jaxuda.config import loading as config_lib
 
 
 def get_config(arg=None):

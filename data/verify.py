@@ -13,150 +13,20 @@ table, writes a JSON file, exits with 0 if all is well (there may be warnings),
 """
 
 import argparse
-import collections
 import json
-import os
 import pathlib
 import sys
-from typing import NamedTuple
 
-import data
-from data import check, files, pool, progress
-from jaxuda.errors import UserError, exit_with_sentence
-
-SHOWN = 20  # problems on the terminal; the JSON file has all of them
-
-
-class _RawTask(NamedTuple):
-  name: str
-  variant: str
-  example: files.Example
-  labelled: bool
-
-
-def verify_raw(
-  spec: str, raw: str | os.PathLike, workers: int | None = None
-) -> dict:
-  """Checks every raw file of one dataset.
-
-  Args:
-    spec: NAME or NAME/VARIANT.
-    raw: folder of the download.
-    workers: number of processes; None for all cores.
-
-  Returns:
-    A report, see `report`.
-
-  Raises:
-    UserError: the folder does not look like this dataset at all.
-  """
-  name, variant = data.split_spec(spec)
-  module = data.module(name)
-  if not module.NEEDS_RAW:
-    raise UserError(
-      f'{name} is rendered, it has no raw files; check its records with --size.'
-    )
-  splits, problems = {}, []
-  with pool.ordered_map(workers) as mapped:
-    for split, published in module.COUNTS.items():
-      found = module.examples(pathlib.Path(raw).expanduser(), variant, split)
-      count = len(found.examples) if found else 0
-      splits[split] = {'found': count, 'expected': published}
-      if found is None:
-        text = f'there is no {split} split.'
-        problems.append((split, files.Problem('no such split', str(raw), text)))
-        continue
-      problems += [(split, p) for p in found.problems]
-      if published not in (None, count):
-        text = f'{count:,} {split} images, published are {published:,}.'
-        problems.append((split, files.Problem('count', str(raw), text)))
-      tasks = [
-        _RawTask(name, variant, e, found.labelled) for e in found.examples
-      ]
-      with progress.bar(f'{spec} {split}', count) as advance:
-        for found_problems in mapped(_examine, tasks):
-          problems += [(split, p) for p in found_problems]
-          advance()
-  return report(spec, 'raw files', str(raw), splits, problems)
-
-
-def _examine(task):
-  return check.load(*task).problems
-
-
-def report(
-  spec: str,
-  what: str,
-  where: str,
-  splits: dict[str, dict[str, int | None]],
-  problems: list[tuple[str, files.Problem]],
-) -> dict:
-  """What the JSON file holds of one dataset.
-
-  Returns:
-    {'dataset', 'what', 'where', 'ok', 'splits': {split: counts},
-    'problems': [{'split', 'kind', 'path', 'message', 'ids'?}], 'warnings'}.
-  """
-  entries = {'problems': [], 'warnings': []}
-  for split, problem in problems:
-    entry = {
-      'split': split,
-      'kind': problem.kind,
-      'path': problem.path,
-      'message': problem.text,
-    }
-    if problem.ids:
-      entry['ids'] = {str(i): n for i, n in problem.ids.items()}
-    warning = problem.kind in check.WARNINGS
-    entries['warnings' if warning else 'problems'].append(entry)
-  return {
-    'dataset': spec,
-    'what': what,
-    'where': where,
-    'ok': not entries['problems'],
-    'splits': splits,
-    **entries,
-  }
-
-
-def show(result: dict) -> None:
-  """Prints a report as a table and its first problems."""
-  import rich.console
-  import rich.table
-
-  console = rich.console.Console(highlight=False)
-  counts = collections.Counter(
-    (e['split'], e['kind']) for e in result['problems'] + result['warnings']
-  )
-  kinds = sorted({kind for _, kind in counts})
-  table = rich.table.Table(title=f'{result["dataset"]}: {result["what"]}')
-  table.add_column('split')
-  for column in ('found', 'expected', *kinds):
-    table.add_column(column, justify='right')
-  for split, n in result['splits'].items():
-    expected = '' if n['expected'] is None else f'{n["expected"]:,}'
-    row = [split, f'{n["found"]:,}', expected]
-    table.add_row(*row, *(f'{counts[split, kind]:,}' for kind in kinds))
-  console.print(table)
-  for title in ('problems', 'warnings'):
-    for entry in result[title][:SHOWN]:
-      # print, not the console: a path must not be wrapped.
-      print(f'{title[:-1]}: {entry["path"]}: {entry["message"]}')
-    if len(result[title]) > SHOWN:
-      print(f'... and {len(result[title]) - SHOWN:,} more {title}')
-  state = 'all is well'
-  if result['problems']:
-    state = f'{len(result["problems"]):,} wrong'
-  elif result['warnings']:
-    state = f'nothing wrong, {len(result["warnings"]):,} warnings'
-  print(f'{result["dataset"]}: {state} in {result["where"]}')
+from jaxuda.datasets import specs, verify_prepared
+from jaxuda.datasets.verify import show, verify_raw
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 
 def main(argv: list[str]) -> int:
   """The command line; returns the exit code."""
   args = _parser().parse_args(argv)
-  specs = data.specs_of(args.name)
-  module = data.module(data.split_spec(specs[0])[0])
+  named = specs.specs_of(args.name)
+  module = specs.module(specs.split_spec(named[0])[0])
   given = bool(args.raw) + bool(args.size)
   # What is rendered has no raw files, so that one of the two is left.
   if given > 1 or (not given and module.NEEDS_RAW):
@@ -165,13 +35,11 @@ def main(argv: list[str]) -> int:
       'records, one of the two.'
     )
   results = []
-  for spec in specs:
+  for spec in named:
     if args.raw:
       found = [verify_raw(spec, args.raw, args.workers)]
     else:
-      from data import verify_prepared
-
-      size = data.parse_size(args.size) if args.size else module.DEFAULT_SIZE
+      size = specs.parse_size(args.size) if args.size else module.DEFAULT_SIZE
       found = verify_prepared.verify(spec, size, args.data_dir, args.workers)
     for result in found:
       show(result)
@@ -194,7 +62,7 @@ def _parser():
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('name', help=f'one of: {", ".join(data.DATASETS)}')
+  parser.add_argument('name', help=f'one of: {", ".join(specs.DATASETS)}')
   parser.add_argument('--raw', metavar='DIR', help='folder of the download')
   parser.add_argument('--size', metavar='HxW', help='of the prepared records')
   parser.add_argument(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxuda.errors import UserError
+from jaxuda.utils.errors import UserError
 
 IGNORE = 255
 

@@ -11,9 +11,9 @@ import sys
 
 from absl import app, flags
 
-from jaxuda import config as config_lib
-from jaxuda import hosts
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.config import loading as config_lib
+from jaxuda.utils import hosts
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 _CONFIG = flags.DEFINE_string(
   'config',
@@ -48,7 +48,8 @@ def main(argv: list[str]) -> int:
 
   hosts.join()
 
-  from jaxuda import compile_cache, train
+  from jaxuda import train
+  from jaxuda.utils import compile_cache
 
   compile_cache.enable()
   with hosts.ends_with_its_peers():

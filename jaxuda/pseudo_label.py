@@ -23,10 +23,12 @@ from typing import Any
 
 from absl import flags
 
-import data
-from jaxuda import command, predict, pseudo
-from jaxuda import config as config_lib
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda import predict
+from jaxuda.config import loading as config_lib
+from jaxuda.datasets import specs
+from jaxuda.pseudo_labels import rules
+from jaxuda.utils import cli
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 
 def define_flags() -> flags.FlagValues:
@@ -35,9 +37,9 @@ def define_flags() -> flags.FlagValues:
   text = functools.partial(flags.DEFINE_string, flag_values=given)
   number = functools.partial(flags.DEFINE_float, flag_values=given)
   text('workdir', None, 'Folder of the run.')
-  text('rule', 'median', f'One of {", ".join(pseudo.RULES)}.')
+  text('rule', 'median', f'One of {", ".join(rules.RULES)}.')
   text('checkpoint', 'latest', 'latest, best or a step.')
-  text('output', None, f'A new folder; default: RUN/{pseudo.FOLDER}/<name>.')
+  text('output', None, f'A new folder; default: RUN/{rules.FOLDER}/<name>.')
   text('size', None, "Of the images, HxW or full; default: the run's target's.")
   text('data_dir', None, 'Where prepared datasets are.')
   number('portion', None, "Which of a class's confidences is its threshold.")
@@ -64,48 +66,50 @@ def _chosen(given) -> dict[str, Any]:
   """The settings that a command line asks for."""
   asked = {
     key: given[key].value
-    for key in sorted(set().union(*pseudo.RULES.values()))
+    for key in sorted(set().union(*rules.RULES.values()))
     if given[key].value is not None
   }
   if 'input' in asked:
-    asked['input'] = data.parse_size(asked['input'])
+    asked['input'] = specs.parse_size(asked['input'])
   if 'scales' in asked:
     asked['scales'] = predict.parse_scales(asked['scales'])
-  return pseudo.settings(given.rule, asked)
+  return rules.settings(given.rule, asked)
 
 
 def main(argv: list[str]) -> int:
   """Runs the command line; returns the exit status."""
   given = define_flags()
-  if not command.parse(given, argv, __doc__):
+  if not cli.parse(given, argv, __doc__):
     return 0
   if not given.workdir:
     raise UserError('--workdir is needed; see --help.')
   chosen = _chosen(given)
 
-  from jaxuda import compile_cache, labeller, runs
+  from jaxuda import experiment
   from jaxuda.input import open_records
+  from jaxuda.pseudo_labels import writer
+  from jaxuda.utils import compile_cache
 
   workdir = pathlib.Path(given.workdir).expanduser()
   config = config_lib.read_run(workdir)
   if 'target' not in config:
     raise UserError(f'{workdir} is a run without a target: nothing to label.')
   target = config.target
-  size = data.parse_size(given.size) if given.size else target.size
+  size = specs.parse_size(given.size) if given.size else target.size
   if given.output:
     folder = pathlib.Path(given.output).expanduser()
   else:
-    folder = pseudo.default_folder(workdir, target.name, size, chosen)
+    folder = rules.default_folder(workdir, target.name, size, chosen)
   if folder.exists():
     raise UserError(f'{folder} is there already: delete it or give --output.')
   compile_cache.enable()
-  run = runs.load(workdir, given.checkpoint)
+  run = experiment.load(workdir, given.checkpoint)
   if given.checkpoint == 'best':
     print('oracle-selected: this checkpoint was chosen by target labels.')
   records = open_records(
     target.name, size, target.split, given.data_dir or config.data_dir
   )
-  labeller.make(run, records, folder, chosen, workdir)
+  writer.make(run, records, folder, chosen, workdir)
   return 0
 
 

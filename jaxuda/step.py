@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxuda import losses, methods, optim
-from jaxuda.errors import UserError
-from jaxuda.models import deeplab, layers
-from jaxuda.models.ensemble import Ensemble
+from jaxuda.models import deeplab
 from jaxuda.state import Nets, Player, TrainState, Txs
+from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
@@ -225,71 +224,3 @@ def _update(player: Player, grads, tx, batch_stats) -> Player:
   return Player(
     optax.apply_updates(player.params, updates), batch_stats, opt_state
   )
-
-
-def predict(
-  params: dict | tuple,
-  batch_stats: dict | tuple,
-  image: Array,
-  *,
-  net: deeplab.DeepLabV2 | Ensemble,
-  size: tuple[int, int],
-  upsample: str = 'logits',
-) -> Array:
-  """Class probabilities of the main head, by the running statistics.
-
-  Args:
-    params, batch_stats: the segmenter's.
-    image: u8[B, H, W, 3].
-    net: the segmenter, or an ensemble of several.
-    size: (h, w) of the answer.
-    upsample: the 'logits', then normalised (ADVENT,
-      advent/domain_adaptation/eval_UDA.py), or the 'probabilities' (BDL,
-      evaluation.py); borders between classes differ.
-
-  Returns:
-    f32[B, h, w, C].
-  """
-  maps = upsampled(
-    params, batch_stats, image, net=net, size=size, upsample=upsample
-  )
-  return maps if upsample == 'probabilities' else jax.nn.softmax(maps)
-
-
-def upsampled(
-  params: dict | tuple,
-  batch_stats: dict | tuple,
-  image: Array,
-  *,
-  net: deeplab.DeepLabV2 | Ensemble,
-  size: tuple[int, int],
-  upsample: str,
-) -> Array:
-  """f32[B, h, w, C] at `size`: what `upsample` names; see predict.
-
-  Of an ensemble the weighted mean of its members', each upsampled from its own
-  grid (ADVENT, advent/domain_adaptation/eval_UDA.py, eval_single).
-  """
-  if isinstance(net, Ensemble):
-    members = zip(net.members, params, batch_stats, strict=True)
-    maps = [
-      upsampled(*variables, image, net=member, size=size, upsample=upsample)
-      for member, *variables in members
-    ]
-    return sum(w * x for w, x in zip(net.mix, maps, strict=True))
-  small = predict_logits(params, batch_stats, image, net=net)
-  if upsample == 'probabilities':
-    small = jax.nn.softmax(small)
-  return layers.resize(small, size, net.align_corners)
-
-
-def predict_logits(
-  params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
-) -> Array:
-  """f32[B, h, w, C] at 1/8 of u8[B, H, W, 3]; see predict.
-
-  The main head's, or the sum of twin heads.
-  """
-  variables = {'params': params, 'batch_stats': batch_stats}
-  logits, _ = net.apply(variables, image, train=False)
-  return logits['main'] + logits['aux'] if net.twin else logits['main']

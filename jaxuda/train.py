@@ -7,27 +7,21 @@ import pathlib
 import jax
 from ml_collections import FrozenConfigDict
 
-from jaxuda import (
-  check,
-  checkpoint,
-  evaluate,
-  figures,
-  labeller,
-  methods,
-  runs,
-  sharding,
-  signals,
-  stages,
-  state,
-  weights,
-)
-from jaxuda import config as config_lib
+from jaxuda import checkpoints, experiment, methods, state
 from jaxuda import input as input_lib
-from jaxuda import workdir as workdir_lib
-from jaxuda.errors import UserError
-from jaxuda.input import experiment
-from jaxuda.log import Log, describe, say
-from jaxuda.scores import Scores, to_json, write_json
+from jaxuda.config import loading as config_lib
+from jaxuda.evaluation import counting, evaluator, figure_writer
+from jaxuda.evaluation import scores as scores_lib
+from jaxuda.evaluation.scores import Scores
+from jaxuda.input import inputs
+from jaxuda.pseudo_labels import writer
+from jaxuda.torch_weights import load
+from jaxuda.training import checks, stages, start
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.training.log import Log, describe
+from jaxuda.utils import sharding, signals
+from jaxuda.utils.console import print0
+from jaxuda.utils.errors import UserError
 
 # What may differ when a run is continued: it does not change any number.
 HARMLESS = (
@@ -59,7 +53,7 @@ def train(config, workdir: pathlib.Path) -> int:
   """
   workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh()
-  check.check(config, mesh)
+  checks.check(config, mesh)
   # What is wrong or missing is told before anything is trained.
   stored = config_lib.to_json(config)
   workdir_lib.check_config(workdir, stored, HARMLESS)
@@ -68,11 +62,11 @@ def train(config, workdir: pathlib.Path) -> int:
   if scores is None:
     streams = methods.load(config.method).STREAMS
     labels = stages.pseudo_folders(config, streams, workdir)
-    inputs = experiment.open_inputs(config, streams, labels)
+    opened = inputs.open_inputs(config, streams, labels)
     missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
     earlier = [config[s].labels for s in missing]
-    if not checkpoint.steps(workdir / 'checkpoints'):
-      d_start = weights.load_discriminators(config)
+    if not checkpoints.steps(workdir / 'checkpoints'):
+      d_start = load.load_discriminators(config)
       stages.check_page(config.init, config)
       stages.check_labels(config, streams)
       earlier.insert(0, config.init)
@@ -82,9 +76,9 @@ def train(config, workdir: pathlib.Path) -> int:
         return status
     if missing:
       for stream in missing:
-        labeller.make_for(config, stream, labels[stream])
-      inputs = experiment.open_inputs(config, streams, labels)
-    training = _Training(config, workdir, mesh, inputs, init_run, d_start)
+        writer.make_for(config, stream, labels[stream])
+      opened = inputs.open_inputs(config, streams, labels)
+    training = _Training(config, workdir, mesh, opened, init_run, d_start)
   with workdir_lib.open_workdir(workdir, stored, harmless=HARMLESS):
     if training:
       with signals.StopSignal() as stop:
@@ -108,10 +102,10 @@ def _train_first(named, config, workdir) -> int:
     harmless = (*HARMLESS, 'eval')
     workdir_lib.check_config(folder, config_lib.to_json(before), harmless)
     return 0
-  say(f'first stage: {first_stage} in {folder}')
+  print0(f'first stage: {first_stage} in {folder}')
   status = train(before, folder)
   if not status:
-    say(f'\nfirst stage done; now {workdir}')
+    print0(f'\nfirst stage done; now {workdir}')
   return status
 
 
@@ -119,7 +113,7 @@ def _train_first(named, config, workdir) -> int:
 def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
   """The step of an experiment, compiled once; its state is donated."""
   return jax.jit(
-    runs.train_step(config),
+    experiment.train_step(config),
     donate_argnums=0,
     out_shardings=sharding.replicated(mesh),
   )
@@ -131,28 +125,28 @@ class _Training:
   Nothing is written before `run`.
   """
 
-  def __init__(self, config, workdir, mesh, inputs, init_run, d_start):
+  def __init__(self, config, workdir, mesh, opened, init_run, d_start):
     self.config, self.workdir = config, workdir
-    self.streams, self.eval_records = inputs
+    self.streams, self.eval_records = opened
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
     self.put = sharding.putter(mesh)
-    self.nets, self.txs = runs.build(config)
+    self.nets, self.txs = experiment.build(config)
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
     segmenter = self.nets.segmenter
-    self.count = evaluate.make_count(segmenter, config.eval, mesh)
-    self.painter = figures.Painter(config, segmenter, self.eval_records)
+    self.count = counting.make_count(segmenter, config.eval, mesh)
+    self.painter = figure_writer.Painter(config, segmenter, self.eval_records)
     self.init_run = init_run
-    resumed = bool(checkpoint.steps(workdir / 'checkpoints'))
-    self.start = stages.find_start(init_run, config, resumed)
+    resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
+    self.start = start.find_start(init_run, config, resumed)
     self.d_start = d_start
     # A backbone with new heads is no network to score or to draw.
-    self.scored_start = self.start and stages.is_complete(self.start)
+    self.scored_start = self.start and start.is_complete(self.start)
 
   def run(self, stop) -> Scores | None:
     """Trains to the end; None if a signal stopped it."""
     config, self.stop = self.config, stop
     images = sum(stream.batch_size for stream in self.streams.values())
-    self.checkpoints = checkpoint.Checkpoints(self.workdir / 'checkpoints')
+    self.checkpoints = checkpoints.Checkpoints(self.workdir / 'checkpoints')
     with contextlib.closing(self.checkpoints):
       current = self._start()
       first = int(current.step)
@@ -191,9 +185,9 @@ class _Training:
         abstract,
       )
       current, _ = self.checkpoints.restore('latest', abstract)
-      say(f'continuing at step {int(current.step)}')
+      print0(f'continuing at step {int(current.step)}')
       return current
-    current = stages.begin(
+    current = start.begin(
       self.config.seed,
       self.nets,
       self.txs,
@@ -202,9 +196,9 @@ class _Training:
       self.replicated,
     )
     if self.start:
-      say(f'starting from {self.init_run}, step {self.start.step}')
+      print0(f'starting from {self.init_run}, step {self.start.step}')
     else:
-      say('starting from random weights, as config.init names none')
+      print0('starting from random weights, as config.init names none')
     return current
 
   def _loop(self, current, first, stream):
@@ -255,8 +249,8 @@ class _Training:
     """The scores of the weights before step i; None if stopped meanwhile."""
     config, segmenter = self.config, current.segmenter
     self._refuse_diverged(i, current.skipped_in_row)
-    batches = experiment.batches_of_eval(self.eval_records, config)
-    counts, images = evaluate.count_all(
+    batches = inputs.batches_of_eval(self.eval_records, config)
+    counts, images = counting.count_all(
       self.count,
       segmenter.params,
       segmenter.batch_stats,
@@ -265,9 +259,9 @@ class _Training:
     )
     if self.stop.requested:
       return None
-    scores = evaluate.score_as(config, counts, images)
+    scores = evaluator.score_as(config, counts, images)
     if i == 0:  # what a method gains is measured from here
-      write_json(self.workdir / stages.START, to_json(scores))
+      scores_lib.write(self.workdir / stages.START, scores_lib.to_json(scores))
     self.log.scores(i, scores)
     self.log.panels(
       i, self.painter.panels(segmenter.params, segmenter.batch_stats)
@@ -286,12 +280,12 @@ class _Training:
     """Which checkpoints failed, and after a signal how to continue."""
     self.checkpoints.close()  # the last save may fail as late as here
     for failed, reason in self.checkpoints.failed.items():
-      say(f'the checkpoint of step {failed} was not written ({reason})')
+      print0(f'the checkpoint of step {failed} was not written ({reason})')
     if stopped:
       latest, where = self.checkpoints.latest_step(), ''
       if latest != step:
         where = ' from the start' if latest is None else f' from step {latest}'
-      say(
+      print0(
         f'stopped by a signal at step {step}; start again to continue{where}.'
       )
 
@@ -304,4 +298,4 @@ class _Training:
     networks[self.workdir.name] = after.params, after.batch_stats
     source = self.streams['source'].records
     self.painter.draw(self.workdir / 'figures', source, networks, scores)
-    write_json(self.workdir / 'scores.json', to_json(scores))
+    scores_lib.write(self.workdir / 'scores.json', scores_lib.to_json(scores))

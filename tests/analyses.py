@@ -9,10 +9,12 @@ import numpy as np
 import prepared
 from PIL import Image
 
-from jaxuda import config as config_lib
 from jaxuda import input as input_lib
-from jaxuda import labels, scores
+from jaxuda import labels
 from jaxuda.analyze import __main__ as command
+from jaxuda.config import loading as config_lib
+from jaxuda.evaluation import scores as scores_lib
+from jaxuda.utils import files
 
 SIZE = (16, 32)
 ROAD, SKY, BUILDING, CAR = 7, 23, 11, 26  # ids of label files
@@ -75,10 +77,10 @@ def finished(folder, config, miou, counts=None):
   """A folder that says that a run is finished with this score."""
   if counts is None:
     counts = np.eye(19, dtype=np.int64)
-  found = scores.score(counts, 4, 'cityscapes19', None)
+  found = scores_lib.score(counts, 4, 'cityscapes19', None)
   found = dataclasses.replace(found, means={'mIoU': miou})
   folder.mkdir(parents=True)
   content = config_lib.to_json(config)
   (folder / 'config.json').write_text(json.dumps(content))
-  scores.write_json(folder / 'scores.json', scores.to_json(found))
+  files.write_json(folder / 'scores.json', scores_lib.to_json(found))
   return folder

@@ -16,7 +16,9 @@ import numpy as np
 import optax
 import tiny
 
-from jaxuda import checkpoint, evaluate, runs, sharding, state
+from jaxuda import checkpoints, experiment, state
+from jaxuda.evaluation import counting
+from jaxuda.utils import sharding
 
 PAGE, STEPS, BATCH = 'advent_patch', 2, 8
 # Adam's steps are nearly signs: they amplify the rounding of the smallest
@@ -40,7 +42,7 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
 @functools.cache
 def first_state() -> state.TrainState:
   """As training begins."""
-  nets, txs = runs.build(tiny.config(PAGE, *SETTINGS))
+  nets, txs = experiment.build(tiny.config(PAGE, *SETTINGS))
   init = functools.partial(state.init, nets=nets, txs=txs)
   return jax.jit(init, compiler_options=tiny.QUICK)(jax.random.key(0))
 
@@ -48,10 +50,10 @@ def first_state() -> state.TrainState:
 def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
   config = tiny.config(PAGE, *SETTINGS)
-  nets, _ = runs.build(config)
+  nets, _ = experiment.build(config)
   put, whole = sharding.putter(mesh), sharding.replicated(mesh)
   train = jax.jit(
-    runs.train_step(config),
+    experiment.train_step(config),
     donate_argnums=0,
     out_shardings=whole,
     compiler_options=tiny.QUICK,
@@ -75,7 +77,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   leaves = jax.tree_util.tree_leaves_with_path(trees)
   found |= {jax.tree_util.keystr(k): np.array(v) for k, v in leaves}
   images = put(tiny.batch(config, seed=9, size=BATCH)['source'])
-  count = evaluate.make_count(nets.segmenter, config.eval, mesh)
+  count = counting.make_count(nets.segmenter, config.eval, mesh)
   # Of the first state, so that no pixel is decided by a rounding.
   first = jax.device_put(jax.device_get(first_state()), whole)
   counts = count(
@@ -89,15 +91,15 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
 
 def check_restored(current, folder, whole):
   """The first mesh's state comes back, bit for bit, on this one's devices."""
-  with checkpoint.Checkpoints(folder) as checkpoints:
-    if checkpoints.latest_step() is None:
-      checkpoints.save(STEPS, current)
-      checkpoints.wait()
+  with checkpoints.Checkpoints(folder) as manager:
+    if manager.latest_step() is None:
+      manager.save(STEPS, current)
+      manager.wait()
       np.savez(folder / 'expected', *map(np.array, jax.tree.leaves(current)))
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), current
     )
-    restored, _ = checkpoints.restore('latest', abstract)
+    restored, _ = manager.restore('latest', abstract)
   expected = np.load(folder / 'expected.npz').values()
   for leaf, value in zip(jax.tree.leaves(restored), expected, strict=True):
     assert leaf.sharding == whole

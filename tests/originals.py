@@ -13,9 +13,9 @@ import zlib
 import jax
 import numpy as np
 
-from jaxuda import config as config_lib
-from jaxuda import torch_names
+from jaxuda.config import loading as config_lib
 from jaxuda.state import Player
+from jaxuda.torch_weights import layouts
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(
@@ -147,17 +147,17 @@ def name(trace: dict, part: str, path) -> tuple[str, str]:
   names = tuple(key.key for key in path)
   if part == 'segmenter':
     layout = 'fada' if trace['method'] == 'FADA' else 'deeplab'
-    key = torch_names.BY_NAME[layout].rename(torch_names.plain_name(names))
+    key = layouts.BY_NAME[layout].rename(layouts.plain_name(names))
     if layout == 'deeplab':
       return 'seg', key
     module, _, key = key.partition('.')
     return module, key
-  key = torch_names.plain_name(names)
+  key = layouts.plain_name(names)
   if trace['method'] == 'FADA':
     return 'model_D', key
   if trace['method'] == 'AdaptSegNet':
     return {'aux': 'D1', 'main': 'D2'}[part], key
-  rename = torch_names.BY_NAME['advent_discriminator'].rename
+  rename = layouts.BY_NAME['advent_discriminator'].rename
   return f'd_{part}', rename(key)
 
 

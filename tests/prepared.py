@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import PIL.Image
 
-from data import builder
+from jaxuda.datasets import builder
 
 SIZE = (24, 48)  # (height, width) of `noise`
 

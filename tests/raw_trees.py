@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.streets import raw
+from benchmarks import raw_trees
 from jaxuda import labels
 
 SIZE = (37, 61)  # odd on purpose
@@ -79,7 +79,7 @@ def _synthia(root, split, i, image, ids):
   path = root / 'GT' / 'LABELS' / name
   path.parent.mkdir(parents=True, exist_ok=True)
   instances = np.full_like(ids, 3)
-  path.write_bytes(raw.png16(np.stack([ids, instances, 0 * ids], -1)))
+  path.write_bytes(raw_trees.png16(np.stack([ids, instances, 0 * ids], -1)))
   return name[:-4], Item(save(root / 'RGB' / name, image), path, ids)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxuda import checkpoint
+from jaxuda import checkpoints
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -50,14 +50,14 @@ def make_state(step: int, width: int = 8) -> State:
 
 def save(directory, metrics, **kwargs):
   """One checkpoint a step, 1, 2, ...; `metrics` are its miou."""
-  with checkpoint.Checkpoints(directory, **kwargs) as checkpoints:
+  with checkpoints.Checkpoints(directory, **kwargs) as manager:
     for step, miou in enumerate(metrics, 1):
-      checkpoints.save(step, make_state(step), {'miou': miou}, {'note': step})
+      manager.save(step, make_state(step), {'miou': miou}, {'note': step})
 
 
 def restore(directory, step, abstract=None):
-  with checkpoint.Checkpoints(directory) as checkpoints:
-    return checkpoints.restore(step, abstract or jax.eval_shape(make_state, 1))
+  with checkpoints.Checkpoints(directory) as manager:
+    return manager.restore(step, abstract or jax.eval_shape(make_state, 1))
 
 
 def equal(a, b):

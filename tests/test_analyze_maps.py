@@ -28,8 +28,8 @@ from jaxuda.analyze import (
   _label_maps,
   domain_similarity,
 )
-from jaxuda.errors import UserError
 from jaxuda.models import resnet18
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -16,13 +16,14 @@ from analyses import (
   table,
 )
 
-from jaxuda import evaluate, runs
+from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.analyze import (
   class_center_distance,
   entropy,
 )
-from jaxuda.errors import UserError
+from jaxuda.evaluation import inference
+from jaxuda.utils.errors import UserError
 
 # ---------------------------------------------------- runs of a tiny network
 
@@ -38,7 +39,7 @@ def two_runs(finished_run, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run(finished_run):
-  return runs.load(finished_run.workdir)
+  return experiment.load(finished_run.workdir)
 
 
 def test_distances_are_those_of_a_double_loop():
@@ -146,7 +147,7 @@ def test_entropy_is_that_of_the_probabilities(run):
   split = input_lib.open_records(
     run.config.eval.name, run.config.eval.size, 'val', run.config.data_dir
   )
-  compute = evaluate.jitted_probabilities(run.net, run.config.eval.upsample)
+  compute = inference.jitted_probabilities(run.net, run.config.eval.upsample)
   found = dict(entropy.measure(run, split))
   for batch in input_lib.eval_batches(
     split, space=run.config.classes, batch_size=1

@@ -15,8 +15,9 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import main, predict, workdir
-from jaxuda.errors import exit_with_sentence
+from jaxuda import main, predict
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.utils.errors import exit_with_sentence
 
 
 @pytest.fixture(autouse=True)
@@ -242,7 +243,7 @@ def test_diverging_training(streets_data, tmp_path, capsys):
     )
     assert str(path) in said and 'Traceback' not in said
     assert 'lower config.optim.lr in another --workdir, or raise' in said
-    rows = workdir.read_metrics(path / 'metrics.csv')
+    rows = workdir_lib.read_metrics(path / 'metrics.csv')
     assert 1 < len(rows) < 10 and rows[-1]['skipped'] == 2
     assert tiny_runs.state(path)['skipped'] == 2
     assert not (path / 'scores.json').exists()

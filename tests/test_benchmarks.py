@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from benchmarks import common, floor
-from jaxuda import config as config_lib
-from jaxuda import torch_names, weights
+from jaxuda.config import loading as config_lib
+from jaxuda.torch_weights import export, layouts
 
 PAGES = (
   'source_only',
@@ -105,9 +105,7 @@ def test_pytorch_takes_the_same_step(page):
   def load(module, layout, *trees):
     tensors = {}
     for tree in trees:
-      named = weights.to_tensors(
-        jax.device_get(tree), torch_names.BY_NAME[layout]
-      )
+      named = export.to_tensors(jax.device_get(tree), layouts.BY_NAME[layout])
       tensors |= {k: torch.tensor(v) for k, v in named.items()}
     module.load_state_dict(tensors)
 

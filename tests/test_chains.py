@@ -6,9 +6,9 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import config as config_lib
-from jaxuda import stages
-from jaxuda.errors import UserError
+from jaxuda.config import loading as config_lib
+from jaxuda.training import stages
+from jaxuda.utils.errors import UserError
 
 LOCAL = 'configs/local_alignment.py'
 

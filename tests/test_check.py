@@ -3,9 +3,10 @@
 import pytest
 import tiny
 
-from jaxuda import check, sharding
-from jaxuda import config as config_lib
-from jaxuda.errors import UserError
+from jaxuda.config import loading as config_lib
+from jaxuda.training import checks
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 
 def load(*overrides):
@@ -30,9 +31,9 @@ def load(*overrides):
 )
 def test_numbers_that_cannot_work(override, sentence):
   mesh = sharding.make_mesh()
-  check.check(load(), mesh)
+  checks.check(load(), mesh)
   with pytest.raises(UserError, match=sentence):
-    check.check(load(override), mesh)
+    checks.check(load(override), mesh)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,6 @@ def test_numbers_that_cannot_work(override, sentence):
 def test_what_a_method_refuses(page, overrides, sentence):
   path = f'{tiny.ROOT}/configs/{page}.py:streets'
   mesh = sharding.make_mesh()
-  check.check(config_lib.load(path), mesh)
+  checks.check(config_lib.load(path), mesh)
   with pytest.raises(UserError, match=sentence):
-    check.check(config_lib.load(path, overrides), mesh)
+    checks.check(config_lib.load(path, overrides), mesh)

@@ -11,8 +11,8 @@ import pytest
 import tiny
 from small_state import equal, make_state, restore, run_child, save
 
-from jaxuda import checkpoint
-from jaxuda.errors import UserError
+from jaxuda import checkpoints
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def test_restores_to_the_bit_with_notes(directory):
 def test_state_may_be_donated_while_it_is_saved(directory):
   update = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
   state = {'x': jnp.arange(2_000_000.0), 'step': jnp.int32(0)}
-  with checkpoint.Checkpoints(directory) as checkpoints:
+  with checkpoints.Checkpoints(directory) as manager:
     for step in range(4):
-      checkpoints.save(step, state)
+      manager.save(step, state)
       state = update(state)
-    restored, _ = checkpoints.restore('latest', state)
+    restored, _ = manager.restore('latest', state)
     again = update(restored)
-  assert not checkpoints.failed
+  assert not manager.failed
   np.testing.assert_array_equal(again['x'], np.arange(2e6) + 4)
   np.testing.assert_array_equal(state['x'], np.arange(2e6) + 4)
 
 
 def test_a_step_is_saved_once(directory):
   save(directory, [0.5])
-  with checkpoint.Checkpoints(directory) as checkpoints:
-    checkpoints.save(1, make_state(7))
-    state, _ = checkpoints.restore(1, make_state(1))
+  with checkpoints.Checkpoints(directory) as manager:
+    manager.save(1, make_state(7))
+    state, _ = manager.restore(1, make_state(1))
   assert equal(state, make_state(1))
-  assert not checkpoints.failed
+  assert not manager.failed
 
 
 def test_metrics_may_come_later(directory):
@@ -55,11 +55,11 @@ def test_metrics_may_come_later(directory):
   save(directory, [0.5, None, 0.3])
   files = [p for p in (directory / '2' / 'state').rglob('*') if p.is_file()]
   arrays = {p: p.read_bytes() for p in files}
-  with checkpoint.Checkpoints(directory, keep_latest=3) as checkpoints:
-    assert checkpoints.best_step() == 1
+  with checkpoints.Checkpoints(directory, keep_latest=3) as manager:
+    assert manager.best_step() == 1
     for miou in (0.7, 0.1):  # only the first one counts
-      checkpoints.save(2, make_state(7), {'miou': miou})
-      assert checkpoints.metric(2) == 0.7
+      manager.save(2, make_state(7), {'miou': miou})
+      assert manager.metric(2) == 0.7
   assert {p: p.read_bytes() for p in arrays} == arrays
   state, extra = restore(directory, 'best')
   assert equal(state, make_state(2)) and extra == {'note': 2}
@@ -71,12 +71,12 @@ def test_metrics_that_cannot_be_added(directory, monkeypatch, caplog):
   def refuse(*args):
     raise OSError(28, 'No space left on device')
 
-  with checkpoint.Checkpoints(directory) as checkpoints:
+  with checkpoints.Checkpoints(directory) as manager:
     with monkeypatch.context() as m:
-      m.setattr(checkpoint.checkpoint_read, 'add_metrics', refuse)
-      checkpoints.save(1, make_state(1), {'miou': 0.5})
+      m.setattr(checkpoints.checkpoint_read, 'add_metrics', refuse)
+      manager.save(1, make_state(1), {'miou': 0.5})
     assert 'score of step 1 was not noted' in caplog.text
-    assert checkpoints.metric(1) is None
+    assert manager.metric(1) is None
   assert equal(restore(directory, 1)[0], make_state(1))
 
 
@@ -115,14 +115,12 @@ def test_keeps_latest_and_best(tmp_path_factory, metrics, keep_latest):
   half = len(metrics) // 2
   state = {'x': jnp.arange(3)}
   for part in (range(half), range(half, len(metrics))):  # a restart between
-    with checkpoint.Checkpoints(
-      directory, keep_latest=keep_latest
-    ) as checkpoints:
+    with checkpoints.Checkpoints(directory, keep_latest=keep_latest) as manager:
       for i in part:
-        checkpoints.save(i + 1, state, {'miou': metrics[i]})
-  assert checkpoints.all_steps() == steps
-  assert checkpoints.latest_step() == len(metrics)
-  assert checkpoints.best_step() == best
+        manager.save(i + 1, state, {'miou': metrics[i]})
+  assert manager.all_steps() == steps
+  assert manager.latest_step() == len(metrics)
+  assert manager.best_step() == best
   shutil.rmtree(directory)
 
 
@@ -136,7 +134,7 @@ def test_missing_checkpoint_names_what_is_there(directory):
   with pytest.raises(UserError, match=f'{directory} holds no checkpoint: tra'):
     restore(directory, 'latest')
   with pytest.raises(UserError, match='holds no checkpoint: train first'):
-    checkpoint.restore_part(directory.parent / 'elsewhere', 'best')
+    checkpoints.restore_part(directory.parent / 'elsewhere', 'best')
   assert not (directory.parent / 'elsewhere').exists()
   save(directory, [0.5, 0.4])
   with pytest.raises(UserError, match=r'of step 7: .* steps 1, 2'):
@@ -173,7 +171,7 @@ def test_other_dtype_is_refused(directory):
 
 def test_part_of_a_checkpoint(directory):
   save(directory, [0.5, 0.2])
-  step, parts, extra = checkpoint.restore_part(directory, 'best')
+  step, parts, extra = checkpoints.restore_part(directory, 'best')
   want = make_state(1).segmenter
   assert (step, extra) == (1, {'note': 1})
   assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(parts))
@@ -185,14 +183,14 @@ def test_part_of_a_checkpoint(directory):
 
 def test_empty_and_unknown_parts(directory):
   save(directory, [0.5])
-  _, parts, _ = checkpoint.restore_part(
+  _, parts, _ = checkpoints.restore_part(
     directory, 1, ('discriminators/batch_stats', 'step')
   )
   assert parts == {'discriminators': {'batch_stats': {}}, 'step': 1}
   with pytest.raises(UserError, match='1 holds no segmenter/parms'):
-    checkpoint.restore_part(directory, 1, ('segmenter/parms',))
+    checkpoints.restore_part(directory, 1, ('segmenter/parms',))
   with pytest.raises(UserError, match='1 holds no teacher/params'):
-    checkpoint.restore_part(directory, 1, ('teacher/params',))
+    checkpoints.restore_part(directory, 1, ('teacher/params',))
 
 
 def test_other_number_of_devices(directory):
@@ -210,14 +208,14 @@ def test_other_number_of_devices(directory):
       lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=split if x.ndim == 4 else whole
       ), jax.eval_shape(make_state, 1))
-    with checkpoint.Checkpoints(sys.argv[1]) as checkpoints:
-      state, _ = checkpoints.restore('latest', abstract)
+    with checkpoints.Checkpoints(sys.argv[1]) as manager:
+      state, _ = manager.restore('latest', abstract)
       assert state.segmenter.params['conv1']['kernel'].sharding == split
       assert state.step.sharding == whole
       state = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s))(state)
-      checkpoints.save(2, state)
-    assert not checkpoints.failed
-    checkpoint.restore_part(sys.argv[1], 1)
+      manager.save(2, state)
+    assert not manager.failed
+    checkpoints.restore_part(sys.argv[1], 1)
     """,
     directory,
     **tiny.virtual_devices(4),
@@ -226,4 +224,4 @@ def test_other_number_of_devices(directory):
   assert child.returncode == 0, err
   state, _ = restore(directory, 'latest')
   assert equal(state, jax.tree.map(lambda x: x + 1, make_state(1)))
-  assert checkpoint.restore_part(directory)[0] == 2
+  assert checkpoints.restore_part(directory)[0] == 2

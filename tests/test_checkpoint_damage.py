@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from small_state import equal, make_state, restore, run_child, save
 
-from jaxuda import checkpoint, checkpoint_read
-from jaxuda.errors import UserError
+from jaxuda import checkpoints
+from jaxuda.checkpoints import reader
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def test_no_flipped_bit_is_taken(directory, caplog):
   arrays = max(files, key=lambda p: p.stat().st_size)
   rng = np.random.default_rng(0)
   detected = dict.fromkeys(files, 0)
-  with checkpoint.Checkpoints(directory) as checkpoints:
+  with checkpoints.Checkpoints(directory) as manager:
     for file in [*files * 10, *[arrays] * 90]:
       whole = file.read_bytes()
       flipped = bytearray(whole)
       flipped[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
       file.write_bytes(flipped)
       try:
-        state, extra = checkpoints.restore(1, abstract)
+        state, extra = manager.restore(1, abstract)
         assert equal(state, want) and extra == {'note': 1}, file
       except UserError as e:
         detected[file] += 1
@@ -47,9 +48,9 @@ def test_no_flipped_bit_is_taken(directory, caplog):
 
 def test_damage_names_the_array(directory, monkeypatch):
   save(directory, [0.5])
-  describe = checkpoint_read.manifest_lib.describe
+  describe = reader.manifest_lib.describe
   monkeypatch.setattr(
-    checkpoint_read.manifest_lib,
+    reader.manifest_lib,
     'describe',
     lambda x: describe(x if x.shape != (3, 3, 3, 8) else x + 1),
   )
@@ -95,10 +96,10 @@ def test_falls_back_to_the_newest_whole_one(directory, caplog):
   assert 'damaged checkpoint of step 3' in caplog.text
   assert 'going on from step 2' in caplog.text
   assert (directory / 'damaged-3' / 'state').is_dir()
-  with checkpoint.Checkpoints(directory) as checkpoints:
-    assert checkpoints.all_steps() == [1, 2]
-    checkpoints.save(3, make_state(3))
-    state, _ = checkpoints.restore('latest', make_state(1))
+  with checkpoints.Checkpoints(directory) as manager:
+    assert manager.all_steps() == [1, 2]
+    manager.save(3, make_state(3))
+    state, _ = manager.restore('latest', make_state(1))
   assert equal(state, make_state(3))
 
 
@@ -112,7 +113,7 @@ def test_nothing_is_moved_where_none_is_whole(directory):
   with pytest.raises(UserError, match='damaged checkpoint of step 1'):
     restore(directory, 1)
   with pytest.raises(UserError, match='damaged checkpoint of step 2'):
-    checkpoint.restore_part(directory)
+    checkpoints.restore_part(directory)
   assert sorted(p.name for p in directory.iterdir()) == ['1', '2']
 
 
@@ -121,15 +122,15 @@ def test_strays_are_ignored_with_a_warning(directory, caplog):
   for name in ('9999', 'notes', '0007', '3.orbax-checkpoint-tmp'):
     (directory / name).mkdir()
   (directory / '5').write_text('a file')
-  with checkpoint.Checkpoints(directory) as checkpoints:
+  with checkpoints.Checkpoints(directory) as manager:
     assert 'ignored 0007, 5, 9999, notes' in caplog.text
-    assert checkpoints.latest_step() == checkpoints.best_step() == 1
+    assert manager.latest_step() == manager.best_step() == 1
     for step in (2, 3, 5):  # below 9999, and where a stray is
-      checkpoints.save(step, make_state(step))
-    state, _ = checkpoints.restore('latest', make_state(1))
-  assert not checkpoints.failed
+      manager.save(step, make_state(step))
+    state, _ = manager.restore('latest', make_state(1))
+  assert not manager.failed
   assert equal(state, make_state(5))
-  assert checkpoints.all_steps() == [1, 3, 5]
+  assert manager.all_steps() == [1, 3, 5]
   assert (directory / 'damaged-5').read_text() == 'a file'
   assert (directory / '9999').is_dir()
 
@@ -137,47 +138,47 @@ def test_strays_are_ignored_with_a_warning(directory, caplog):
 def test_full_disk_costs_no_checkpoint(directory, caplog):
   """A limit on the size of a file stands in for the full disk."""
   big = {'x': jax.random.normal(jax.random.key(0), (200_000,))}
-  with checkpoint.Checkpoints(directory) as checkpoints:
-    checkpoints.save(1, big, {'miou': 0.5})
-    checkpoints.save(2, big, {'miou': 0.4})
-    checkpoints.wait()
+  with checkpoints.Checkpoints(directory) as manager:
+    manager.save(1, big, {'miou': 0.5})
+    manager.save(2, big, {'miou': 0.4})
+    manager.wait()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
     try:
-      checkpoints.save(3, big, {'miou': 0.9})
-      checkpoints.save(4, big)
-      checkpoints.wait()
+      manager.save(3, big, {'miou': 0.9})
+      manager.save(4, big)
+      manager.wait()
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert list(checkpoints.failed) == [3, 4]
+    assert list(manager.failed) == [3, 4]
     assert 'step 3 was not written' in caplog.text
     assert 'Traceback' not in caplog.text
     assert sorted(p.name for p in directory.iterdir()) == ['1', '2']
-    assert (checkpoints.latest_step(), checkpoints.best_step()) == (2, 1)
-    checkpoints.save(5, big, {'miou': 0.7})
-    state, _ = checkpoints.restore('latest', big)
+    assert (manager.latest_step(), manager.best_step()) == (2, 1)
+    manager.save(5, big, {'miou': 0.7})
+    state, _ = manager.restore('latest', big)
   assert equal(state, big)
-  assert checkpoints.all_steps() == [2, 5] and checkpoints.best_step() == 5
+  assert manager.all_steps() == [2, 5] and manager.best_step() == 5
 
 
 def test_a_save_that_raises_is_told(directory, monkeypatch, caplog):
-  with checkpoint.Checkpoints(directory) as checkpoints:
-    checkpoints.save(1, make_state(1))
-    checkpoints.wait()
+  with checkpoints.Checkpoints(directory) as manager:
+    manager.save(1, make_state(1))
+    manager.wait()
 
     def refuse(*args, **kwargs):
       raise OSError(errno.ENOSPC, 'No space left on device')
 
     with monkeypatch.context() as m:
-      m.setattr(checkpoints._manager, 'save', refuse)
-      checkpoints.save(2, make_state(2))
-      m.setattr(checkpoints._manager, 'save', lambda *a, **k: False)
-      checkpoints.save(3, make_state(3))
-    assert 'No space left on device' in checkpoints.failed[2]
-    assert 'declined' in checkpoints.failed[3]
+      m.setattr(manager._manager, 'save', refuse)
+      manager.save(2, make_state(2))
+      m.setattr(manager._manager, 'save', lambda *a, **k: False)
+      manager.save(3, make_state(3))
+    assert 'No space left on device' in manager.failed[2]
+    assert 'declined' in manager.failed[3]
     assert 'last good one' in caplog.text
-    checkpoints.save(4, make_state(4))
-  assert checkpoints.all_steps() == [1, 4]
+    manager.save(4, make_state(4))
+  assert manager.all_steps() == [1, 4]
 
 
 def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
@@ -186,10 +187,10 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
       """
       import sys
       from jaxuda import checkpoint
-      checkpoints = checkpoint.Checkpoints(sys.argv[1])
-      first = (checkpoints.latest_step() or 0) + 1
+      checkpoints = checkpoints.Checkpoints(sys.argv[1])
+      first = (manager.latest_step() or 0) + 1
       for step in range(first, first + 1000):
-        checkpoints.save(step, make_state(step), {'miou': 1 / step})
+        manager.save(step, make_state(step), {'miou': 1 / step})
         print(step, flush=True)
       """,
       directory,
@@ -199,10 +200,10 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
     time.sleep(delay)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    with checkpoint.Checkpoints(directory) as checkpoints:
-      latest = checkpoints.latest_step()
-      assert latest > 1 and checkpoints.best_step() == 1
-      for step in checkpoints.all_steps():
-        state, _ = checkpoints.restore(step, make_state(1))
+    with checkpoints.Checkpoints(directory) as manager:
+      latest = manager.latest_step()
+      assert latest > 1 and manager.best_step() == 1
+      for step in manager.all_steps():
+        state, _ = manager.restore(step, make_state(1))
         assert equal(state, make_state(step))
     assert not list(directory.glob('*tmp*'))

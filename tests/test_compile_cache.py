@@ -10,7 +10,7 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import compile_cache
+from jaxuda.utils import compile_cache
 
 PAGE = f'{tiny.ROOT}/configs/source_only.py:streets'
 MISS = 'PERSISTENT COMPILATION CACHE MISS'

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from jaxuda import config as config_lib
-from jaxuda import labels, methods, runs
-from jaxuda.errors import UserError
+from jaxuda import experiment, labels, methods
+from jaxuda.config import loading as config_lib
 from jaxuda.models.deeplab import Outputs
+from jaxuda.utils.errors import UserError
 
 SETTINGS = ('gta5', 'synthia', 'streets', 'camvid')
 KEY = jax.random.key(0)
@@ -25,7 +25,7 @@ def load(page, *arguments):
 
 def emitted(config) -> set[str]:
   """The terms of one step, from the shapes of the nets that are built."""
-  nets, _ = runs.build(config)
+  nets, _ = experiment.build(config)
   method = methods.load(config.method)
   if hasattr(method, 'check'):
     method.check(config)
@@ -127,7 +127,7 @@ def test_the_papers_experiment():
 
 def test_the_embedded_default_is_small():
   """deeplabv2_small: 1 to 2 million parameters."""
-  net = runs.segmenter(load('advent_patch', 'streets'))
+  net = experiment.segmenter(load('advent_patch', 'streets'))
   image = jax.ShapeDtypeStruct((1, 96, 192, 3), jnp.uint8)
   init = functools.partial(net.init, train=False)
   params = jax.eval_shape(init, KEY, image)['params']
@@ -257,7 +257,7 @@ def test_refused_pages(monkeypatch):
 )
 def test_settings_that_nothing_implements(override, sentence):
   with pytest.raises(UserError, match=sentence):
-    runs.build(load('advent_patch', override))
+    experiment.build(load('advent_patch', override))
 
 
 @pytest.mark.parametrize('page', tiny.pages())

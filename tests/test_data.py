@@ -13,9 +13,8 @@ import pytest
 import raw_trees
 from PIL import Image
 
-import data
-from data import prepare
-from data import tf as data_tf
+from jaxuda.datasets import prepare, specs
+from jaxuda.utils import tensorflow as tf_lib
 
 SPECS = tuple(raw_trees.SPLITS)
 
@@ -30,7 +29,7 @@ def prepared(tmp_path, spec, size, **kwargs):
 
 def read(folder, split):
   """Every record of a split, through TFDS's own reader."""
-  builder = data_tf.import_tfds().builder_from_directory(folder)
+  builder = tf_lib.import_tfds().builder_from_directory(folder)
   return list(builder.as_data_source(split))
 
 
@@ -43,7 +42,7 @@ def pixels(data):
 @pytest.mark.parametrize('size', [(24, 40), None])
 def test_records_are_bit_equal_to_pillow_on_the_raw_files(tmp_path, spec, size):
   tree, folder = prepared(tmp_path, spec, size)
-  assert folder == data.prepared_dir(spec, size, tmp_path / 'out')
+  assert folder == specs.prepared_dir(spec, size, tmp_path / 'out')
   height, width = size or raw_trees.SIZE
   for split, items in tree.items():
     records = read(folder, split)
@@ -119,7 +118,7 @@ def test_translated_images_take_the_place_of_the_originals(tmp_path, name):
     assert after['id'] == before['id'] and after['label'] == before['label']
     expected = pictures[after['id'].decode()]
     np.testing.assert_array_equal(pixels(after['image']), expected)
-  assert data.specs_of(name) == (name,)
+  assert specs.specs_of(name) == (name,)
 
 
 def test_camvid_without_training_labels_and_test_split(tmp_path, capsys):
@@ -183,7 +182,7 @@ def test_jpeg_is_an_option_with_its_own_folder(tmp_path):
   tree, folder = prepared(tmp_path, 'gta5', (24, 40), jpeg=95)
   assert folder.parent.name == '24x40-jpeg'
   assert json.loads((folder / 'metadata.json').read_text())['quality'] == 95
-  assert data.ensure('gta5', (24, 40), tmp_path / 'out') == folder
+  assert prepare.ensure('gta5', (24, 40), tmp_path / 'out') == folder
   for record in read(folder, 'train'):
     assert record['image'].startswith(b'\xff\xd8')
     item = tree['train'][record['id'].decode()]
@@ -216,26 +215,26 @@ def test_gta5_pairs_published_with_two_sizes_are_resized_each(tmp_path):
 
 
 def test_specs_sizes_and_commands():
-  assert data.split_spec('crosscity/rome') == ('crosscity', 'rome')
-  assert data.split_spec('gta5') == ('gta5', '')
-  assert data.specs_of('streets') == ('streets/game', 'streets/city')
-  assert data.parse_size('720x1280') == (720, 1280)
-  assert data.parse_size('full') is None
+  assert specs.split_spec('crosscity/rome') == ('crosscity', 'rome')
+  assert specs.split_spec('gta5') == ('gta5', '')
+  assert specs.specs_of('streets') == ('streets/game', 'streets/city')
+  assert specs.parse_size('720x1280') == (720, 1280)
+  assert specs.parse_size('full') is None
   assert (
-    data.prepare_command('crosscity/rome', (512, 1024))
+    specs.prepare_command('crosscity/rome', (512, 1024))
     == 'python -m data.prepare crosscity/rome --raw=DIR --size=512x1024'
   )
   assert (
-    data.prepare_command('streets/game', (96, 192))
+    specs.prepare_command('streets/game', (96, 192))
     == 'python -m data.prepare streets/game --size=96x192'
   )
-  folder = data.prepared_dir('crosscity/rio', (5, 6), '/x')
+  folder = specs.prepared_dir('crosscity/rio', (5, 6), '/x')
   assert str(folder) == '/x/crosscity/rio-5x6/1.0.0'
-  assert str(data.prepared_dir('gta5', None, '/x')) == '/x/gta5/full/1.0.0'
+  assert str(specs.prepared_dir('gta5', None, '/x')) == '/x/gta5/full/1.0.0'
 
 
 def test_published_counts():
-  counts = {name: data.module(name).COUNTS for name in data.DATASETS[:-1]}
+  counts = {name: specs.module(name).COUNTS for name in specs.DATASETS[:-1]}
   assert counts == {
     'gta5': {'train': 24966},
     'synthia': {'train': 9400},
@@ -246,9 +245,9 @@ def test_published_counts():
 
 
 def test_streets_prepares_itself(tmp_path, monkeypatch):
-  streets = data.module('streets')
+  streets = specs.module('streets')
   monkeypatch.setattr(streets, 'COUNTS', {'train': 3, 'val': 2})
-  folder = data.ensure('streets/city', (24, 48), tmp_path)
+  folder = prepare.ensure('streets/city', (24, 48), tmp_path)
   for split, count in streets.COUNTS.items():
     records = read(folder, split)
     assert len(records) == count

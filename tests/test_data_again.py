@@ -7,11 +7,10 @@ import pytest
 import raw_trees
 from ml_collections import ConfigDict
 
-import data
-from data import prepare, stored
 from jaxuda import input as input_lib
-from jaxuda.errors import UserError
-from jaxuda.input import experiment
+from jaxuda.datasets import prepare, specs, stored
+from jaxuda.input import inputs
+from jaxuda.utils.errors import UserError
 
 SIZE = (24, 40)
 
@@ -47,7 +46,7 @@ def test_a_part_is_not_taken_for_the_whole(tmp_path, partial, monkeypatch):
     f'delete {partial} and prepare again.'
   )
   for published in (3, None):
-    monkeypatch.setattr(data.module('gta5'), 'COUNTS', {'train': published})
+    monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {'train': published})
     assert call(tmp_path, 'gta5') == partial
 
 
@@ -56,7 +55,7 @@ def test_a_split_that_may_be_absent_makes_no_part(tmp_path, monkeypatch):
   for folder in ('test', 'testannot'):
     (tmp_path / 'raw' / folder).rename(tmp_path / folder)
   counts = {'train': 3, 'val': 3, 'test': 3}
-  monkeypatch.setattr(data.module('camvid'), 'COUNTS', counts)
+  monkeypatch.setattr(specs.module('camvid'), 'COUNTS', counts)
   folder = call(tmp_path, 'camvid')
   assert call(tmp_path, 'camvid') == folder
 
@@ -66,7 +65,7 @@ def test_training_says_that_it_reads_a_part(tmp_path, partial, capsys):
   config = ConfigDict({'data_dir': str(tmp_path / 'out'), 'eval': settings})
   capsys.readouterr()
   for _ in range(2):  # once, however often it is opened
-    assert len(experiment.open_eval(config)) == 3
+    assert len(inputs.open_eval(config)) == 3
   assert capsys.readouterr().out == (
     f'gta5, train: prepared from 3 of 24,966 images ({partial})\n'
   )
@@ -74,7 +73,7 @@ def test_training_says_that_it_reads_a_part(tmp_path, partial, capsys):
 
 def test_a_count_that_nobody_published(tmp_path, monkeypatch):
   raw_trees.write('gta5', tmp_path / 'raw')
-  monkeypatch.setattr(data.module('gta5'), 'COUNTS', {'train': None})
+  monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {'train': None})
   assert stored.lengths(call(tmp_path, 'gta5')) == {'train': 3}
 
 
@@ -113,7 +112,7 @@ def test_damaged_metadata_is_one_sentence(tmp_path, partial):
 def test_a_dataset_that_is_not_prepared_gives_the_command(tmp_path):
   folder = tmp_path / 'my data'
   with pytest.raises(UserError) as e:
-    data.ensure('gta5', (720, 1280), folder)
+    prepare.ensure('gta5', (720, 1280), folder)
   sentence = str(e.value)
   assert f'gta5 is not prepared at 720x1280 in {folder}: ' in sentence
   command = sentence.split('`')[1]
@@ -132,7 +131,7 @@ def test_a_dataset_that_is_not_prepared_gives_the_command(tmp_path):
 def test_the_folder_by_default_is_named_too(tmp_path, monkeypatch):
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
   with pytest.raises(UserError) as e:
-    data.ensure('gta5', (720, 1280))
+    prepare.ensure('gta5', (720, 1280))
   assert f' in {tmp_path}: ' in str(e.value)
   assert '--size=720x1280`' in str(e.value)
 

@@ -8,9 +8,9 @@ import pytest
 import raw_trees
 from PIL import Image
 
-from data import prepare, stored
-from data.streets import raw as raw_encodings
-from jaxuda.errors import UserError
+from benchmarks import raw_trees as raw_encodings
+from jaxuda.datasets import prepare, stored
+from jaxuda.utils.errors import UserError
 
 
 def refusal(tmp_path, spec, **kwargs):

@@ -6,9 +6,8 @@ import zipfile
 import pytest
 import raw_trees
 
-import data
-from data import files, prepare, verify
-from data.files import Problem
+from jaxuda.datasets import files, prepare, specs, verify
+from jaxuda.datasets.files import Problem
 
 
 def listed(found):
@@ -27,7 +26,7 @@ def test_linked_folders_are_walked_and_circles_are_not(tmp_path):
   (elsewhere / 'up').symlink_to(tmp_path / 'raw/leftImg8bit')
   (elsewhere.parent / 'back').symlink_to(tmp_path / 'raw/leftImg8bit/train')
   (elsewhere / 'across').symlink_to(elsewhere.parent / 'back')
-  found = data.module('cityscapes').examples(tmp_path / 'raw', '', 'train')
+  found = specs.module('cityscapes').examples(tmp_path / 'raw', '', 'train')
   assert listed(found) == sorted(tree['train'])
   assert not found.problems
   assert all(example.image and example.label for example in found.examples)
@@ -49,7 +48,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     type(tmp_path), 'iterdir', lambda path: (_ for _ in ()).throw(denied)
   )
   with pytest.raises(Problem) as e:
-    data.module('gta5').examples(tmp_path, '', 'train')
+    specs.module('gta5').examples(tmp_path, '', 'train')
   assert str(e.value) == (
     f'{tmp_path / "images"}: cannot be read: Permission denied.'
   )
@@ -59,7 +58,7 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
 def test_crosscity_from_inside_a_city(tmp_path, monkeypatch, raw):
   tree = raw_trees.write('crosscity/rome', tmp_path)
   monkeypatch.chdir(tmp_path / 'Rome')
-  module = data.module('crosscity')
+  module = specs.module('crosscity')
   for split in ('train', 'test'):
     found = module.examples(type(tmp_path)(raw), 'rome', split)
     assert listed(found) == sorted(tree[split])
@@ -68,11 +67,11 @@ def test_crosscity_from_inside_a_city(tmp_path, monkeypatch, raw):
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', str(tmp_path))
   raw_trees.write('gta5', tmp_path / 'raw', count=1)
-  monkeypatch.setattr(data.module('gta5'), 'COUNTS', {'train': 1})
+  monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {'train': 1})
   where = ['--raw=~/raw', '--data_dir=~/out', '--size=24x40']
   assert prepare.main(['gta5', *where]) == 0
-  folder = data.prepared_dir('gta5', (24, 40), tmp_path / 'out')
-  assert data.is_prepared(folder)
+  folder = specs.prepared_dir('gta5', (24, 40), tmp_path / 'out')
+  assert specs.is_prepared(folder)
   for checked in (['--raw=~/raw'], where[1:]):
     assert verify.main(['gta5', *checked, '--json=~/report.json']) == 0
     os.remove(tmp_path / 'report.json')

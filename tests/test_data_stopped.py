@@ -11,8 +11,8 @@ import time
 import pytest
 import raw_trees
 
-import data
-from data import guard, lock, prepare
+from jaxuda.datasets import prepare, specs
+from jaxuda.utils import guard, lock
 
 LIMITED = """
 import resource, sys
@@ -36,7 +36,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 
 def test_a_killed_preparation_is_cleaned_up_by_the_next(tmp_path):
-  folder = data.prepared_dir('gta5', (24, 40), tmp_path / 'out')
+  folder = specs.prepared_dir('gta5', (24, 40), tmp_path / 'out')
   stale = folder.parent / f'incomplete.ABC123_{folder.name}'
   stale.mkdir(parents=True)
   (stale / 'gta5-train.array_record').write_bytes(b'half')

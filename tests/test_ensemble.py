@@ -14,9 +14,10 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import ensemble, evaluate, runs
-from jaxuda.errors import UserError
+from jaxuda import experiment
+from jaxuda.evaluation import counting, ensemble, evaluator
 from jaxuda.models.ensemble import Ensemble
+from jaxuda.utils.errors import UserError
 
 SIZE, LABEL = (40, 64), (44, 70)
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_counts():
   for name, (settings, maps) in by_hand.items():
     config = tiny.config('minent').eval
     config.update(settings)
-    count = evaluate.make_count(Ensemble(NETS, MIX), config, mesh)
+    count = counting.make_count(Ensemble(NETS, MIX), config, mesh)
     found = np.asarray(count(PARAMS, STATS, IMAGE, TRUE), np.int64)
     expected[name] = np.zeros((19, 19), np.int64)
     known = TRUE != 255
@@ -155,7 +156,8 @@ def test_scores_are_not_written_over(pair):
   other = pair[0].parent / 'elsewhere' / 'minent'
   shutil.copytree(pair[1], other)
   members = [
-    ensemble.Member(path, runs.load(path), 0.5) for path in (pair[0], other)
+    ensemble.Member(path, experiment.load(path), 0.5)
+    for path in (pair[0], other)
   ]
   record = ensemble.record(members)
   folder = pair[0] / 'evaluation' / 'val-9-with=minent-8-mix=0.5,0.5'
@@ -165,7 +167,7 @@ def test_scores_are_not_written_over(pair):
   for content in ('{', '[]', '{}', json.dumps(elsewhere)):
     scores.write_text(content)
     with pytest.raises(UserError, match=r'has the scores of other runs .*away'):
-      evaluate.evaluate_run(ensemble.join(members), pair[0], record)
+      evaluator.evaluate_run(ensemble.join(members), pair[0], record)
     assert scores.read_text() == content
   scores.write_text(json.dumps({'ensemble': record}))
   ensemble.check_free(folder, record)
@@ -209,7 +211,7 @@ def test_bad_workdirs(tmp_path):
 def test_runs_that_do_not_belong_together(override, said):
   """Both are named; batch size and network may differ."""
   ours, close, other = (
-    runs.from_variables(tiny.config('minent', *given), {}, {}, 3)
+    experiment.from_variables(tiny.config('minent', *given), {}, {}, 3)
     for given in ((), ('eval.batch_size=1', 'model.width=8'), (override,))
   )
   members = [

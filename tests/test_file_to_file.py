@@ -14,8 +14,9 @@ import safetensors.numpy
 import test_originals
 import tiny_runs
 
-from data import prepare
-from jaxuda import main, runs, state, weights, workdir
+from jaxuda import experiment, main, state, weights
+from jaxuda.datasets import prepare
+from jaxuda.training import workdir as workdir_lib
 
 # Cityscapes' label ids of the 19 classes (cityscapesScripts).
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -45,7 +46,7 @@ def write_trees(trace, root):
 
 def initial(trace, config):
   """{'seg', 'd_aux', 'd_main': {key: tensor}} that the recorded run began with."""
-  nets, txs = runs.build(config)
+  nets, txs = experiment.build(config)
   abstract = jax.eval_shape(
     lambda rng: state.init(rng, nets, txs), jax.random.key(0)
   )
@@ -135,10 +136,10 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
   names = {'advent_multi': 'deeplab: 118', 'fada_batch2': 'fada: 93'}
   assert f'{names[name]} tensors' in said
 
-  rows = workdir.read_metrics(run / 'metrics.csv')
+  rows = workdir_lib.read_metrics(run / 'metrics.csv')
   losses = [row for row in rows if 'loss_seg_main' in row]
   test_originals.check_losses(trace, losses)
-  found = runs.load(run)
+  found = experiment.load(run)
   test_originals.check_logits(trace, found.net, found)
 
   command = ['export', f'--workdir={run}']

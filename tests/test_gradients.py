@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxuda import losses, views
+from jaxuda import losses
 from jaxuda.losses import SOURCE, TARGET
+from jaxuda.methods import _views as views
 from jaxuda.models import layers
 
 RNG = np.random.default_rng(0)

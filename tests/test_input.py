@@ -13,10 +13,10 @@ import prepared
 import pytest
 from prepared import SIZE
 
-import data
 from jaxuda import input as input_lib
-from jaxuda.errors import UserError
+from jaxuda.datasets import specs
 from jaxuda.input import Augment, Stream
+from jaxuda.utils.errors import UserError
 
 COUNT = 10
 ALL = Augment(True, (0.5, 0.5, 0.5, 0.2), (0.5, 1.5), (16, 32))
@@ -186,7 +186,7 @@ def test_jpeg_records(tmp_path):
 
 
 def test_streets_prepare_themselves_and_are_read(tmp_path, monkeypatch):
-  streets = data.module('streets')
+  streets = specs.module('streets')
   monkeypatch.setattr(streets, 'COUNTS', {'train': 3, 'val': 2})
   records = _open(tmp_path, 'streets/game')
   [batch] = _take(1, {'source': Stream(records, 'cityscapes19', 3)})

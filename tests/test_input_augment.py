@@ -5,11 +5,11 @@ import colorsys
 import numpy as np
 import pytest
 
-from data import tf as data_tf
-from jaxuda.errors import UserError
 from jaxuda.input import Augment, augment
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
-tf = data_tf.import_tensorflow()
+tf = tf_lib.import_tensorflow()
 HEIGHT, WIDTH = 12, 16
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 

@@ -8,8 +8,8 @@ import pytest
 from prepared import SIZE
 
 from jaxuda import input as input_lib
-from jaxuda.errors import UserError
 from jaxuda.input import Augment, Stream
+from jaxuda.utils.errors import UserError
 
 
 def _open(data_dir, size=SIZE):

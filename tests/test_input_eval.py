@@ -12,8 +12,8 @@ import prepared
 import pytest
 
 from jaxuda import input as input_lib
-from jaxuda.errors import UserError
 from jaxuda.input import pipeline
+from jaxuda.utils.errors import UserError
 
 SIZE = (8, 12)
 FULL = [(16, 24)] * 3 + [(10, 15)] * 2 + [None, None]  # None: no label_full

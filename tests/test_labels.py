@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxuda import labels
-from jaxuda.errors import UserError
+from jaxuda.utils.errors import UserError
 
 CITYSCAPES_19 = {
   7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10,

@@ -17,9 +17,12 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from data.streets import render
-from jaxuda import config as config_lib
-from jaxuda import evaluate, labels, log, runs, workdir
-from jaxuda.errors import UserError
+from jaxuda import experiment, labels
+from jaxuda.config import loading as config_lib
+from jaxuda.evaluation import evaluator
+from jaxuda.training import log
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.utils.errors import UserError
 
 CLASSES = labels.space('cityscapes19').classes
 TERMS = ('seg_main', 'adv_main', 'd_main')
@@ -28,7 +31,7 @@ EVALUATIONS = (4, 8, 9)
 
 @pytest.fixture(scope='module')
 def rows(finished_run):
-  return workdir.read_metrics(finished_run.workdir / 'metrics.csv')
+  return workdir_lib.read_metrics(finished_run.workdir / 'metrics.csv')
 
 
 @pytest.fixture(scope='module')
@@ -225,11 +228,11 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
 
 def test_evaluate_without_the_source(finished_run, tmp_path, capsys):
   """The scores come first; how they were made is in the folder's name."""
-  run = runs.load(finished_run.workdir)
+  run = experiment.load(finished_run.workdir)
   run.config.eval.update(scales=(0.5, 1.0), flip=True)
   run.config.source.name = 'gta5'
   with tiny_runs.quick_compiles():
-    evaluate.evaluate_run(run, tmp_path)
+    evaluator.evaluate_run(run, tmp_path)
   [folder] = (tmp_path / 'evaluation').iterdir()
   assert folder.name == 'val-9-scales=0.5,1.0-flip'
   found = json.loads((folder / 'scores.json').read_text())
@@ -248,19 +251,19 @@ def test_evaluate_in_a_folder_that_cannot_be_written(
     tiny_runs.quick_compiles(),
     pytest.raises(UserError, match=r'cannot write .*/evaluation/val-9/scores'),
   ):
-    evaluate.evaluate_run(runs.load(finished_run.workdir), tmp_path)
+    evaluator.evaluate_run(experiment.load(finished_run.workdir), tmp_path)
   assert '  mIoU ' in capsys.readouterr().out
 
 
 def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path):
   """On the processes, too, that read before the first one truncates."""
-  rows = workdir.MetricsCsv(tmp_path / 'metrics.csv')
+  rows = workdir_lib.MetricsCsv(tmp_path / 'metrics.csv')
   for step in (4, 8):
     rows.append(step, {'eval_mIoU': 0.5})
   ours = log.Log(tmp_path, 9, 4)
   ours._first = False
   ours.resume(5)
   assert ours.evaluated == {4}
-  assert len(workdir.read_metrics(rows.path)) == 2
+  assert len(workdir_lib.read_metrics(rows.path)) == 2
   ours._first = True
   ours.close()

@@ -6,9 +6,9 @@ import pytest
 import tiny
 
 from jaxuda import methods
-from jaxuda.errors import UserError
 from jaxuda.methods import adabn, advent, advent_patch, source_only
 from jaxuda.models.deeplab import Outputs
+from jaxuda.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 SIZE, PATCH, COUNT = (48, 64), 32, 3

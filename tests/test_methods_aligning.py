@@ -10,10 +10,12 @@ import pytest
 import tiny
 from turns import RNG, K, bce, normal, softmax, turn
 
-from jaxuda import adversarial, losses, runs, step
-from jaxuda.errors import UserError
+from jaxuda import experiment, losses
+from jaxuda.evaluation import inference
+from jaxuda.methods import _adversarial as adversarial
 from jaxuda.methods import adaptsegnet, ass, clan, fada
 from jaxuda.models.deeplab import Outputs
+from jaxuda.utils.errors import UserError
 
 
 def test_paper_004_aligns_the_source_with_the_target():
@@ -182,7 +184,7 @@ def test_clans_terms(step):
 
 
 def test_twin_heads_predict_by_their_sum():
-  net = runs.segmenter(tiny.config('clan'))
+  net = experiment.segmenter(tiny.config('clan'))
   image = RNG.integers(0, 256, (1, 32, 48, 3), np.uint8)
   start = tiny.first_state('clan').segmenter
   params, stats = start.params, start.batch_stats
@@ -192,7 +194,7 @@ def test_twin_heads_predict_by_their_sum():
     variables = {'params': params, 'batch_stats': stats}
     heads, features = net.apply(variables, image, train=False)
     assert features.shape[-1] == 32 * net.width
-    return heads, step.predict_logits(params, stats, image, net=net)
+    return heads, inference.logits(params, stats, image, net=net)
 
   heads, found = both_ways(image)
   np.testing.assert_allclose(found, heads['main'] + heads['aux'], atol=1e-6)

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxuda import evaluate, labels, metrics
-from jaxuda import scores as scores_lib
+from jaxuda import labels, metrics
+from jaxuda.evaluation import counting
+from jaxuda.evaluation import scores as scores_lib
 
 RNG = np.random.default_rng(0)
 count = jax.jit(metrics.confusion_matrix, static_argnums=2)
@@ -68,7 +69,7 @@ def test_sums_over_batches_do_not_overflow():
     'label': np.zeros(1, np.uint8),
     'valid': np.array([True]),
   }
-  total, images = evaluate.count_all(
+  total, images = counting.count_all(
     lambda *_: np.full((2, 2), 2**30, np.int32), {}, {}, [batch] * 3, dict
   )
   assert (total == 3 * 2**30).all() and images == 3

@@ -8,7 +8,7 @@ import originals
 import pytest
 import tiny
 
-from jaxuda import methods, runs, state, step
+from jaxuda import experiment, methods, state, step
 
 # The name of each loss in the originals' logs.
 LOSSES = {
@@ -46,7 +46,7 @@ def trained(name):
   """(trace, net, state before, state after, losses of each step)."""
   trace = originals.read(name)
   config = originals.config(trace)
-  nets, txs = runs.build(config)
+  nets, txs = experiment.build(config)
   init = functools.partial(state.init, nets=nets, txs=txs)
   abstract = jax.eval_shape(init, jax.random.key(0))
   zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)

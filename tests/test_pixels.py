@@ -6,8 +6,8 @@ import raw_trees
 from PIL import Image
 from test_data import pixels, read
 
-from data import prepare
 from jaxuda import labels
+from jaxuda.datasets import prepare
 
 # Height and width of the files, and of what the papers train on.
 SIZES = {

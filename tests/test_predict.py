@@ -13,9 +13,10 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxuda import labels, photos, predict, runs
-from jaxuda.errors import UserError
+from jaxuda import experiment, labels, predict
+from jaxuda.evaluation import photos, prediction
 from jaxuda.models import deeplab
+from jaxuda.utils.errors import UserError
 
 KINDS = ('ids', 'color', 'overlay', 'entropy')
 SPACE = labels.space('cityscapes19')
@@ -54,7 +55,7 @@ def run():
     }
   )
   params, batch_stats = variables['params'], variables['batch_stats']
-  return runs.Run(config, net, params, batch_stats, 0, SPACE, SPACE)
+  return experiment.Run(config, net, params, batch_stats, 0, SPACE, SPACE)
 
 
 def noise(height, width, channels=3, seed=0):
@@ -109,7 +110,7 @@ def test_ids_are_the_argmax_and_colours_the_table(run, tmp_path, capsys):
   image = noise(50, 90)
   save(tmp_path / 'in' / 'a.png', image)
   found = photos.find(tmp_path / 'in')
-  shares = predict.predict_images(run, found, tmp_path / 'out')
+  shares = prediction.predict_images(run, found, tmp_path / 'out')
   out = answers(tmp_path / 'out', 'a')
 
   p = by_hand(run, image, (50, 90))
@@ -152,7 +153,7 @@ def test_images_of_all_kinds_and_sizes(run, tmp_path):
   (folder / 'notes.txt').write_text('not an image, and not listed')
   (folder / '._rgb.jpg').write_bytes(b'what a Mac leaves behind')
   found = photos.find(folder)
-  predict.predict_images(run, found, tmp_path / 'out')
+  prediction.predict_images(run, found, tmp_path / 'out')
   names = {
     'rgb', 'one', 'deep/er/grey', 'deep/bits', 'palette', 'cmyk', 'alpha',
     'grey_alpha', 'sixteen', 'tall',
@@ -212,7 +213,7 @@ def test_exif_rotation(run, tmp_path, orientation, turn):
   path = save(tmp_path / 'in' / 'a.png', image, exif=exif)
   np.testing.assert_array_equal(photos.read(path), turn(image))
   if orientation == 6:
-    predict.predict_images(run, photos.find(path), tmp_path)
+    prediction.predict_images(run, photos.find(path), tmp_path)
     assert answers(tmp_path, 'a')['ids'].shape == (10, 6)
 
 
@@ -236,7 +237,7 @@ def test_a_tilde_is_the_home_folder(run, tmp_path, monkeypatch):
     assert (workdir, checkpoint) == (str(tmp_path / 'run'), 'latest')
     return run
 
-  monkeypatch.setattr(runs, 'load', load)
+  monkeypatch.setattr(experiment, 'load', load)
   flags = ['--workdir=~/run', '--images=~/in', '--output=~/out']
   assert predict.main(['predict', *flags]) == 0
   answers(tmp_path / 'out', 'a')
@@ -261,7 +262,7 @@ def test_unreadable_files_are_reported_and_the_others_written(run, tmp_path):
   (folder / 'd.png').write_text('no image')
   (folder / 'e.webp').touch()
   with pytest.raises(UserError) as caught:
-    predict.predict_images(run, photos.find(folder), tmp_path / 'out')
+    prediction.predict_images(run, photos.find(folder), tmp_path / 'out')
   message = str(caught.value)
   assert message.startswith('3 of 5 files cannot be read as images')
   for name in ('b.jpg: ', 'd.png: ', 'e.webp: '):
@@ -284,10 +285,10 @@ def test_nothing_to_do_and_nowhere_to_write(run, tmp_path):
   with pytest.raises(UserError, match='write to another folder'):
     photos.find(tmp_path / 'in', without=tmp_path / 'in')
   with pytest.raises(UserError, match=r'--output=.*a\.png.* is not writable'):
-    predict.predict_images(run, photos.find(image), image)
+    prediction.predict_images(run, photos.find(image), image)
   # Answers inside the folder of images are not images of the next time.
   inside = tmp_path / 'in' / 'out'
-  predict.predict_images(run, photos.find(tmp_path / 'in', inside), inside)
+  prediction.predict_images(run, photos.find(tmp_path / 'in', inside), inside)
   again = photos.find(tmp_path / 'in', without=inside)
   assert [photo.name for photo in again] == ['a']
 
@@ -297,31 +298,33 @@ def test_an_output_that_fails_midway_stops_with_a_sentence(run, tmp_path):
     save(tmp_path / 'in' / f'{name}.png', noise(4, 4))
   (tmp_path / 'out' / 'a_overlay.png').mkdir(parents=True)
   with pytest.raises(UserError, match=r'cannot write .*a_overlay\.png'):
-    predict.predict_images(run, photos.find(tmp_path / 'in'), tmp_path / 'out')
+    prediction.predict_images(
+      run, photos.find(tmp_path / 'in'), tmp_path / 'out'
+    )
 
 
 def test_scales_and_flip_reach_the_network(run, tmp_path):
   image = noise(32, 64)
   found = photos.find(save(tmp_path / 'a.png', image))
-  predict.predict_images(run, found, tmp_path, flip=True)
+  prediction.predict_images(run, found, tmp_path, flip=True)
   both = by_hand(run, image, (32, 64))
   both = both + by_hand(run, image[:, ::-1], (32, 64))[:, ::-1]
   top = np.sort(both, -1)
   clear = top[..., -1] - top[..., -2] > 1e-3
   ids = answers(tmp_path, 'a')['ids']
   np.testing.assert_array_equal(ids[clear], both.argmax(-1)[clear])
-  predict.predict_images(run, found, tmp_path, scales=(0.5, 1.0))
+  prediction.predict_images(run, found, tmp_path, scales=(0.5, 1.0))
   assert (answers(tmp_path, 'a')['ids'] != ids).any()
 
 
 def test_large_images_are_segmented_smaller(run, tmp_path, monkeypatch):
-  assert predict.within((1024, 2048), predict.MAX_PIXELS) == (1024, 2048)
-  assert predict.within((3000, 4000), 1_200_000) == (948, 1264)
-  assert predict.within((1, 10**9), 100) == (1, 100)
+  assert prediction.within((1024, 2048), prediction.MAX_PIXELS) == (1024, 2048)
+  assert prediction.within((3000, 4000), 1_200_000) == (948, 1264)
+  assert prediction.within((1, 10**9), 100) == (1, 100)
   image = noise(80, 160)
   found = photos.find(save(tmp_path / 'a.png', image))
   monkeypatch.setattr(predict, 'MAX_PIXELS', 40 * 80)
-  predict.predict_images(run, found, tmp_path)
+  prediction.predict_images(run, found, tmp_path)
   out = answers(tmp_path, 'a')
   assert out['entropy'].shape == (80, 160, 3)
   small = by_hand(run, image, (40, 80)).argmax(-1)
@@ -335,11 +338,11 @@ def test_without_an_evaluation_size_images_keep_theirs(run, tmp_path):
   run = dataclasses.replace(run, config=config)
   image = noise(80, 96)
   found = photos.find(save(tmp_path / 'a.png', image))
-  predict.predict_images(run, found, tmp_path)
+  prediction.predict_images(run, found, tmp_path)
   ids = by_hand(run, image, (80, 96)).argmax(-1)
   assert (answers(tmp_path, 'a')['ids'] == ids).mean() > 0.99
   found = photos.find(save(tmp_path / 'dot.png', noise(1, 2)))
-  predict.predict_images(run, found, tmp_path, scales=(0.1, 1.0))
+  prediction.predict_images(run, found, tmp_path, scales=(0.1, 1.0))
   assert answers(tmp_path, 'dot')['ids'].shape == (1, 2)
 
 

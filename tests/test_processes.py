@@ -14,9 +14,11 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import figures, runs, workdir
-from jaxuda import scores as scores_lib
-from jaxuda.input import experiment
+from jaxuda import experiment
+from jaxuda.evaluation import figure_writer
+from jaxuda.evaluation import scores as scores_lib
+from jaxuda.input import inputs
+from jaxuda.training import workdir as workdir_lib
 
 # Command lines of one process, one after the other.
 PROCESS = """
@@ -78,7 +80,7 @@ def copy_back_to(step: int, finished, path):
 
 def last_losses(path) -> dict[str, float]:
   """What step 9 measured."""
-  rows = workdir.read_metrics(path / 'metrics.csv')
+  rows = workdir_lib.read_metrics(path / 'metrics.csv')
   [row] = [r for r in rows if r['step'] == 9 and 'loss_seg_main' in r]
   return {k: v for k, v in row.items() if k.startswith('loss_')}
 
@@ -150,13 +152,13 @@ def test_two_processes_score_and_continue_a_run(
 def test_the_first_process_writes(
   process, files, finished_run, tmp_path, monkeypatch
 ):
-  run = runs.load(finished_run.workdir)
+  run = experiment.load(finished_run.workdir)
   scores = json.loads((finished_run.workdir / 'scores.json').read_text())
-  records = experiment.open_eval(run.config)
+  records = inputs.open_eval(run.config)
   monkeypatch.setattr(jax, 'process_index', lambda: process)
-  scores_lib.write_json(tmp_path / 'scores.json', scores)
+  files.write_json(tmp_path / 'scores.json', scores)
   with tiny_runs.quick_compiles():
-    figures.Painter(run.config, run.net, records).draw(
+    figure_writer.Painter(run.config, run.net, records).draw(
       tmp_path,
       None,
       {'run': (run.params, run.batch_stats)},

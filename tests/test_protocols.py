@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxuda import evaluate, scores, step
+from jaxuda.evaluation import counting, inference
+from jaxuda.evaluation import scores as scores_lib
 
 SIZE, LABEL = (33, 49), (40, 58)  # the label keeps its own size
 
@@ -114,7 +115,7 @@ def test_protocols(by_hand):
   config = tiny.config('source_only').eval
   config.update(PROTOCOLS[by_hand])
   mesh = jax.make_mesh((1,), ('data',))
-  count = evaluate.make_count(Maps(), config, mesh)
+  count = counting.make_count(Maps(), config, mesh)
   ours = np.asarray(count({}, {}, IMAGE, TRUE), np.int64)
   expected = counts_by_hand(by_hand().argmax(-1))
   assert ours.sum() == expected.sum() == (TRUE != 255).sum()
@@ -123,7 +124,7 @@ def test_protocols(by_hand):
   for other in PROTOCOLS.keys() - {by_hand}:
     assert abs(expected - counts_by_hand(other().argmax(-1))).sum() > 20
 
-  found = scores.score(expected, 2, 'cityscapes19', None, config.absent)
+  found = scores_lib.score(expected, 2, 'cityscapes19', None, config.absent)
   hit = np.diag(expected)
   union = expected.sum(0) + expected.sum(1) - hit
   if config.absent == 'zero':
@@ -138,12 +139,12 @@ def test_an_absent_class():
   counts = np.zeros((19, 19), np.int64)
   counts[4, 4] = 10
   left_out, zero = (
-    scores.score(counts, 1, 'cityscapes19', None, absent)
+    scores_lib.score(counts, 1, 'cityscapes19', None, absent)
     for absent in ('left_out', 'zero')
   )
   assert left_out.means['mIoU'] == 1
   assert zero.means['mIoU'] == pytest.approx(1 / 19)
-  again = scores.from_json(scores.to_json(zero))
+  again = scores_lib.from_json(scores_lib.to_json(zero))
   assert again.means['mIoU'] == pytest.approx(1 / 19, abs=1e-6)
 
 
@@ -151,7 +152,7 @@ def test_without_aligned_corners():
   """DAFormer's line: each pixel's middle, not the map's corners."""
   net = Maps()
   net.align_corners = False
-  p = step.predict({}, {}, IMAGE, net=net, size=LABEL)
+  p = inference.one_view({}, {}, IMAGE, net=net, size=LABEL)
   small = logits(IMAGE)
   expected = np.empty((2, *LABEL, 19))
   for i in range(LABEL[0]):

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxuda import coverage, labeller, pseudo
-from jaxuda.errors import UserError
+from jaxuda.pseudo_labels import rules, statistics, writer
+from jaxuda.utils.errors import UserError
 
 CLASSES, SIZE = 5, (9, 11)  # the last class is never the likeliest
 
@@ -33,7 +33,7 @@ def thresholds(chosen, label=LABEL, confidence=CONFIDENCE, classes=CLASSES):
   def go_through():
     return zip(label, confidence, strict=True)
 
-  return pseudo.thresholds(go_through, classes, chosen)
+  return rules.thresholds(go_through, classes, chosen)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_index_of_bdls_median(count, index):
   values = np.linspace(0.2, 0.85, count, dtype=np.float32)
   confidence = np.random.default_rng(count).permutation(values)[None]
   label = np.zeros_like(confidence, np.uint8)
-  found = thresholds(pseudo.settings('median', {}), [label], [confidence], 2)
+  found = thresholds(rules.settings('median', {}), [label], [confidence], 2)
   assert found.tolist() == [values[index], 0]  # an absent class has 0
 
 
@@ -59,7 +59,7 @@ def naive_bdl(portion=0.5, cap=0.9):
 
 @pytest.mark.parametrize(('portion', 'cap'), [(0.5, 0.6), (0.3, 1), (1, 1)])
 def test_median(portion, cap):
-  chosen = pseudo.settings('median', {'portion': portion, 'cap': cap})
+  chosen = rules.settings('median', {'portion': portion, 'cap': cap})
   limits = thresholds(chosen)
   np.testing.assert_array_equal(limits, naive_bdl(portion, cap))
   assert limits[-1] == 0 and len(set(limits)) > 2
@@ -82,7 +82,7 @@ def naive_crst(portion, stride):
   ('portion', 'stride'), [(0.2, 4), (0.5, 1), (1, 3), (0.001, 1)]
 )
 def test_balanced(portion, stride):
-  chosen = pseudo.settings('balanced', {'portion': portion, 'stride': stride})
+  chosen = rules.settings('balanced', {'portion': portion, 'stride': stride})
   limits = thresholds(chosen)
   np.testing.assert_array_equal(limits, naive_crst(portion, stride))
   assert limits[-1] == 1
@@ -90,7 +90,7 @@ def test_balanced(portion, stride):
 
 
 def test_argmax_keeps_everything():
-  limits = thresholds(pseudo.settings('argmax', {}))
+  limits = thresholds(rules.settings('argmax', {}))
   assert limits.tolist() == [0] * CLASSES
 
 
@@ -103,7 +103,7 @@ def test_order_statistics_of_close_values():
   label = rng.integers(0, 2, 100).astype(np.uint8)
   sizes = np.bincount(label)
   for rank in range(sizes.min()):
-    found = pseudo.order_statistics(
+    found = rules.order_statistics(
       lambda: [(label[:50], values[:50]), (label[50:], values[50:])],
       lambda counts, rank=rank: np.full_like(counts, rank),
       2,
@@ -124,7 +124,7 @@ class Net:
 
 def answer(p, limits, soft=0.0):
   """labeller.answer for a network whose probabilities are p."""
-  found = labeller.answer(
+  found = writer.answer(
     np.log(p)[None],
     {},
     np.zeros((1, *SIZE, 3), np.uint8),
@@ -178,7 +178,7 @@ def test_soft_labels_of_lrent():
 
 def test_the_summary():
   """Of counts that can be checked by eye."""
-  summary = coverage.Summary(3)
+  summary = statistics.Summary(3)
   label = np.array([[0, 0, 1]], np.uint8)
   confidence = np.array([[0.8, 0.4, 0.96]], np.float32)
   summary.add(label, confidence, np.array([[True, False, True]]))
@@ -204,13 +204,13 @@ def test_the_summary():
 )
 def test_settings_that_cannot_be(rule, given, words):
   with pytest.raises(UserError, match=words):
-    pseudo.settings(rule, given)
+    rules.settings(rule, given)
 
 
 def test_folders_are_named_by_what_they_hold():
   def name(size, rule, **given):
-    chosen = pseudo.settings(rule, given)
-    folder = pseudo.default_folder('run', 'streets/city', size, chosen)
+    chosen = rules.settings(rule, given)
+    folder = rules.default_folder('run', 'streets/city', size, chosen)
     assert folder.parent == pathlib.Path('run/pseudo_labels')
     return folder.name
 

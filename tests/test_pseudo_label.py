@@ -16,23 +16,17 @@ import tiny
 import tiny_runs
 from PIL import Image
 
-from data import builder, images
-from jaxuda import (
-  check,
-  evaluate,
-  labeller,
-  methods,
-  pseudo,
-  pseudo_label,
-  runs,
-  sharding,
-  stages,
-)
-from jaxuda import config as config_lib
+from jaxuda import experiment, methods, pseudo_label
 from jaxuda import input as input_lib
-from jaxuda import workdir as workdir_lib
-from jaxuda.errors import UserError, exit_with_sentence
-from jaxuda.input import experiment, records
+from jaxuda.config import loading as config_lib
+from jaxuda.datasets import builder, images
+from jaxuda.evaluation import inference
+from jaxuda.input import inputs, records
+from jaxuda.pseudo_labels import rules, writer
+from jaxuda.training import checks, stages
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 CITY = ('streets/city', tiny_runs.SIZE, 'train')
 
@@ -59,14 +53,14 @@ def half(finished_run, tmp_path_factory):
 @pytest.fixture(scope='module')
 def predicted(finished_run, streets_data):
   """(probabilities f32[6, H, W, C], enlarged; the images) of the split."""
-  run = runs.load(finished_run.workdir)
+  run = experiment.load(finished_run.workdir)
   city = input_lib.open_records(*CITY, streets_data)
   pixels = [
     np.asarray(Image.open(io.BytesIO(city.parse(i)['image'])))
     for i in range(len(city))
   ]
   ask = jax.jit(
-    lambda image: evaluate.probabilities(
+    lambda image: inference.probabilities(
       run.params,
       run.batch_stats,
       image,
@@ -200,10 +194,10 @@ def test_each_page_trains_on_them(page, half, streets_data):
   sizes = [f'{s}.size=32x64' for s in ('source', 'target')]
   overrides = [*sizes, f'{stream}.labels={half}', f'data_dir={streets_data}']
   config = tiny.config(page, *overrides)
-  check.check(config, sharding.make_mesh())
+  checks.check(config, sharding.make_mesh())
   names = methods.load(config.method).STREAMS
   folders = stages.pseudo_folders(config, names, pathlib.Path('runs/x'))
-  streams = experiment.open_streams(config, names, folders)
+  streams = inputs.open_streams(config, names, folders)
   batches = input_lib.train_batches(streams, seed=0)
   one_head = 'model.multi_level=False'
   current, run = tiny.first_state(page, one_head), tiny.stepper(page, one_head)
@@ -227,7 +221,7 @@ def test_a_target_without_pseudo_labels_has_none(streets_data, half):
   names = ('source', 'target')
 
   def batch(folders):
-    streams = experiment.open_streams(config, names, folders)
+    streams = inputs.open_streams(config, names, folders)
     return next(input_lib.train_batches(streams, seed=0))
 
   plain, labelled = batch(None), batch({'target': half})
@@ -276,7 +270,7 @@ def test_a_run_is_asked_when_labels_are_missing(
   assert row['loss_kld_main'] > 0 and row['loss_seg_target_main'] > 0
   # They are made once; a process that waited for another finds them there.
   before = folder.stat().st_mtime_ns
-  labeller.make_for(config_lib.read_run(workdir), 'target', folder)
+  writer.make_for(config_lib.read_run(workdir), 'target', folder)
   assert 'rule balanced' in said
   assert 'rule balanced' not in capsys.readouterr().out
   assert folder.stat().st_mtime_ns == before
@@ -393,7 +387,7 @@ def test_settings_that_cannot_work(page, override, words):
   if page == 'cbst':
     config.weights.kld_main = 0.01
   with pytest.raises(UserError, match=words):
-    check.check(config, sharding.make_mesh())
+    checks.check(config, sharding.make_mesh())
 
 
 def test_what_labels_may_name(finished_run, half, tmp_path):
@@ -405,7 +399,7 @@ def test_what_labels_may_name(finished_run, half, tmp_path):
 
   assert folder('advent', half) == half
   run = finished_run.workdir
-  name = f'{pseudo.FOLDER}/streets-city-96x192-median'
+  name = f'{rules.FOLDER}/streets-city-96x192-median'
   assert folder('bdl_ssl', run) == run / name
   made = folder('bdl_ssl', 'configs/bdl.py:streets')
   assert made == tmp_path / 'bdl-streets-seed=0' / name
@@ -428,7 +422,7 @@ def test_labels_of_an_earlier_checkpoint(finished_run, tmp_path):
     UserError, match=r'labels of step 8, and .* at step 9: del'
   ):
     stages.pseudo_folders(config, ['target'], tmp_path / 'next')
-  [made] = (run / pseudo.FOLDER).iterdir()
+  [made] = (run / rules.FOLDER).iterdir()
   shutil.rmtree(made)
   assert pseudo_label.main(arguments) == 0
   folders = stages.pseudo_folders(config, ['target'], tmp_path / 'next')

@@ -17,20 +17,14 @@ import tiny
 import tiny_runs
 from PIL import Image
 
-import data
-from data import prepare, verify
-from data.streets import raw
-from jaxuda import (
-  checkpoint,
-  config,
-  evaluate,
-  predict,
-  runs,
-  train,
-  workdir,
-)
-from jaxuda import scores as scores_lib
+from benchmarks import raw_trees
+from jaxuda import checkpoints, experiment, predict, train
+from jaxuda.config import loading as config_lib
+from jaxuda.datasets import prepare, specs, verify
+from jaxuda.evaluation import evaluator
+from jaxuda.evaluation import scores as scores_lib
 from jaxuda.models import deeplab
+from jaxuda.training import workdir as workdir_lib
 
 RAW_SIZE, SIZE, COUNT = (72, 144), '64x96', 2
 SPECS = ('gta5', 'synthia', 'cityscapes', 'crosscity/rome', 'camvid')
@@ -102,9 +96,9 @@ def folder(tmp_path_factory):
   for spec in SPECS:
     name = spec.partition('/')[0]
     tree = f'--raw={root / "raw" / name}'
-    raw.write_raw_tree(name, root / 'raw' / name, COUNT, RAW_SIZE)
+    raw_trees.write_raw_tree(name, root / 'raw' / name, COUNT, RAW_SIZE)
     with pytest.MonkeyPatch.context() as patch:
-      module = data.module(name)
+      module = specs.module(name)
       patch.setattr(module, 'COUNTS', dict.fromkeys(module.COUNTS, COUNT))
       assert verify.main([spec, tree, report]) == 0
       assert prepare.main([spec, tree, where, f'--size={SIZE}']) == 0
@@ -123,12 +117,12 @@ def pretrained(tmp_path_factory):
   def write(settings):
     path = root / settings.classes
     if not path.exists():
-      shapes = deeplab.abstract(runs.segmenter(settings))
+      shapes = deeplab.abstract(experiment.segmenter(settings))
       path.mkdir()
-      stored = json.dumps(config.to_json(settings))
+      stored = json.dumps(config_lib.to_json(settings))
       (path / 'config.json').write_text(stored)
-      with checkpoint.Checkpoints(path / 'checkpoints') as checkpoints:
-        checkpoints.save(0, {'segmenter': tiny.drawn(shapes)})
+      with checkpoints.Checkpoints(path / 'checkpoints') as manager:
+        manager.save(0, {'segmenter': tiny.drawn(shapes)})
     return path
 
   yield write
@@ -197,27 +191,27 @@ def check_raw_to_scores(case, folder, pretrained, tmp_path):
     *overrides,
   ]
   page = f'{tiny.ROOT}/configs/advent_patch.py{page}'
-  start = pretrained(config.load(page, settings))
-  experiment = config.load(page, [*settings, f'init={start}'])
+  start = pretrained(config_lib.load(page, settings))
+  experiment = config_lib.load(page, [*settings, f'init={start}'])
   assert experiment.model.blocks == (3, 4, 23, 3)
   assert experiment.model.width == 64
   path = tmp_path / 'run'
   assert train.train(experiment, path) == 0
 
-  rows = workdir.read_metrics(path / 'metrics.csv')
+  rows = workdir_lib.read_metrics(path / 'metrics.csv')
   assert [r['step'] for r in rows if 'loss_seg_main' in r] == [1, 2]
   assert rows[-2]['skipped'] == 0
   trained = json.loads((path / 'scores.json').read_text())
   scores = scores_lib.from_json(trained)
   if case == 'camvid':  # whose classes are merged; the others are as trained
-    run = runs.load(path)
+    run = experiment.load(path)
     assert run.step == 2
     before, after = (
       r.params['backbone']['layer3_22']['conv2']['kernel']
-      for r in (runs.load(start), run)
+      for r in (experiment.load(start), run)
     )
     assert np.any(before != after)
-    evaluate.evaluate_run(run, path)
+    evaluator.evaluate_run(run, path)
     written = (path / 'evaluation').glob('*-2/scores.json')
     [found] = [json.loads(p.read_text()) for p in written]
     assert found == found | trained | {'step': 2, 'dataset': target}

@@ -7,14 +7,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data.streets import raw, render
+from benchmarks import raw_trees
+from data.streets import render
 from jaxuda import labels
 
 SIZE = (24, 48)
 
 
 def tree(name, folder, count=2):
-  raw.write_raw_tree(name, folder, count, SIZE)
+  raw_trees.write_raw_tree(name, folder, count, SIZE)
   return sorted(
     p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()
   )
@@ -69,7 +70,7 @@ def test_synthia(tmp_path):
 def test_png16_against_another_reader():
   pixels = np.random.default_rng(0).integers(0, 1 << 16, (7, 5, 3))
   pixels = pixels.astype(np.uint16)
-  read = tf.io.decode_png(raw.png16(pixels), dtype=tf.uint16).numpy()
+  read = tf.io.decode_png(raw_trees.png16(pixels), dtype=tf.uint16).numpy()
   np.testing.assert_array_equal(read, pixels)
 
 
@@ -126,4 +127,4 @@ def test_camvid(tmp_path):
 
 def test_unknown_name(tmp_path):
   with pytest.raises(KeyError):
-    raw.write_raw_tree('kitti', tmp_path, 1, SIZE)
+    raw_trees.write_raw_tree('kitti', tmp_path, 1, SIZE)

@@ -12,9 +12,9 @@ import pytest
 import tiny_runs
 from small_state import equal
 
-from jaxuda import checkpoint_read
-from jaxuda import workdir as workdir_lib
-from jaxuda.errors import UserError
+from jaxuda.checkpoints import reader
+from jaxuda.training import workdir as workdir_lib
+from jaxuda.utils.errors import UserError
 
 EVALUATIONS = (4, 8, 9)
 
@@ -118,7 +118,7 @@ def test_stopped_in_an_evaluation(
 
   def score():
     folder = workdir / 'checkpoints'
-    return checkpoint_read.metric_of_each_step(folder, 'miou')[step]
+    return reader.metric_of_each_step(folder, 'miou')[step]
 
   with tiny_runs.signalled_in_evaluation(EVALUATIONS.index(step)):
     assert tiny_runs.run(*arguments) == 143
@@ -132,7 +132,7 @@ def test_stopped_in_an_evaluation(
     assert tiny_runs.run(*arguments) == 0
   assert_same(workdir, finished_run.workdir)
   kept, uninterrupted = (
-    checkpoint_read.metric_of_each_step(folder / 'checkpoints', 'miou')
+    reader.metric_of_each_step(folder / 'checkpoints', 'miou')
     for folder in (workdir, finished_run.workdir)
   )
   assert kept == uninterrupted

@@ -10,12 +10,12 @@ import pytest
 import tiny
 from prepared import SIZE
 
-from jaxuda import config as config_lib
+from jaxuda import experiment
 from jaxuda import input as input_lib
-from jaxuda import runs
-from jaxuda.errors import UserError
-from jaxuda.input import Augment, Stream, classes, experiment, sampling
+from jaxuda.config import loading as config_lib
+from jaxuda.input import Augment, Stream, classes, inputs, sampling
 from jaxuda.input.sampling import ClassBalanced
+from jaxuda.utils.errors import UserError
 
 COUNT = 12
 # Raw ids and their classes: road in every image, the others ever more rarely.
@@ -280,19 +280,19 @@ def test_the_setting_reaches_the_stream(records, tmp_path):
     ],
   )
   names = ('source', 'target')
-  streams = experiment.open_streams(config, names)
+  streams = inputs.open_streams(config, names)
   assert {s.sampling for s in streams.values()} == {'class_balanced'}
   with pytest.raises(UserError, match=r'target has none: set target\.labels'):
     input_lib.train_batches(streams, seed=0)
   # Pseudo labels that are yet to be made will be balanced once they are there.
   pending = {'target': tmp_path / 'nothing'}
-  streams = experiment.open_streams(config, names, pending)
+  streams = inputs.open_streams(config, names, pending)
   assert streams['target'].sampling == 'uniform'
   with config.unlocked():
     del config.source['sampling']  # a run from before there was a choice
-  assert experiment.open_streams(config, names)['source'].sampling == 'uniform'
+  assert inputs.open_streams(config, names)['source'].sampling == 'uniform'
   typed = config_lib.load(
     f'{tiny.ROOT}/configs/fada.py:streets,source.sampling=balanced'
   )
   with pytest.raises(UserError, match=r"source.sampling='balanced' is none of"):
-    runs.build(typed)
+    experiment.build(typed)

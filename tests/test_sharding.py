@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from jaxuda import sharding
-from jaxuda.errors import UserError
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')

@@ -11,7 +11,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from jaxuda import checkpoint, signals
+from jaxuda import checkpoints
+from jaxuda.utils import signals
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -100,7 +101,7 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
     )
     with (
       workdir.open_workdir(folder, {}) as resumed,
-      checkpoint.Checkpoints(folder + '/checkpoints') as checkpoints,
+      checkpoints.Checkpoints(folder + '/checkpoints') as checkpoints,
       signals.StopSignal() as stop,
     ):
       state = jax.jit(
@@ -109,20 +110,20 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
         abstract = jax.tree.map(
           lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole),
           state)
-        state, _ = checkpoints.restore('latest', abstract)
+        state, _ = manager.restore('latest', abstract)
       start = int(state['step'])
       for i in range(start, start + 2000):
         if stop.requested_at(i):
-          checkpoints.save(i, state)
+          manager.save(i, state)
           break
         if i - start == 5:
-          checkpoints.save(i, state)
+          manager.save(i, state)
           print('on', flush=True)
         state = update(state)
         time.sleep(0.01)
-      checkpoints.wait()
-      assert not checkpoints.failed
-      print(resumed, i, checkpoints.latest_step())
+      manager.wait()
+      assert not manager.failed
+      print(resumed, i, manager.latest_step())
   """
   for resumed in (False, True):
     children = [start(code, port, i, tmp_path) for i in range(2)]
@@ -134,7 +135,7 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
     steps = [out.split()[-3:] for out, _ in outputs]
     assert steps[0] == steps[1]
     assert steps[0][0] == str(resumed) and steps[0][1] == steps[0][2]
-  step, state, _ = checkpoint.restore_part(
+  step, state, _ = checkpoints.restore_part(
     tmp_path / 'checkpoints', parts=('step', 'x')
   )
   assert step == state['step'] == int(steps[0][1])

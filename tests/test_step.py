@@ -10,8 +10,8 @@ import pytest
 import tiny
 from tiny import assert_close, one_step, same
 
-from jaxuda import config as config_lib
-from jaxuda import losses, methods, runs, step
+from jaxuda import experiment, losses, methods, step
+from jaxuda.config import loading as config_lib
 from jaxuda.models import deeplab
 from jaxuda.state import Player
 
@@ -86,7 +86,7 @@ def test_without_its_terms_a_method_is_source_only(method_page):
   keys = ('model.twin', 'seg_focus', 'optim.nesterov')
   flat = config_lib.flatten(tiny.config(method_page))
   settings = [f'{key}={flat[key]}' for key in keys]
-  _, txs = runs.build(tiny.config('source_only', *settings))
+  _, txs = experiment.build(tiny.config('source_only', *settings))
   start = tiny.first_state(method_page).replace(
     discriminators=Player({}, {}, txs.discriminators.init({}))
   )
@@ -115,7 +115,7 @@ def test_forward_passes_before_the_update(statistics):
   page, override = 'advent_patch', f'statistics={statistics}'
   config = tiny.config(page, override)
   method = methods.load(config.method)
-  nets, _ = runs.build(config)
+  nets, _ = experiment.build(config)
   start, batch = tiny.first_state(page), tiny.batch(config)
   # A fresh discriminator says nearly the same of everything.
   decided = jax.tree.map(lambda p: 3 * p, start.discriminators.params)
@@ -203,7 +203,7 @@ def test_a_batch_in_parts():
 def test_the_state_is_donated():
   """As the loop compiles it: every buffer of the old state is reused."""
   config = tiny.config('advent_patch')
-  nets, txs = runs.build(config)
+  nets, txs = experiment.build(config)
   method = methods.load(config.method)
   run = jax.jit(
     functools.partial(

@@ -13,9 +13,12 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from benchmarks import rows, streets_table, table_figures, table_file
-from jaxuda import check, config, runs, sharding
-from jaxuda.errors import UserError
+from jaxuda import experiment
+from jaxuda.config import loading as config_lib
 from jaxuda.models import deeplab
+from jaxuda.training import checks
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +124,13 @@ def test_every_row_can_be_trained(table):
   for x in rows.TABLES[table].values():
     for page in [x] if isinstance(x, str) else x:
       spec = f'configs/{page}'
-      check.check(config.load(spec), sharding.make_mesh())
+      checks.check(config_lib.load(spec), sharding.make_mesh())
 
 
 def test_methods_are_all_there():
   """Each page has a row, and each row that adapts sees as many steps."""
   pages = {
-    config.parse_spec(page)[0].removesuffix('.py')
+    config_lib.parse_spec(page)[0].removesuffix('.py')
     for x in rows.METHODS.values()
     for page in ([x] if isinstance(x, str) else x)
   }
@@ -137,16 +140,16 @@ def test_methods_are_all_there():
     for page in [x] if isinstance(x, str) else x:
       spec = f'configs/{page}'
       stages = streets_table.stages_of(spec)
-      own = config.load(spec).steps
+      own = config_lib.load(spec).steps
       assert own == (400 if stages else 1000) or title == 'FADA, self-distilled'
       if 'configs/source_only.py:streets' in stages:
-        assert config.load(stages[0]).steps == 600
+        assert config_lib.load(stages[0]).steps == 600
 
 
 @functools.cache
 def network(spec):
   """The shapes of what a page's experiment trains."""
-  net = runs.segmenter(config.load(spec))
+  net = experiment.segmenter(config_lib.load(spec))
   return jax.tree.map(lambda leaf: leaf.shape, deeplab.abstract(net))
 
 
@@ -155,7 +158,7 @@ def test_a_stage_trains_the_network_that_goes_on(title):
   x = rows.METHODS[title]
   for page in [x] if isinstance(x, str) else x:
     spec = f'configs/{page}'
-    if init := config.load(spec).init:
+    if init := config_lib.load(spec).init:
       assert network(init) == network(spec)
 
 
@@ -223,7 +226,7 @@ def test_a_finished_run_of_another_split_is_refused(tmp_path):
   with flagsaver.flagsaver(folder=str(tmp_path)):
     workdir = streets_table.workdir_of(spec)
     workdir.mkdir()
-    stored = config.to_json(config.load(spec, ['eval.split=val']))
+    stored = config_lib.to_json(config_lib.load(spec, ['eval.split=val']))
     (workdir / 'config.json').write_text(json.dumps(stored))
     scores = json.dumps({'means': {'mIoU': 0.25}})
     (workdir / 'scores.json').write_text(scores)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxuda import torch_files
-from jaxuda.errors import UserError
+from jaxuda.torch_weights import files as torch_files
+from jaxuda.utils.errors import UserError
 
 
 def save(path, tensors):

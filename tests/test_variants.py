@@ -4,7 +4,7 @@ import jax
 import pytest
 import tiny
 
-from jaxuda.errors import UserError
+from jaxuda.utils.errors import UserError
 
 PRIOR = tuple(1 / tiny.CLASSES for _ in range(tiny.CLASSES))
 ONE_HEAD = 'model.multi_level=False'

@@ -7,10 +7,9 @@ import pytest
 import raw_trees
 from PIL import Image
 
-import data
-from data import prepare, verify
-from data.streets.raw import write_raw_tree
-from jaxuda.errors import exit_with_sentence
+from benchmarks.raw_trees import write_raw_tree
+from jaxuda.datasets import prepare, specs, verify
+from jaxuda.utils.errors import exit_with_sentence
 
 
 def run(tmp_path, *argv):
@@ -26,7 +25,7 @@ def run(tmp_path, *argv):
 
 def complete(monkeypatch, spec, count=3):
   """Makes `count` images a split the published number."""
-  module = data.module(spec.partition('/')[0])
+  module = specs.module(spec.partition('/')[0])
   counts = dict.fromkeys(raw_trees.SPLITS[spec], count)
   monkeypatch.setattr(module, 'COUNTS', counts)
 
@@ -144,7 +143,7 @@ def test_camvid_without_training_labels_is_warned_of(
 
 def test_a_number_that_nobody_published(tmp_path, monkeypatch):
   raw_trees.write('gta5', tmp_path)
-  monkeypatch.setattr(data.module('gta5'), 'COUNTS', {'train': None})
+  monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {'train': None})
   code, [report] = run(tmp_path, 'gta5', f'--raw={tmp_path}')
   assert code == 0
   assert report['splits'] == {'train': {'found': 3, 'expected': None}}
@@ -208,7 +207,7 @@ def test_sound_records(tmp_path, camvid):
 
 def test_records_of_a_part_of_the_download(tmp_path, monkeypatch, camvid):
   counts = {'train': 3, 'val': 101, 'test': None}
-  monkeypatch.setattr(data.module('camvid'), 'COUNTS', counts)
+  monkeypatch.setattr(specs.module('camvid'), 'COUNTS', counts)
   code, [report] = check_prepared(tmp_path)
   assert code == 1
   assert report['splits']['val'] == {'found': 3, 'expected': 101}
@@ -226,7 +225,7 @@ def test_records_of_a_part_of_the_download(tmp_path, monkeypatch, camvid):
 
 
 def test_streets_are_checked_at_their_own_size(tmp_path, monkeypatch):
-  streets = data.module('streets')
+  streets = specs.module('streets')
   monkeypatch.setattr(streets, 'COUNTS', {'train': 2})
   monkeypatch.setattr(streets, 'DEFAULT_SIZE', (24, 48))
   where = f'--data_dir={tmp_path}'

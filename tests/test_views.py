@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_losses import LOGITS
 
-from jaxuda import views
+from jaxuda.methods import _views as views
 
 
 def softmax(z):

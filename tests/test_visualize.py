@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxuda import labels, visualize
-from jaxuda.errors import UserError
+from jaxuda import labels
+from jaxuda.figures import segmentation
+from jaxuda.utils.errors import UserError
 
 SPACE = labels.space('cityscapes19')
 
@@ -17,7 +18,7 @@ SPACE = labels.space('cityscapes19')
 def random_row(rng, label=True, height=24, width=48):
   ids = rng.integers(0, 19, (height, width), np.uint8)
   truth = np.where(rng.random((2 * height, 2 * width)) < 0.1, 255, 13)
-  return visualize.Row(
+  return segmentation.Row(
     rng.integers(0, 256, (height, width, 3), np.uint8),
     [ids, ids[::-1]],
     truth.astype(np.uint8) if label else None,
@@ -34,23 +35,23 @@ def read(path):
 
 
 def test_entropy_by_hand():
-  np.testing.assert_allclose(visualize.entropy(np.full((2, 19), 1 / 19)), 1)
-  np.testing.assert_array_equal(visualize.entropy(np.eye(4)), np.zeros(4))
+  np.testing.assert_allclose(segmentation.entropy(np.full((2, 19), 1 / 19)), 1)
+  np.testing.assert_array_equal(segmentation.entropy(np.eye(4)), np.zeros(4))
   # A half and two quarters: 1.5 bits of the 2 bits of four classes.
   p = np.array([[[0.5, 0.25, 0.25, 0.0]]], np.float32)
-  np.testing.assert_allclose(visualize.entropy(p), [[0.75]], rtol=1e-6)
+  np.testing.assert_allclose(segmentation.entropy(p), [[0.75]], rtol=1e-6)
 
 
 def test_entropy_never_leaves_its_range():
   rng = np.random.default_rng(0)
   p = rng.dirichlet(np.full(19, 1e3), (50, 50)).astype(np.float32)
-  e = visualize.entropy(p)
+  e = segmentation.entropy(p)
   assert e.dtype == np.float32 and e.max() <= 1
   assert math.isclose(e.mean(), 1, abs_tol=1e-3)
 
 
 def test_entropy_map_goes_from_purple_to_yellow():
-  low, middle, high = visualize.entropy_map(np.array([[0, 0.5, 1]]))[0]
+  low, middle, high = segmentation.entropy_map(np.array([[0, 0.5, 1]]))[0]
   # The ends and the middle of the published viridis table.
   assert low.tolist() == [68, 1, 84]
   assert middle.tolist() == [32, 144, 140]
@@ -60,7 +61,7 @@ def test_entropy_map_goes_from_purple_to_yellow():
 def test_overlay_by_hand():
   image = np.full((1, 2, 3), 100, np.uint8)
   ids = np.array([[13, 255]], np.uint8)  # a car, (0, 0, 142); ignored
-  mixed = visualize.overlay(image, ids, SPACE, 0.25)
+  mixed = segmentation.overlay(image, ids, SPACE, 0.25)
   assert mixed.dtype == np.uint8
   # 100 + (color - 100) / 4 = 75, 75, 110.5 (rounded to even)
   assert mixed.tolist() == [[[75, 75, 110], [100, 100, 100]]]
@@ -70,17 +71,17 @@ def test_panel():
   rng = np.random.default_rng(0)
   row = random_row(rng)
   ids = row.predictions[0]
-  panel = visualize.panel(row.image, ids, row.label, row.entropy, SPACE)
+  panel = segmentation.panel(row.image, ids, row.label, row.entropy, SPACE)
   assert panel.shape == (24, 4 * 48 + 3 * 4, 3) and panel.dtype == np.uint8
   np.testing.assert_array_equal(panel[:, :48], row.image)
   np.testing.assert_array_equal(panel[:, 52:100], SPACE.colors[ids])
   truth = {tuple(color) for color in panel[:, 104:152].reshape(-1, 3).tolist()}
   assert truth == {(0, 0, 142), (0, 0, 0)}
   np.testing.assert_array_equal(
-    panel[:, 156:], visualize.entropy_map(row.entropy)
+    panel[:, 156:], segmentation.entropy_map(row.entropy)
   )
   assert (panel[:, 48:52] == 255).all()
-  unknown = visualize.panel(row.image, ids, None, row.entropy, SPACE)
+  unknown = segmentation.panel(row.image, ids, None, row.entropy, SPACE)
   assert unknown.shape == panel.shape
   assert (unknown[:, 104:152] == 200).all()
 
@@ -90,7 +91,7 @@ def test_qualitative_shows_each_class(tmp_path, labelled):
   rng = np.random.default_rng(0)
   rows = [random_row(rng, labelled), random_row(rng, False, 40, 32)]
   path = tmp_path / 'new' / 'qualitative.png'
-  visualize.qualitative(path, rows, ['source-only', 'adapted'], SPACE)
+  segmentation.qualitative(path, rows, ['source-only', 'adapted'], SPACE)
   picture = read(path)
   assert [p.name for p in path.parent.iterdir()] == ['qualitative.png']
   # The legend names every class in its colour; black is 'ignored' there.
@@ -106,9 +107,9 @@ def test_entropy_figure_shows_both_domains_before_and_after(tmp_path):
   target = [random_row(rng, height=36).image] * 2
   one, two = tmp_path / '1.png', tmp_path / '2.png'
   after = {'adapted': ([low], [low, low])}
-  visualize.entropy_figure(one, source, target, after)
+  segmentation.entropy_figure(one, source, target, after)
   before = {'source-only': ([low], [high, high])}
-  visualize.entropy_figure(two, source, target, before | after)
+  segmentation.entropy_figure(two, source, target, before | after)
   after, both = read(one), read(two)
   assert both.shape[0] > after.shape[0] and both.shape[1] == after.shape[1]
 
@@ -126,7 +127,7 @@ def test_confusion_figure_is_logarithmic_and_draws_zeros(tmp_path):
   counts[0, 0], counts[1, 1], counts[2, 13] = 10**10, 10**5, 10**5
   path = tmp_path / 'confusion.png'
   classes = labels.space('crosscity13').classes
-  visualize.confusion_figure(path, counts, classes)
+  segmentation.confusion_figure(path, counts, classes)
   picture = read(path)
 
   def count(*color):
@@ -136,23 +137,23 @@ def test_confusion_figure_is_logarithmic_and_draws_zeros(tmp_path):
   # Half way up the decades is viridis' middle: two cells of it.
   assert count(32, 144, 140) > 1.2 * count(253, 231, 36)
 
-  visualize.confusion_figure(path, np.zeros((13, 13), np.int64), classes)
+  segmentation.confusion_figure(path, np.zeros((13, 13), np.int64), classes)
   read(path)
 
 
 def test_writes_whole_files_or_none(tmp_path):
   path = tmp_path / 'a' / 'ids.png'
   ids = np.arange(6, dtype=np.uint8).reshape(2, 3)
-  visualize.write_png(path, ids)
+  segmentation.write_png(path, ids)
   written = Image.open(path)
   assert written.mode == 'L'
   np.testing.assert_array_equal(np.asarray(written), ids)
   assert list(path.parent.iterdir()) == [path]
   with pytest.raises(UserError, match=r'ids\.png: .* is not a folder'):
-    visualize.write_png(path / 'ids.png', ids)
+    segmentation.write_png(path / 'ids.png', ids)
   path.with_name('folder.png').mkdir()
   with pytest.raises(UserError, match=r'folder\.png'):
-    visualize.write_png(path.with_name('folder.png'), ids)
+    segmentation.write_png(path.with_name('folder.png'), ids)
   assert sorted(p.name for p in path.parent.iterdir()) == [
     'folder.png',
     'ids.png',

@@ -9,9 +9,11 @@ import pytest
 import safetensors.numpy
 import tiny
 
-from jaxuda import config as config_lib
-from jaxuda import runs, state, torch_match, torch_names, weights
-from jaxuda.errors import UserError
+from jaxuda import experiment as experiment_lib
+from jaxuda import state
+from jaxuda.config import loading as config_lib
+from jaxuda.torch_weights import export, layouts, load, matching
+from jaxuda.utils.errors import UserError
 
 BLOCKS = {'narrow': (1, 2, 1, 1), 'full': (3, 4, 23, 3)}
 NORM = ('weight', 'bias', 'running_mean', 'running_var')
@@ -58,14 +60,14 @@ def experiment(page, *overrides):
 
 def shapes(config):
   """{plain name: torch's shape} of a segmenter, and of each discriminator."""
-  nets, txs = runs.build(config)
+  nets, txs = experiment_lib.build(config)
   init = functools.partial(state.init, nets=nets, txs=txs)
   abstract = jax.eval_shape(init, jax.random.key(0))
 
   def named(*trees):
     return {
-      torch_names.plain_name(tuple(k.key for k in path)): (
-        torch_match.to_torch(np.empty(leaf.shape, bool)).shape
+      layouts.plain_name(tuple(k.key for k in path)): (
+        matching.to_torch(np.empty(leaf.shape, bool)).shape
       )
       for tree in trees
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -163,10 +165,10 @@ def test_import_and_export_give_back_every_bit(kind, tmp_path):
   config = experiment(page, *overrides)
   tensors = file_of(config, rename, tmp_path / 'x.safetensors')
   assert tensors.keys() == keys
-  run, found = weights.load_segmenter(config, tmp_path / 'x.safetensors')
+  run, found = load.load_segmenter(config, tmp_path / 'x.safetensors')
   assert found.layout.name == name and found.complete and not found.unused
-  back = weights.to_tensors(run.params, found.layout)
-  back |= weights.to_tensors(run.batch_stats, found.layout)
+  back = export.to_tensors(run.params, found.layout)
+  back |= export.to_tensors(run.batch_stats, found.layout)
   assert back.keys() == tensors.keys()
   for key, tensor in tensors.items():
     assert back[key].dtype == tensor.dtype, key
@@ -177,7 +179,7 @@ def test_kernels_are_turned(tmp_path):
   """torch's [out, in, row, column] at our [row, column, in, out]."""
   config = experiment('advent')
   tensors = file_of(config, lambda key: key, tmp_path / 'x.safetensors')
-  run, _ = weights.load_segmenter(config, tmp_path / 'x.safetensors')
+  run, _ = load.load_segmenter(config, tmp_path / 'x.safetensors')
   ours = run.params['backbone']['layer2_1']['conv2']['kernel']
   theirs = tensors['layer2.1.conv2.weight']
   assert ours.shape == (3, 3, 8, 8)
@@ -204,7 +206,7 @@ def test_the_keys_of_the_originals_at_full_size(heads):
       if not key.endswith((COUNTER, 'running_mean', 'running_var'))
     )
     assert count == 44_601_560
-  rename = torch_names.BY_NAME['advent_discriminator'].rename
+  rename = layouts.BY_NAME['advent_discriminator'].rename
   assert {rename(k): s for k, s in d['main'].items()} == {
     '0.weight': (64, 19, 4, 4),
     '0.bias': (64,),
@@ -291,14 +293,14 @@ def test_backbones_of_pretrained_files(kind, tmp_path):
   tensors = file_of(config, key_of, path, **more)
   convolutions = {k for k in tensors if 'conv5_3' in k or 'features.28' in k}
   assert len(convolutions) == (2 if 'vgg' in kind else 0)
-  run, found = weights.load_segmenter(config, path)
+  run, found = load.load_segmenter(config, path)
   assert found.layout.name == kind and not found.complete
   assert found.unused.keys() == more.keys()
   seg, _ = shapes(config)
   assert set(found.fresh) == {name for name in seg if not key_of(name)}
   assert 'layer6' not in run.params
-  back = weights.to_tensors(run.params, found.layout)
-  back |= weights.to_tensors(run.batch_stats, found.layout)
+  back = export.to_tensors(run.params, found.layout)
+  back |= export.to_tensors(run.batch_stats, found.layout)
   assert back.keys() == tensors.keys() - more.keys()
   for key, tensor in back.items():
     np.testing.assert_array_equal(tensor, tensors[key], key)
@@ -317,7 +319,7 @@ def test_what_does_not_fit_is_listed_on_both_sides(tmp_path):
 
   file_of(config, rename, path)
   with pytest.raises(UserError) as refused:
-    weights.load_segmenter(config, path)
+    load.load_segmenter(config, path)
   said = str(refused.value)
   assert 'x.safetensors (deeplab) does not fit' in said
   assert 'only the network has layer2.1.conv2.weight;' in said
@@ -325,7 +327,7 @@ def test_what_does_not_fit_is_listed_on_both_sides(tmp_path):
   # A deeper file is refused, too: none of it is silently left out.
   file_of(experiment('advent', 'model.blocks=(1,2,2,1)'), lambda k: k, path)
   with pytest.raises(UserError, match=r'only the file has layer3\.1\.bn1\.'):
-    weights.load_segmenter(config, path)
+    load.load_segmenter(config, path)
 
 
 def test_shapes_and_exceptions(tmp_path):
@@ -338,12 +340,12 @@ def test_shapes_and_exceptions(tmp_path):
     odd=np.ones(1, 'f4'),
   )
   with pytest.raises(UserError) as refused:
-    weights.load_segmenter(experiment('advent'), path)
+    load.load_segmenter(experiment('advent'), path)
   said = str(refused.value)
   assert 'layer5.conv2d_list.0.weight is (16, 64, 3, 3), not (19, 64' in said
   assert 'only the file has odd' in said and 'config.init_fresh' in said
   config = experiment('advent', r'init_fresh=layer[56]\..*', 'init_unused=odd')
-  run, found = weights.load_segmenter(config, path)
+  run, found = load.load_segmenter(config, path)
   assert found.fresh.keys() == {*aspp('layer5'), *aspp('layer6')}
   assert found.unused['odd'] == 'config.init_unused'
   assert found.unused['layer6.conv2d_list.3.bias'] == 'of shape (16,)'
@@ -351,7 +353,7 @@ def test_shapes_and_exceptions(tmp_path):
   assert run.params.keys() == {'backbone'}
   bad = experiment('advent', 'init_fresh=layer[')
   with pytest.raises(UserError, match='take regexes'):
-    weights.load_segmenter(bad, path)
+    load.load_segmenter(bad, path)
 
 
 def test_files_without_counters(tmp_path):
@@ -359,7 +361,7 @@ def test_files_without_counters(tmp_path):
   config = experiment('advent')
   path = tmp_path / 'x.safetensors'
   file_of(config, lambda k: None if k.endswith(COUNTER) else k, path)
-  run, found = weights.load_segmenter(config, path)
+  run, found = load.load_segmenter(config, path)
   assert found.complete
   assert run.batch_stats['backbone']['bn1'][COUNTER] == 0
 
@@ -368,7 +370,7 @@ def test_unknown_keys(tmp_path):
   path = tmp_path / 'x.safetensors'
   safetensors.numpy.save_file({'encoder.w': np.ones(2, 'f4')}, path)
   with pytest.raises(UserError, match='has the keys of no known model: encod'):
-    weights.load_segmenter(experiment('advent'), path)
+    load.load_segmenter(experiment('advent'), path)
 
 
 def test_discriminators(tmp_path):
@@ -398,7 +400,7 @@ def test_discriminators(tmp_path):
         renamed[f'{names.get(module, module)}.{leaf}'] = tensor
       safetensors.numpy.save_file(renamed, files[head])
     init = ','.join(f'{k}={v}' for k, v in files.items())
-    found = weights.load_discriminators(
+    found = load.load_discriminators(
       experiment(page, f'discriminator.init={init}')
     )
     assert found.keys() == {'main', 'aux'}
@@ -413,10 +415,10 @@ def test_discriminators(tmp_path):
   seg = file_of(config, fada, path)
   whole = seg | {f'model_D.{k}': v for k, v in tensors.items()}
   safetensors.numpy.save_file(whole, path)
-  run, match = weights.load_segmenter(config, path)
+  run, match = load.load_segmenter(config, path)
   assert len(match.unused) == 8 and run.params['layer6']
   config = experiment('fada', f'discriminator.init={path}')
-  found = weights.load_discriminators(config)['main']
+  found = load.load_discriminators(config)['main']
   theirs = tensors['cls2.bias']
   np.testing.assert_array_equal(found['cls2']['bias'], theirs)
 
@@ -433,7 +435,7 @@ def test_discriminators(tmp_path):
 def test_discriminators_that_are_not_there(page, init, sentence):
   config = experiment(page, f'discriminator.init={init}')
   with pytest.raises(UserError, match=sentence):
-    weights.load_discriminators(config)
+    load.load_discriminators(config)
 
 
 def test_layouts_without_a_place_for_a_tensor():
@@ -441,4 +443,4 @@ def test_layouts_without_a_place_for_a_tensor():
   head = {'layer6': {'conv2d_list_0': {'bias': np.ones(3)}}}
   for name in ('scale', 'torchvision_resnet', 'vgg', 'caffe_vgg'):
     with pytest.raises(UserError, match=f'{name} has no place for layer6'):
-      weights.to_tensors(head, torch_names.BY_NAME[name])
+      export.to_tensors(head, layouts.BY_NAME[name])

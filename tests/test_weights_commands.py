@@ -12,8 +12,9 @@ import safetensors.numpy
 import tiny
 import tiny_runs
 
-from jaxuda import runs, weights
-from jaxuda.errors import UserError
+from jaxuda import experiment, weights
+from jaxuda.torch_weights import export
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -26,7 +27,7 @@ def quick():
 def exported(finished_run, tmp_path_factory):
   """The finished run's segmenter as a file; its discriminator beside it."""
   output = tmp_path_factory.mktemp('exported') / 'mine.safetensors'
-  assert weights.export(finished_run.workdir, output) == [
+  assert export.export(finished_run.workdir, output) == [
     output,
     output.with_name('mine_D_main.safetensors'),
   ]
@@ -75,13 +76,14 @@ def test_a_file_becomes_a_run(
   assert weights.main(arguments) == 0
   assert f'run: {tmp_path / "theirs"}' in capsys.readouterr().out
   ours, theirs = (
-    runs.load(path) for path in (finished_run.workdir, tmp_path / 'theirs')
+    experiment.load(path)
+    for path in (finished_run.workdir, tmp_path / 'theirs')
   )
   assert theirs.step == 0
   assert tiny.same(ours.params, theirs.params)
   assert tiny.same(ours.batch_stats, theirs.batch_stats)
   ours, theirs = (
-    runs.load_discriminators(path)
+    experiment.load_discriminators(path)
     for path in (finished_run.workdir, tmp_path / 'theirs')
   )
   assert tiny.same(ours, theirs)
@@ -106,8 +108,8 @@ def test_training_from_a_backbone(
   assert '4 fresh (the file holds a backbone without our heads)' in said
   assert 'at its start' not in said
   assert not (run / 'start_scores.json').exists()
-  before = runs.load(finished_run.workdir).params['backbone']
-  after = runs.load(run).params['backbone']
+  before = experiment.load(finished_run.workdir).params['backbone']
+  after = experiment.load(run).params['backbone']
   moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after)
   assert 0 < max(jax.tree.leaves(moved)) < 0.01  # one AdamW step of 2e-3
 
@@ -162,10 +164,10 @@ def test_a_reader_that_leaves_the_pipe(exported):
 
 def test_layouts_of_an_export(finished_run, tmp_path):
   path = tmp_path / 'bdl.safetensors'
-  weights.export(finished_run.workdir, path, layout='bdl')
+  export.export(finished_run.workdir, path, layout='bdl')
   keys = safetensors.numpy.load_file(path).keys()
   assert 'layer5.conv2d_list.0.bias' in keys
   assert not any(key.startswith('layer6') for key in keys)
   for other in ('x', 'fada', 'scale'):
     with pytest.raises(UserError, match=f'{other} is none of deeplab, bdl'):
-      weights.export(finished_run.workdir, path, layout=other)
+      export.export(finished_run.workdir, path, layout=other)

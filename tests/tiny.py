@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxuda import checkpoint, labels, methods, runs, state, step
-from jaxuda import config as config_lib
+from jaxuda import checkpoints, experiment, labels, methods, state, step
+from jaxuda.config import loading as config_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = 19
@@ -123,7 +123,7 @@ def drawn(shapes, seed: int = 0):
 @functools.cache
 def first_state(page: str, *overrides: str) -> state.TrainState:
   """A state that training might start from; not to be donated."""
-  shapes = state.abstract(*runs.build(config(page, *overrides)))
+  shapes = state.abstract(*experiment.build(config(page, *overrides)))
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
   network, games = shapes.segmenter, shapes.discriminators
   variables = drawn({'params': network.params, 'stats': network.batch_stats})
@@ -146,7 +146,7 @@ def stepper(page: str, *overrides: str):
   that change them.
   """
   settings = config(page, *overrides)
-  nets, txs = runs.build(settings)
+  nets, txs = experiment.build(settings)
 
   def run(current, batch, weights):
     weighted = ConfigDict(settings.to_dict() | {'weights': weights})
@@ -188,10 +188,10 @@ def three_steps(page: str, *overrides: str, folder: pathlib.Path):
   assert current.step == 3 and current.skipped == 0
   # What comes out has the types of what went in.
   assert jax.tree.map(jax.typeof, current) == jax.tree.map(jax.typeof, start)
-  with checkpoint.Checkpoints(folder / 'checkpoints') as checkpoints:
-    checkpoints.save(1, states[0])
-    checkpoints.wait()
-    again, _ = checkpoints.restore('latest', jax.device_get(start))
+  with checkpoints.Checkpoints(folder / 'checkpoints') as manager:
+    manager.save(1, states[0])
+    manager.wait()
+    again, _ = manager.restore('latest', jax.device_get(start))
   for each in batches[1:]:
     again, _ = run(again, each, given)
   assert same(again, current)

@@ -15,8 +15,10 @@ import jax
 import pytest
 import tiny
 
-import data
-from jaxuda import checkpoint, main, signals, train
+from jaxuda import checkpoints, main, train
+from jaxuda.datasets import prepare as prepare_lib
+from jaxuda.datasets import specs
+from jaxuda.utils import signals
 
 SIZE = (32, 64)
 PAGE = f'{tiny.ROOT}/configs/advent_patch.py:streets'
@@ -66,10 +68,10 @@ def quick_compiles():
 def prepare(data_dir: pathlib.Path) -> None:
   """Prepares a few scenes of streets as training does by itself."""
   with pytest.MonkeyPatch.context() as patch:
-    streets = data.module('streets')
+    streets = specs.module('streets')
     patch.setattr(streets, 'COUNTS', {'train': 6, 'val': 3})
     for spec in ('streets/game', 'streets/city'):
-      data.ensure(spec, SIZE, data_dir)
+      prepare_lib.ensure(spec, SIZE, data_dir)
 
 
 def command(
@@ -136,7 +138,7 @@ def signalled_in_evaluation(number: int):
 def full_disk_from(step: int):
   """No file grows beyond 64 KiB once this step is saved: a full disk."""
   limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-  save = checkpoint.Checkpoints.save
+  save = checkpoints.Checkpoints.save
 
   def save_on_full_disk(self, at, *args):
     self.wait()  # for the save before, which found room
@@ -145,7 +147,7 @@ def full_disk_from(step: int):
     save(self, at, *args)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(checkpoint.Checkpoints, 'save', save_on_full_disk)
+    patch.setattr(checkpoints.Checkpoints, 'save', save_on_full_disk)
     try:
       yield
     finally:
@@ -175,4 +177,4 @@ def wait_for(child: subprocess.Popen, pattern: str) -> str:
 def state(workdir: pathlib.Path) -> dict:
   """Everything in the latest checkpoint of a run."""
   parts = ('step', 'segmenter', 'discriminators', 'skipped', 'skipped_in_row')
-  return checkpoint.restore_part(workdir / 'checkpoints', parts=parts)[1]
+  return checkpoints.restore_part(workdir / 'checkpoints', parts=parts)[1]

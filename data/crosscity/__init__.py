@@ -6,8 +6,8 @@
 import os
 import pathlib
 
-from data import files
 from jaxuda import labels as class_table
+from jaxuda.datasets import files
 
 NEEDS_RAW = True
 VERSION = '1.0.0'

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from data import files
+from jaxuda.datasets import files
 
 NEEDS_RAW = True
 VERSION = '1.0.0'

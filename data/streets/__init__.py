@@ -8,8 +8,8 @@ import pathlib
 
 from PIL import Image
 
-from data import files
 from data.streets import render
+from jaxuda.datasets import files
 
 NEEDS_RAW = False
 VERSION = '1.0.0'

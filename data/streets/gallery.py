@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.streets import render
 from jaxuda import labels
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 GAP = 4  # pixels
 # Training scenes that show much: many classes, all kinds of camera.

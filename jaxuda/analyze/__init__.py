@@ -16,8 +16,8 @@ from types import ModuleType
 
 from absl import flags
 
-from jaxuda import config as config_lib
-from jaxuda.errors import UserError
+from jaxuda.config import loading as config_lib
+from jaxuda.utils.errors import UserError
 
 
 def names() -> list[str]:

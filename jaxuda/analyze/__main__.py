@@ -10,8 +10,9 @@ and says in a sentence what was found. NAME is one of:
 import pathlib
 import sys
 
-from jaxuda import analyze, command, layout
-from jaxuda.errors import UserError, exit_with_sentence
+from jaxuda import analyze
+from jaxuda.utils import cli, files
+from jaxuda.utils.errors import UserError, exit_with_sentence
 
 
 def main(argv: list[str]) -> int:
@@ -27,12 +28,12 @@ def main(argv: list[str]) -> int:
     )
   experiment = analyze.load(name)
   given = analyze.flag_values(name)
-  if not command.parse(given, argv[1:], experiment.__doc__):
+  if not cli.parse(given, argv[1:], experiment.__doc__):
     return 0
   output = pathlib.Path(given.output or f'runs/analyze/{name}').expanduser()
-  layout.check_writable(output)
+  files.check_writable(output)
 
-  from jaxuda import compile_cache
+  from jaxuda.utils import compile_cache
 
   compile_cache.enable()
   sentence = experiment.run(given, output)

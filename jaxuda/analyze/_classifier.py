@@ -10,12 +10,13 @@ import numpy as np
 import optax
 
 from jaxuda import input as input_lib
-from jaxuda import losses, optim, sharding
+from jaxuda import losses, optim
 from jaxuda.analyze import _label_maps
-from jaxuda.errors import UserError
 from jaxuda.labels import IGNORE
 from jaxuda.models import resnet18
 from jaxuda.state import Player
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 

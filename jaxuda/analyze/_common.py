@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-import data
-from jaxuda import config as config_lib
+from jaxuda import experiment, labels
 from jaxuda import input as input_lib
-from jaxuda import labels, layout, runs, stages
-from jaxuda.errors import UserError
-from jaxuda.scores import Scores
+from jaxuda.config import loading as config_lib
+from jaxuda.datasets import specs
+from jaxuda.evaluation.scores import Scores
+from jaxuda.training import stages
+from jaxuda.utils import files
+from jaxuda.utils.errors import UserError
 
 
 def define_run_flags(given: flags.FlagValues) -> None:
@@ -49,7 +51,7 @@ def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
   raise UserError(f'--workdirs names a folder twice: {",".join(workdirs)}.')
 
 
-def load_runs(given: flags.FlagValues) -> dict[str, runs.Run]:
+def load_runs(given: flags.FlagValues) -> dict[str, experiment.Run]:
   """The runs of --workdirs by their titles, which are scored on one split.
 
   Raises:
@@ -57,7 +59,7 @@ def load_runs(given: flags.FlagValues) -> dict[str, runs.Run]:
   """
   found = {}
   for title, path in titles(given.workdirs).items():
-    run = runs.load(path, given.checkpoint)
+    run = experiment.load(path, given.checkpoint)
     if given.split:
       run.config.eval.split = given.split
     if given.data_dir:
@@ -123,13 +125,13 @@ class Pair(NamedTuple):
   """Two prepared domains, and the class space in which they are compared.
 
   Attributes:
-    names, sizes: of source and target, as data.ensure wants them.
+    names, sizes: of source and target, as datasets.ensure wants them.
     space: name of the class space.
     data_dir: where they are prepared.
   """
 
   names: tuple[str, str]
-  sizes: tuple[data.Size, data.Size]
+  sizes: tuple[specs.Size, specs.Size]
   space: str
   data_dir: str | None
 
@@ -171,8 +173,8 @@ def find_pair(given: flags.FlagValues) -> Pair:
 
   def size(name, text):
     if text:
-      return data.parse_size(text)
-    data.split_spec(name)  # an unknown dataset has no size either
+      return specs.parse_size(text)
+    specs.split_spec(name)  # an unknown dataset has no size either
     return sizes.get(name)
 
   found = tuple(map(size, names, (given.source_size, given.target_size)))
@@ -209,4 +211,4 @@ def write_csv(
       writer.writerow(header)
       writer.writerows([cell(value) for value in row] for row in rows)
 
-  layout.write(path, write)
+  files.write(path, write)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxuda import labels, views
+from jaxuda import labels
 from jaxuda.labels import IGNORE
+from jaxuda.methods import _views as views
 
 Array = jax.Array
 

@@ -34,13 +34,15 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from jaxuda import charts, runs, sharding
+from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.analyze import _common
-from jaxuda.errors import UserError
-from jaxuda.input import experiment
+from jaxuda.figures import charts
+from jaxuda.input import inputs
 from jaxuda.labels import IGNORE
 from jaxuda.models import deeplab
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
@@ -139,7 +141,9 @@ def _sentence(found, one, given):
   return f'{text}.'
 
 
-def measure(one: runs.Run, domains: str, images: int, seed: int) -> Moments:
+def measure(
+  one: experiment.Run, domains: str, images: int, seed: int
+) -> Moments:
   """One pass over a run's images.
 
   Args:
@@ -154,11 +158,9 @@ def measure(one: runs.Run, domains: str, images: int, seed: int) -> Moments:
   config, mesh = one.config, sharding.make_mesh()
   records = []
   if domains != 'source':
-    records.append(experiment.open_eval(config))
+    records.append(inputs.open_eval(config))
   if domains != 'target':
-    records.append(
-      experiment.open_streams(config, ['source'])['source'].records
-    )
+    records.append(inputs.open_streams(config, ['source'])['source'].records)
   batch_size = -(-config.eval.batch_size // mesh.size) * mesh.size
   variables = jax.device_put(
     (one.params, one.batch_stats), sharding.replicated(mesh)

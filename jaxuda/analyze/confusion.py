@@ -14,9 +14,9 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from jaxuda import layout
 from jaxuda.analyze import _common
-from jaxuda.scores import Scores
+from jaxuda.evaluation.scores import Scores
+from jaxuda.figures import page
 
 
 def define_flags(given: flags.FlagValues) -> None:
@@ -96,7 +96,7 @@ def draw(
   import matplotlib.figure
 
   panels = [
-    (title, 100 * s, layout.COLORMAP, (0, 100)) for title, s in shares.items()
+    (title, 100 * s, page.COLORMAP, (0, 100)) for title, s in shares.items()
   ]
   if len(shares) == 2:
     (before, one), (after, other) = shares.items()
@@ -133,7 +133,7 @@ def draw(
       pictures[-1], ax=axes[-1], shrink=0.8, pad=0.02, aspect=30
     )
     bar.set_label('points')
-  layout.save(path, figure)
+  page.save(path, figure)
 
 
 def _write_numbers(axis, picture, values):

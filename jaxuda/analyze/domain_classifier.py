@@ -33,13 +33,12 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-import data
-from data import stored
-from jaxuda import charts
 from jaxuda.analyze import _classifier, _common, _label_maps
-from jaxuda.errors import UserError
-from jaxuda.log import duration
-from jaxuda.scores import plus_minus
+from jaxuda.datasets import prepare, specs, stored
+from jaxuda.evaluation.scores import plus_minus
+from jaxuda.figures import charts
+from jaxuda.utils.console import duration
+from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole map'
 
@@ -121,7 +120,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
   for name, value in defaults.items():
     if given[name].value is None:
       given[name].value = value
-  size = data.parse_size(given.size)
+  size = specs.parse_size(given.size)
   if size is None:
     raise UserError('--size must be HxW, such as 512x1024.')
   looks = {
@@ -183,7 +182,7 @@ def _split(pair: _common.Pair, i: int, holdout: int) -> _classifier.Maps:
   name, size = pair.names[i], pair.sizes[i]
   train = pair.open(i, 'train')
   everything = np.random.default_rng(0).permutation(len(train))
-  if 'val' in stored.lengths(data.ensure(name, size, pair.data_dir)):
+  if 'val' in stored.lengths(prepare.ensure(name, size, pair.data_dir)):
     val = pair.open(i, 'val')
     chosen = np.random.default_rng(0).permutation(len(val))[:holdout]
     return _classifier.Maps(train, everything, val, np.sort(chosen))

@@ -20,11 +20,12 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from data import progress
-from jaxuda import charts, labels
 from jaxuda import input as input_lib
+from jaxuda import labels
 from jaxuda.analyze import _common
-from jaxuda.errors import UserError
+from jaxuda.figures import charts
+from jaxuda.utils import console
+from jaxuda.utils.errors import UserError
 
 
 def define_flags(given: flags.FlagValues) -> None:
@@ -107,7 +108,9 @@ def count(records: input_lib.Records, space: str) -> np.ndarray:
   maps = input_lib.label_batches(
     records, space=space, indices=range(len(records)), batch_size=1
   )
-  with progress.bar(f'{records.name} {records.split}', len(records)) as advance:
+  with console.progress(
+    f'{records.name} {records.split}', len(records)
+  ) as advance:
     for i, label in enumerate(maps):
       counts = np.bincount(label.ravel(), minlength=256)
       halves[i % 2] += np.append(counts[:classes], counts[labels.IGNORE])

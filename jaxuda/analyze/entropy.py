@@ -24,13 +24,16 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from jaxuda import evaluate, figures, runs, sharding, visualize
+from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.analyze import _common
-from jaxuda.errors import UserError
-from jaxuda.input import experiment
+from jaxuda.evaluation import figure_writer, inference
+from jaxuda.figures import segmentation
+from jaxuda.input import inputs
 from jaxuda.labels import IGNORE
 from jaxuda.models import deeplab
+from jaxuda.utils import sharding
+from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
@@ -53,7 +56,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
   """Measures each run and draws the maps; see the package."""
   loaded = _common.load_runs(given)
   first = next(iter(loaded.values()))
-  records = experiment.open_eval(first.config)
+  records = inputs.open_eval(first.config)
   names = (*first.space.classes, 'ignored', 'labelled', 'all')
   rows, totals = [], {}
   for title, one in loaded.items():
@@ -95,7 +98,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
   )
 
 
-def measure(one: runs.Run, records: input_lib.Records):
+def measure(one: experiment.Run, records: input_lib.Records):
   """Yields each image's name and its sums, of one run.
 
   Args:
@@ -119,7 +122,7 @@ def measure(one: runs.Run, records: input_lib.Records):
     out_shardings=sharding.replicated(mesh),
   )
   put = sharding.putter(mesh)
-  for batch in experiment.batches_of_eval(records, config):
+  for batch in inputs.batches_of_eval(records, config):
     arrays = put({k: batch[k] for k in ('image', 'label')})
     found = jax.device_get(compute(*variables, **arrays))
     for name, sums in itertools.compress(
@@ -145,12 +148,12 @@ def image_sums(
     image: u8[B, H, W, 3].
     label: u8[B, h, w], 255 where ignored.
     net: the segmenter.
-    protocol: scales, flip and more of evaluate.probabilities.
+    protocol: scales, flip and more of inference.probabilities.
 
   Returns:
     f32[B, C + 1, 3] sums; ignored pixels are the last class.
   """
-  p = evaluate.probabilities(
+  p = inference.probabilities(
     params, batch_stats, image, net=net, size=label.shape[1:3], **protocol
   )
   entropy = jax.scipy.special.entr(p).sum(-1) / math.log(net.num_classes)
@@ -168,10 +171,10 @@ def image_sums(
 
 def _draw(path, loaded, records, count):
   first = next(iter(loaded.values())).config
-  domains = [[], figures.examples(records, first.classes, count)]
+  domains = [[], figure_writer.examples(records, first.classes, count)]
   try:
-    source = experiment.open_streams(first, ['source'])['source'].records
-    domains[0] = figures.examples(source, first.classes, count)
+    source = inputs.open_streams(first, ['source'])['source'].records
+    domains[0] = figure_writer.examples(source, first.classes, count)
   except UserError as e:
     print(f'the figure shows the target alone: {e}')
   images = [[example.image for example in domain] for domain in domains]
@@ -179,11 +182,11 @@ def _draw(path, loaded, records, count):
     title: tuple([_map(one, image) for image in domain] for domain in images)
     for title, one in loaded.items()
   }
-  visualize.entropy_figure(path, *images, maps)
+  segmentation.entropy_figure(path, *images, maps)
 
 
 def _map(one, image):
   """f32[H, W]: the entropy of what one pass predicts, at the image's size."""
-  compute = evaluate.jitted_probabilities(one.net, one.config.eval.upsample)
+  compute = inference.jitted_probabilities(one.net, one.config.eval.upsample)
   p = compute(one.params, one.batch_stats, image[None], size=image.shape[:2])
-  return visualize.entropy(jax.device_get(p[0]))
+  return segmentation.entropy(jax.device_get(p[0]))

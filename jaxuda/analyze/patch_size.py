@@ -14,11 +14,11 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from jaxuda import charts
-from jaxuda import config as config_lib
 from jaxuda.analyze import _common
-from jaxuda.errors import UserError
-from jaxuda.scores import plus_minus, spread
+from jaxuda.config import loading as config_lib
+from jaxuda.evaluation.scores import plus_minus, spread
+from jaxuda.figures import charts
+from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole'
 # What may differ between the runs of one figure without a word.

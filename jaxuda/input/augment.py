@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from data import tf as data_tf
-from jaxuda.errors import UserError
 from jaxuda.labels import IGNORE
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
 # ITU-R 601 luma, with which Pillow and torchvision turn RGB into grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -80,7 +80,7 @@ class Augment:
     Returns:
       (image u8[h, w, 3], label u8[h, w], u8[h, w, K] or None).
     """
-    tf = data_tf.import_tensorflow()
+    tf = tf_lib.import_tensorflow()
     if tf.executing_eagerly():  # in a graph the size may not be known yet
       self.check_size(image.shape[:2])
     # All draws at once, each with its own place: switching one augmentation

@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 
-from data import lock, progress
-from jaxuda import labels, layout
-from jaxuda.errors import UserError
+from jaxuda import labels
 from jaxuda.input import decode, examples
 from jaxuda.input.records import Records
+from jaxuda.utils import console, files, lock
+from jaxuda.utils.errors import UserError
 
 
 def present(records: Records, space: str) -> np.ndarray:
@@ -84,7 +84,7 @@ def _read(records):
   start = time.monotonic()
   found = examples.decoded(records, range(count), decode.id_decoder())
   ids = np.empty((count, 32), np.uint8)
-  with progress.bar(title, count) as advance:
+  with console.progress(title, count) as advance:
     for i, there in enumerate(found):
       ids[i] = np.packbits(there)
       advance()
@@ -98,6 +98,6 @@ def _keep(path: pathlib.Path, ids, records):
       np.save(f, ids)
 
   try:
-    layout.write(path, write)
+    files.write(path, write)
   except UserError as e:  # a full disk or a read-only one is no reason to stop
     print(f'{records.title}: the next start looks again: {e}', flush=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from data import tf as data_tf
 from jaxuda import labels
-from jaxuda.errors import UserError
 from jaxuda.input.records import Records
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
 FEATURES = ('image', 'label', 'label_full', 'id', 'soft')
 # Bit depth and colour type in a PNG's header: 8 bits, grey. Other kinds would
@@ -34,7 +34,7 @@ def decoder(
     labels. It raises tf.errors.InvalidArgumentError for an example that cannot
     be decoded.
   """
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   features = _features(tf, FEATURES)
   table = None
   if space is not None:
@@ -78,7 +78,7 @@ def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
     A function: scalar string tensor -> u8[H, W] of class indices (255:
     ignored). It raises as `decoder`'s.
   """
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   table = labels.id_map(records.encoding, space).tobytes()
 
   def decode(record):
@@ -96,7 +96,7 @@ def id_decoder() -> Callable[[Any], Any]:
     A function: scalar string tensor -> bool[256], whether each id is there. It
     raises as `decoder`'s.
   """
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   features = _features(tf, ['label'])
 
   def decode(record):
@@ -117,7 +117,7 @@ def explain(
     index: its position.
     use: what was done with it, a function of the record that works eagerly.
   """
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   try:
     use(tf.constant(records.read([index])[0]))
   except UserError as e:  # a damaged file, or a crop that does not fit

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from data import tf as data_tf
-from jaxuda.errors import UserError
 from jaxuda.input import decode as decode_lib
 from jaxuda.input import tfdata
 from jaxuda.input.records import Records
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
 
 def decoded(
@@ -27,7 +27,7 @@ def decoded(
     An iterator over what `decode` answers, as NumPy arrays. It raises
     UserError for an example that cannot be decoded, naming it.
   """
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
 
   def read(index):
     return records.read([index])[0]

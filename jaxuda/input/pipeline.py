@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from data import tf as data_tf
-from jaxuda.errors import UserError
 from jaxuda.input import decode as decode_lib
 from jaxuda.input import examples, sampling, tfdata
 from jaxuda.input.order import order
 from jaxuda.input.records import Records
 from jaxuda.input.stream import Stream, check_streams
 from jaxuda.labels import IGNORE
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
 
 def train_batches(
@@ -51,7 +51,7 @@ def train_batches(
       cannot be read, naming it.
   """
   check_streams(streams, seed, process_count)
-  tf = data_tf.import_tensorflow()
+  tf = tf_lib.import_tensorflow()
   readers = {
     name: _Reader(name, stream, seed, process_index, process_count)
     for name, stream in streams.items()
@@ -125,7 +125,7 @@ class _Reader:
     label = decoded.get('label')
     soft = 'soft' in decoded
     if soft:  # they move together, as the channels of one label
-      tf = data_tf.import_tensorflow()
+      tf = tf_lib.import_tensorflow()
       label = tf.concat([label[..., None], decoded['soft']], -1)
     image, label = self.stream.augment(decoded['image'], label, (key, position))
     if soft:

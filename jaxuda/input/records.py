@@ -10,10 +10,9 @@ from typing import Any
 
 import PIL.Image
 
-import data
-from data import builder, stored
-from data import tf as data_tf
-from jaxuda.errors import UserError
+from jaxuda.datasets import builder, prepare, specs, stored
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
 
 
 # eq=False: two openings of one split are two objects, each with its own cache.
@@ -68,7 +67,7 @@ class Records:
     """
     from google.protobuf import message
 
-    tf = data_tf.import_tensorflow()
+    tf = tf_lib.import_tensorflow()
     [record] = self.read([index])
     try:
       features = tf.train.Example.FromString(record).features.feature
@@ -170,7 +169,7 @@ def open_records(
     UserError: the dataset is not prepared, has no such split, has no examples
       in it, or is damaged.
   """
-  path = data.ensure(spec, size, data_dir)
+  path = prepare.ensure(spec, size, data_dir)
   return _open(spec, size, split, pathlib.Path(path))
 
 
@@ -192,7 +191,7 @@ def open_pseudo(
     UserError: no such labels, or of other images or classes; or damaged.
   """
   folder = pathlib.Path(folder)
-  made = data.is_prepared(folder) and stored.metadata(folder).get('pseudo')
+  made = specs.is_prepared(folder) and stored.metadata(folder).get('pseudo')
   if not made:
     raise UserError(
       f'{folder} holds no pseudo labels; `python -m jaxuda.pseudo_label '
@@ -238,7 +237,7 @@ def _open(spec, size, split, path):
 def _info(spec, size, path):
   from google.protobuf import json_format
 
-  tfds = data_tf.import_tfds()
+  tfds = tf_lib.import_tfds()
   try:
     info = tfds.builder_from_directory(path).info
     missing = {'encoding', 'size', 'jpeg'} - set(info.metadata or {})
@@ -253,7 +252,7 @@ def _info(spec, size, path):
 
 
 def _title(spec, split, size):
-  return f'{spec}, {split}, at {data.size_name(size)}'
+  return f'{spec}, {split}, at {specs.size_name(size)}'
 
 
 def _picture_size(content):

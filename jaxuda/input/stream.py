@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from jaxuda.errors import UserError
 from jaxuda.input import classes, sampling
 from jaxuda.input.augment import Augment
 from jaxuda.input.order import order
 from jaxuda.input.records import Records
+from jaxuda.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxuda.errors import UserError
 from jaxuda.models.deeplab import Outputs
+from jaxuda.utils.errors import UserError
 
 
 class Turn(NamedTuple):

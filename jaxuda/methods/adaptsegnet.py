@@ -6,7 +6,7 @@ Segmentation", CVPR 2018; train_gta2cityscapes_multi.py.
 
 import jax
 
-from jaxuda import adversarial
+from jaxuda.methods import _adversarial as adversarial
 from jaxuda.models.discriminators import one_a_head
 
 STREAMS = ('source', 'target')

@@ -4,9 +4,9 @@ Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in
 Semantic Segmentation", CVPR 2019; advent/domain_adaptation/train_UDA.py.
 """
 
-from jaxuda import adversarial
+from jaxuda.methods import _adversarial as adversarial
+from jaxuda.methods._views import self_information
 from jaxuda.models.discriminators import one_a_head
-from jaxuda.views import self_information
 
 STREAMS = ('source', 'target')
 

@@ -9,10 +9,11 @@ and this is the paper's global baseline, AGP-GI.
 
 import jax
 
-from jaxuda import adversarial, views
-from jaxuda.errors import UserError
+from jaxuda.methods import _adversarial as adversarial
+from jaxuda.methods import _views as views
 from jaxuda.methods.advent import information_maps
 from jaxuda.models.discriminators import one_a_head
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 

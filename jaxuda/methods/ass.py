@@ -10,12 +10,13 @@ target, not the other way round. No code was published.
 import jax
 import jax.numpy as jnp
 
-from jaxuda import adversarial, labels, methods
-from jaxuda.errors import UserError
+from jaxuda import labels, methods
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
+from jaxuda.methods import _adversarial as adversarial
 from jaxuda.methods.adaptsegnet import segmentations
 from jaxuda.models import deeplab
 from jaxuda.models.discriminators import ClassDiscriminator, one_a_head
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'labelled', 'target')
 SEMANTICS = (None, 'vectors', 'pixels')

@@ -8,12 +8,12 @@ matter of the labels: `pseudo.soft`.
 """
 
 from jaxuda import methods
-from jaxuda.errors import UserError
 from jaxuda.losses import smoothness
 from jaxuda.methods.source_only import (  # noqa: F401
   discriminator_terms,
   discriminators,
 )
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 

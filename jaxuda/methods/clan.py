@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxuda import optim
-from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, domain_loss
 from jaxuda.models import layers
 from jaxuda.models.discriminators import for_classes
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import labels, methods
-from jaxuda.errors import UserError
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
 from jaxuda.models import deeplab, layers
 from jaxuda.models.discriminators import PixelDiscriminator
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 ENCODINGS = ('soft', 'hard', 'binary')

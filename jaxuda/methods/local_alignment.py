@@ -9,13 +9,14 @@ its first words, and no code was published: both forms here are our reading.
 import jax
 import jax.numpy as jnp
 
-from jaxuda import adversarial, labels, methods
-from jaxuda.errors import UserError
+from jaxuda import labels, methods
 from jaxuda.losses import SOURCE, TARGET, binary_cross_entropy
+from jaxuda.methods import _adversarial as adversarial
 from jaxuda.methods.adaptsegnet import segmentations
 from jaxuda.methods.advent import information_maps
 from jaxuda.models import layers
 from jaxuda.models.discriminators import OnePixelDiscriminator, one_a_head
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 MIXTURES = (None, 'images', 'pixels')

@@ -9,12 +9,12 @@ highest entropy alone (MinEnt+ER), and the class-ratio prior.
 import jax.numpy as jnp
 
 from jaxuda import labels
-from jaxuda.errors import UserError
 from jaxuda.losses import class_prior, entropy
 from jaxuda.methods.source_only import (  # noqa: F401
   discriminator_terms,
   discriminators,
 )
+from jaxuda.utils.errors import UserError
 
 STREAMS = ('source', 'target')
 

@@ -1,0 +1,119 @@
+"""What a checkpoint must hold: shape, dtype and crc32 of every array.
+
+A manifest is stored beside the arrays and itself carries a crc32, so that a
+flipped bit anywhere is found, and named, before it becomes a number.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxuda.utils.errors import UserError
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+  """Leaves by path: {'segmenter/params/conv1/kernel': leaf, ...}."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {path_name(path): leaf for path, leaf in leaves}
+
+
+def path_name(path: tuple) -> str:
+  """A jax key path with slashes; the same for a dict and a dataclass."""
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def make(
+  state: Any, metrics: Mapping[str, float | None], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The manifest of a state, as it will read back from JSON.
+
+  Args:
+    state: pytree of arrays; copied to the host one by one.
+    metrics: name -> number or None.
+    extra: JSON-able notes.
+  """
+  leaves = {name: describe(x) for name, x in flatten(state).items()}
+  return with_metrics({'extra': extra, 'leaves': leaves}, metrics)
+
+
+def with_metrics(
+  manifest: Mapping[str, Any], metrics: Mapping[str, float | None]
+) -> dict[str, Any]:
+  """A manifest with other metrics, and the crc32 of both."""
+  metrics = {k: None if v is None else float(v) for k, v in metrics.items()}
+  content = {
+    'metrics': metrics,
+    'extra': manifest['extra'],
+    'leaves': manifest['leaves'],
+  }
+  content = json.loads(json.dumps(content))  # tuples and int keys as read
+  return content | {'crc32': _crc32_of_json(content)}
+
+
+def is_whole(manifest: Mapping[str, Any]) -> bool:
+  """Whether a manifest is the one that was written."""
+  return manifest['crc32'] == _crc32_of_json(
+    {k: v for k, v in manifest.items() if k != 'crc32'}
+  )
+
+
+def describe(array: Any) -> list:
+  """[shape, dtype name, crc32] of an array on any device."""
+  array = np.asarray(array)
+  data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+  return [list(array.shape), str(array.dtype), zlib.crc32(data)]
+
+
+def check_same_tree(
+  leaves: Mapping[str, list], abstract_state: Any, where: str
+) -> None:
+  """Compares a checkpoint's arrays with those that the program expects.
+
+  Args:
+    leaves: 'leaves' of a manifest.
+    abstract_state: pytree of arrays or jax.ShapeDtypeStruct.
+    where: the checkpoint, for the message.
+
+  Raises:
+    UserError: paths, shapes or dtypes differ; both sides of the first five.
+  """
+  stored = {name: (*leaf[0], leaf[1]) for name, leaf in leaves.items()}
+  wanted = {
+    name: (*leaf.shape, str(leaf.dtype))
+    for name, leaf in flatten(abstract_state).items()
+  }
+  differing = [
+    name
+    for name in dict.fromkeys([*wanted, *stored])
+    if stored.get(name) != wanted.get(name)
+  ]
+  if not differing:
+    return
+  lines = [
+    f'  {name}: stored {_type_name(stored.get(name))}, '
+    f'expected {_type_name(wanted.get(name))}'
+    for name in differing[:5]
+  ]
+  if len(differing) > 5:
+    lines.append(f'  and {len(differing) - 5} more')
+  raise UserError(
+    f'{where} holds other arrays than this config builds:\n'
+    + '\n'.join(lines)
+    + '\nuse the config that the run was made with, or another --workdir'
+  )
+
+
+def _type_name(shape_and_dtype: tuple | None) -> str:
+  """('float32' of 3x3x3x64) -> float32[3,3,3,64]; None -> nothing."""
+  if shape_and_dtype is None:
+    return 'nothing'
+  *shape, dtype = shape_and_dtype
+  return f'{dtype}[{",".join(map(str, shape))}]'
+
+
+def _crc32_of_json(value: Any) -> int:
+  return zlib.crc32(json.dumps(value, sort_keys=True).encode())

@@ -1,0 +1,296 @@
+"""Finds and reads checkpoints; every array is verified on the way.
+
+With checkpoint.py, which writes them, the only place that knows orbax.
+"""
+
+import json
+import logging as python_logging
+import math
+import pathlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+from jaxuda.checkpoints import manifest as manifest_lib
+from jaxuda.utils.errors import UserError
+
+
+def quieten() -> None:
+  """Mutes orbax's logs: it raises to us what it logs with tracebacks."""
+  python_logging.getLogger('absl').addFilter(_not_from_orbax)
+  python_logging.getLogger('asyncio').addFilter(_not_of_orbax)
+  warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
+
+
+def _not_from_orbax(record: python_logging.LogRecord) -> bool:
+  return '/orbax/' not in record.pathname
+
+
+def _not_of_orbax(record: python_logging.LogRecord) -> bool:
+  # What asyncio logs of orbax's reads names tensorstore, which does them, and
+  # of its writes the folder that is not finished.
+  said = record.getMessage()
+  return 'tensorstore' not in said and ocp.utils.TMP_DIR_SUFFIX not in said
+
+
+class DamagedError(Exception):
+  """A checkpoint that does not read back as it was written."""
+
+
+def restore_part(
+  directory: str | pathlib.Path,
+  step: int | str = 'latest',
+  parts: Sequence[str] = ('segmenter/params', 'segmenter/batch_stats'),
+  best_of: str = 'miou',
+) -> tuple[int, dict[str, Any], dict[str, Any]]:
+  """Reads parts of a checkpoint, without the network that made it.
+
+  Changes nothing on disk, so it may run beside the training.
+
+  Args:
+    directory: the checkpoints directory of a run.
+    step: a number, 'latest' or 'best'.
+    parts: paths into the state; the default is what a prediction needs.
+    best_of: the metric that 'best' means.
+
+  Returns:
+    The step; nested dicts from the root of the state down, with these parts
+    only, of NumPy arrays; the notes that were saved.
+
+  Raises:
+    UserError: no such checkpoint or part, or it is damaged.
+  """
+  directory = pathlib.Path(directory).resolve()
+  warn_of_strays(directory)
+  step = resolve(
+    directory,
+    step,
+    lambda: best(metric_of_each_step(directory, best_of)),
+  )
+  folder = directory / str(step)
+  try:
+    manifest = read_manifest(folder)
+    return (
+      step,
+      read_arrays(folder, manifest['leaves'], parts),
+      manifest['extra'],
+    )
+  except DamagedError as e:
+    if not folder.exists():
+      raise UserError(
+        f'{folder} was replaced by the training while it was read: run again'
+      ) from None
+    raise UserError(damage_sentence({step: str(e)})) from None
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+  """The verified manifest of a checkpoint.
+
+  Raises:
+    DamagedError: it is unreadable or not what was written.
+  """
+  try:
+    handler = ocp.JsonCheckpointHandler()
+    manifest = handler.restore(epath.Path(folder / 'extra'))
+    whole = manifest_lib.is_whole(manifest)
+  except (MemoryError, PermissionError):
+    raise
+  except Exception as e:
+    raise DamagedError(f'{folder}/extra: {first_line(e)}') from e
+  if not whole:
+    raise DamagedError(f'{folder}/extra: its crc32 differs')
+  return manifest
+
+
+def add_metrics(
+  folder: pathlib.Path, metrics: Mapping[str, float | None]
+) -> None:
+  """Replaces the metrics of a checkpoint; its arrays are not touched.
+
+  Raises:
+    DamagedError: as read_manifest.
+    OSError: the new manifest cannot be written; the old one stays.
+  """
+  manifest = manifest_lib.with_metrics(read_manifest(folder), metrics)
+  part = folder / 'extra' / 'metadata.part'  # orbax's name for it, beside it
+  part.write_text(json.dumps(manifest))
+  part.replace(part.with_name('metadata'))
+
+
+def read_arrays(
+  folder: pathlib.Path,
+  leaves: Mapping[str, list],
+  parts: Sequence[str] | None = None,
+) -> dict[str, Any]:
+  """The verified arrays of a checkpoint, nested, on the host.
+
+  On the host, so that trouble with a device is not taken for damage, and the
+  devices need not be those that saved.
+
+  Raises:
+    DamagedError: unreadable, or an array is not what was written.
+    UserError: the state has no such part.
+  """
+  quieten()
+  handler = ocp.PyTreeCheckpointHandler()
+  path = epath.Path(folder / 'state')
+  try:
+    tree = handler.metadata(path).tree
+    if parts is not None:
+      tree = _cut(tree, parts, folder)
+    to_host = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+    )
+    arrays = handler.restore(
+      path,
+      args=ocp.args.PyTreeRestore(
+        tree, restore_args=to_host, partial_restore=True
+      ),
+    )
+    read = manifest_lib.flatten(arrays)
+  except (MemoryError, PermissionError, UserError):
+    raise
+  except Exception as e:
+    raise DamagedError(f'{path}: {first_line(e)}') from e
+  for name, leaf in leaves.items():
+    if parts is None or any(f'{name}/'.startswith(f'{p}/') for p in parts):
+      if name not in read:
+        raise DamagedError(f'{path}: {name} is gone')
+      if manifest_lib.describe(read[name]) != leaf:
+        raise DamagedError(f'{path}: {name} is not what was saved')
+  return arrays
+
+
+def _cut(
+  tree: Mapping[str, Any], parts: Sequence[str], folder: pathlib.Path
+) -> dict[str, Any]:
+  """The parts of nested dicts, at their places."""
+  cut = {}
+  for part in parts:
+    node, target = tree, cut
+    *parents, last = part.split('/')
+    for key in parents:
+      node, target = node.get(key) or {}, target.setdefault(key, {})
+    if node.get(last) is None:
+      raise UserError(f'{folder} holds no {part}')
+    target[last] = node[last]
+  return cut
+
+
+def metric_of_each_step(
+  directory: pathlib.Path, best_of: str
+) -> dict[int, float | None]:
+  """step -> the metric it was saved with; None without, or if damaged."""
+  metric = {}
+  for step in steps(directory):
+    try:
+      manifest = read_manifest(directory / str(step))
+      metric[step] = manifest['metrics'].get(best_of)
+    except DamagedError:
+      metric[step] = None
+  return metric
+
+
+def steps(directory: pathlib.Path) -> list[int]:
+  """The steps with a finished checkpoint, ascending."""
+  if not directory.is_dir():
+    return []
+  return sorted(int(p.name) for p in directory.iterdir() if _is_step(p))
+
+
+def warn_of_strays(directory: pathlib.Path) -> None:
+  """Names what lies in the directory and is no checkpoint."""
+  if not directory.is_dir():
+    return
+  strays = [
+    p.name
+    for p in sorted(directory.iterdir())
+    if not _is_step(p)
+    and not p.name.startswith(('damaged-', '.'))
+    and ocp.utils.TMP_DIR_SUFFIX not in p.name
+  ]
+  if strays:
+    logging.warning(
+      '%s: ignored %s, no checkpoints', directory, ', '.join(strays)
+    )
+
+
+def best(metric: Mapping[int, float | None]) -> int | None:
+  """The step of the largest finite metric, the later of equals; or None."""
+  finite = {
+    s: m for s, m in metric.items() if m is not None and math.isfinite(m)
+  }
+  return max(finite, key=lambda s: (finite[s], s), default=None)
+
+
+def resolve(
+  directory: pathlib.Path, step: int | str, best_step: Callable[[], int | None]
+) -> int:
+  """The step that 'latest', 'best' or a number means.
+
+  Raises:
+    UserError: there is no such checkpoint; says which there are.
+  """
+  there = steps(directory)
+  if not there:
+    raise UserError(
+      f'{directory} holds no checkpoint: train first (python -m jaxuda.main), '
+      'or give the --workdir of a trained run'
+    )
+  if step == 'latest':
+    return there[-1]
+  listed = ', '.join(map(str, there))
+  if step == 'best':
+    chosen = best_step()
+    if chosen is None:
+      raise UserError(
+        f'{directory} holds no best checkpoint, as none was saved with a '
+        f'finite metric: take latest or one of the steps {listed}'
+      )
+    return chosen
+  if step not in there:
+    raise UserError(
+      f'{directory} holds no checkpoint of step {step}: take latest, best or '
+      f'one of the steps {listed}'
+    )
+  return step
+
+
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+  """Renames <step> to damaged-<step> (-2, -3, ...); returns the new path."""
+  count = 1
+  target = path.with_name(f'damaged-{path.name}')
+  while target.exists():
+    count += 1
+    target = path.with_name(f'damaged-{path.name}-{count}')
+  return path.rename(target)
+
+
+def _is_step(path: pathlib.Path) -> bool:
+  """A digit-named folder with something in it, as orbax names them.
+
+  An aborted copy leaves an empty one, which orbax would take for the latest.
+  """
+  name = path.name
+  return (
+    name.isdecimal()
+    and name == str(int(name))
+    and path.is_dir()
+    and any((path / item).exists() for item in ('state', 'extra'))
+  )
+
+
+def damage_sentence(problems: Mapping[int, str]) -> str:
+  steps = ', '.join(map(str, problems))
+  return f'damaged checkpoint of step {steps}: {"; ".join(problems.values())}'
+
+
+def first_line(error: Exception) -> str:
+  """The type and the first line of an error, cut to a line's length."""
+  return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

@@ -1,0 +1,1 @@
+"""Experiments as config files: load one, override it, check its values."""

@@ -1,0 +1,1 @@
+"""From raw files to prepared records; the datasets themselves are in data/."""

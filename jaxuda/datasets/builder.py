@@ -1,0 +1,219 @@
+"""The TFDS builder of each dataset, and what goes into a record.
+
+A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
+(8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
+split), `label_full` (the same at the label's own size; in val and test only)
+and `id`. Pseudo labels have `confidence` besides, the probability of the
+predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
+`soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
+where labels are hard). Beside the records lies `crc32.json`: split -> one
+checksum a record.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import pathlib
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+
+from jaxuda.datasets import check, files, images, specs
+from jaxuda.utils import tensorflow as tf_lib
+
+CHECKSUMS = 'crc32.json'
+FEATURES = ('image', 'label', 'label_full', 'id')
+PSEUDO = ('confidence', 'soft')
+_KEYS = 1 << 128  # TFDS sorts by 128-bit keys
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One example to be read, resized and encoded; goes to a worker process."""
+
+  name: str
+  variant: str
+  split: str
+  size: specs.Size
+  jpeg: int | None  # quality
+  labelled: bool
+  allow_ignored: bool
+  example: files.Example
+
+
+def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
+  """Reads or renders one example and encodes its record.
+
+  Returns:
+    The features of the record, and warnings about its files.
+
+  Raises:
+    Problem: the first thing that is wrong with its files.
+  """
+  module = specs.module(task.name)
+  warnings = []
+  if module.NEEDS_RAW:
+    loaded = check.load(task.name, task.variant, task.example, task.labelled)
+    allowed = (check.ALL_IGNORED,) if task.allow_ignored else ()
+    error = loaded.error(allowed)
+    if error:
+      raise _with_flag(error)
+    image, label, warnings = loaded
+  else:
+    image, label = module.render_example(task.example.id, task.size)
+  evaluated = task.split in specs.EVALUATION_SPLITS and label is not None
+  label_full = images.encode_label(label) if evaluated else b''
+  image = images.resize_image(image, task.size)
+  if label is not None:
+    # At full size a label of another size than its image takes the image's.
+    size = task.size or (image.height, image.width)
+    label = images.resize_label(label, size)
+  example = {
+    'image': images.encode_image(image, task.jpeg),
+    'label': b'' if label is None else images.encode_label(label),
+    'label_full': label_full,
+    'id': task.example.id.encode(),
+  }
+  return example, warnings
+
+
+def _with_flag(error):
+  """Names the flag that goes on, where there is one."""
+  if error.kind != check.ALL_IGNORED:
+    return error
+  text = f'{error.text} --allow_ignored keeps such files.'
+  return files.Problem(error.kind, error.path, text)
+
+
+def checksum(example: dict[str, bytes]) -> int:
+  """CRC-32 over the features of a record, in order."""
+  value = 0
+  for key in (*FEATURES, *PSEUDO):
+    value = zlib.crc32(example.get(key, b''), value)
+  return value
+
+
+def write(
+  spec: str,
+  size: specs.Size,
+  data_dir: pathlib.Path,
+  jpeg: int | None,
+  counts: dict[str, int],
+  generate: Callable[[str], Iterator[dict[str, bytes]]],
+  left_out: list[str],
+  allow_missing: bool = False,
+  more: dict | None = None,
+) -> pathlib.Path:
+  """Writes a dataset as ArrayRecord files in a TFDS folder.
+
+  TFDS writes into a temporary folder beside the final one and renames it at the
+  end; an exception out of `generate` removes it.
+
+  Args:
+    spec: NAME or NAME/VARIANT.
+    size: of the images, or None for the raw size.
+    data_dir: root of the prepared datasets.
+    jpeg: quality, or None for PNG.
+    counts: split -> number of examples.
+    generate: split -> its records, in order.
+    left_out: references of raw files without a partner, kept in the metadata.
+    allow_missing: whether files may have been missing; kept there, too.
+    more: what else to keep there, or in place of it: of pseudo labels their
+      `encoding`, how they were made as `pseudo`, and in `soft` the number of
+      classes of soft ones.
+
+  Returns:
+    The folder of the dataset.
+  """
+  tfds = tf_lib.import_tfds()
+  name, variant = specs.split_spec(spec)
+  metadata = {
+    'encoding': specs.module(name).ENCODING,
+    'size': list(size) if size else None,
+    'jpeg': jpeg is not None,
+    'quality': jpeg,
+    'left_out': left_out,
+    'allow_missing': allow_missing,
+    **(more or {}),
+  }
+  config = tfds.core.BuilderConfig(
+    name=specs.config_name(variant, size, jpeg is not None),
+    version=specs.module(name).VERSION,
+  )
+  # TFDS warns of a config that is no class constant, and wants a download
+  # folder although nothing is downloaded.
+  with _quiet('absl'), tempfile.TemporaryDirectory() as downloads:
+    builder = _builder_class(name)(
+      metadata, counts, generate, data_dir=str(data_dir), config=config
+    )
+    builder.download_and_prepare(
+      download_dir=downloads, file_format='array_record'
+    )
+  return pathlib.Path(builder.data_dir)
+
+
+@contextlib.contextmanager
+def _quiet(logger):
+  log = logging.getLogger(logger)
+  before = log.level
+  log.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    log.setLevel(before)
+
+
+def _builder_class(dataset):
+  """The TFDS builder class of a dataset."""
+  tfds = tf_lib.import_tfds()
+  module = specs.module(dataset)
+
+  class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Records of one dataset, in the order of their ids."""
+
+    name = dataset
+
+    def __init__(self, metadata, counts, generate, **kwargs):
+      self._own_metadata = metadata
+      self._counts = counts
+      self._generate = generate
+      self._checksums = {}
+      super().__init__(**kwargs)
+
+    def _info(self):
+      feature = tfds.features.Scalar(dtype=tf_lib.import_tensorflow().string)
+      pseudo = 'pseudo' in self._own_metadata
+      keys = (*FEATURES, *PSEUDO) if pseudo else FEATURES
+      return tfds.core.DatasetInfo(
+        builder=self,
+        description=module.__doc__,
+        homepage=module.HOMEPAGE,
+        citation=module.CITATION,
+        features=tfds.features.FeaturesDict(dict.fromkeys(keys, feature)),
+        metadata=tfds.core.MetadataDict(self._own_metadata),
+        disable_shuffling=True,
+      )
+
+    def _log_download_bytes(self):
+      pass  # prepare.py says what happens, in its own words
+
+    def _log_download_done(self):
+      pass
+
+    def _split_generators(self, dl_manager):
+      del dl_manager  # nothing is downloaded
+      return {split: self._generate_examples(split) for split in self._counts}
+
+    def _generate_examples(self, split):
+      sums = self._checksums.setdefault(split, [])
+      for i, example in enumerate(self._generate(split)):
+        sums.append(checksum(example))
+        # TFDS sorts large splits in buckets by the key's leading bits: keys
+        # that fill the range keep the order and every bucket small.
+        yield i * _KEYS // self._counts[split], example
+      path = pathlib.Path(self.data_dir) / CHECKSUMS
+      path.write_text(json.dumps(self._checksums))
+
+  Builder.__name__ = Builder.__qualname__ = f'{dataset.capitalize()}Builder'
+  return Builder

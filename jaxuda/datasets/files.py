@@ -1,0 +1,229 @@
+"""Raw files: found in folders or inside zip archives, paired, read whole.
+
+A file is named by a *reference*: its path, or `ARCHIVE.zip::MEMBER`.
+"""
+
+import functools
+import lzma
+import os
+import pathlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from jaxuda.utils.errors import UserError
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+_IN_ZIP = '::'
+# What reading a damaged, encrypted or exotically packed archive member raises.
+_BROKEN_ZIP = (
+  zipfile.BadZipFile,
+  zlib.error,
+  lzma.LZMAError,
+  struct.error,
+  EOFError,
+  KeyError,
+  RuntimeError,
+)
+
+
+class Problem(UserError):
+  """Something wrong with one raw file; `str()` is the sentence.
+
+  Attributes:
+    kind: a short name for counting, such as 'missing pair'.
+    path: reference of the file.
+    text: what is wrong with it.
+    ids: for ids outside the map, id -> number of pixels.
+  """
+
+  def __init__(self, kind, path, text, ids=None):
+    super().__init__(kind, path, text, ids)
+    self.kind, self.path, self.text, self.ids = kind, path, text, ids
+
+  def __str__(self):
+    return f'{self.path}: {self.text}'
+
+
+class Example(NamedTuple):
+  """One image and its label, by reference; None is a missing file."""
+
+  id: str
+  image: str | None
+  label: str | None
+
+
+class Split(NamedTuple):
+  """The examples of a split in the order of their ids."""
+
+  examples: list[Example]
+  labelled: bool  # whether every example must have a label
+  problems: tuple[Problem, ...] = ()  # what belongs to no single example
+
+
+class Found(dict[str, str]):
+  """id -> reference.
+
+  Attributes:
+    duplicates: a `Problem` for each further file of an id.
+  """
+
+  def __init__(self):
+    super().__init__()
+    self.duplicates = []
+
+
+def pair(
+  images: Found, labels: Found | None, problems: Iterable[Problem] = ()
+) -> Split:
+  """Pairs references by id; without `labels` the split is unlabelled."""
+  labelled = labels is not None
+  labels = labels if labelled else Found()
+  return Split(
+    [
+      Example(i, images.get(i), labels.get(i))
+      for i in sorted({*images, *labels})
+    ],
+    labelled,
+    (*images.duplicates, *labels.duplicates, *problems),
+  )
+
+
+def listing(
+  folder: pathlib.Path,
+  *,
+  dataset: str,
+  ending: str = '',
+  suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+) -> Found:
+  """Finds the files `<id><ending><suffix>` of one folder.
+
+  Returns:
+    id -> path. Hidden files are left out, folders are not: they are an error
+    that belongs to whoever reads them.
+
+  Raises:
+    UserError: there is no such folder.
+  """
+  check_folder(folder, dataset)
+  found = Found()
+  for path in _entries(folder):
+    _add(found, path.name, str(path), ending, suffixes)
+  return found
+
+
+def tree(
+  root: pathlib.Path, archive: pathlib.Path, top: str, *, dataset: str
+) -> dict[str, str]:
+  """Every file below `root/top`, or below `top/` in an unpacked-or-not archive.
+
+  Returns:
+    path relative to `top`, with '/' -> reference.
+  """
+  folder = root / top
+  if not folder.is_dir() and archive.is_file():
+    members = _members(str(archive))
+    prefix = f'{top}/'
+    return {
+      m.removeprefix(prefix): f'{archive}{_IN_ZIP}{m}'
+      for m in members
+      if m.startswith(prefix) and not m.endswith('/')
+    }
+  if not folder.is_dir():
+    raise UserError(
+      f'{root}: neither {top}/ nor {archive.name} is there; '
+      f'data/{dataset}/README.md shows the expected files.'
+    )
+  found = {}
+  for path in _walk(folder, ()):
+    # A folder that is named like a file is an error of whoever reads it.
+    if path.suffix or not path.is_dir():
+      found[path.relative_to(folder).as_posix()] = str(path)
+  return found
+
+
+def _walk(
+  folder: pathlib.Path, above: tuple[str, ...]
+) -> Iterator[pathlib.Path]:
+  """All that is below a folder, through links, but not around in circles."""
+  real = os.path.realpath(folder)
+  if real in above:
+    return
+  for path in _entries(folder):
+    yield path
+    if path.is_dir():
+      yield from _walk(path, (*above, real))
+
+
+def _entries(folder):
+  try:
+    return sorted(folder.iterdir())
+  except OSError as e:
+    text = f'cannot be read: {e.strerror}.'
+    raise Problem('unreadable', str(folder), text) from None
+
+
+def select(
+  found: dict[str, str], split: str, ending: str, suffixes=('.png',)
+) -> Found:
+  """Of a `tree`, the files `<split>/<anything>/<id><ending>`: id -> ref."""
+  chosen = Found()
+  for path, ref in sorted(found.items()):
+    if path.startswith(f'{split}/'):
+      _add(chosen, path.rpartition('/')[2], ref, ending, suffixes)
+  return chosen
+
+
+def check_folder(folder: pathlib.Path, dataset: str) -> None:
+  """Refuses a folder that is not there."""
+  if not folder.is_dir():
+    raise UserError(
+      f'{folder}: no such folder; data/{dataset}/README.md shows the expected '
+      'files.'
+    )
+
+
+def read(ref: str) -> bytes:
+  """Reads a file or archive member whole; `Problem` where that fails."""
+  archive, _, member = ref.partition(_IN_ZIP)
+  try:
+    if member:
+      data = _zip(archive).read(member)
+    else:
+      data = pathlib.Path(ref).read_bytes()
+  except IsADirectoryError:
+    raise Problem('unreadable', ref, 'is a directory, not a file.') from None
+  except (OSError, *_BROKEN_ZIP) as e:
+    reason = getattr(e, 'strerror', None) or str(e).rstrip('.')
+    raise Problem('unreadable', ref, f'cannot be read: {reason}.') from None
+  if not data:
+    raise Problem('unreadable', ref, 'is empty.')
+  return data
+
+
+def _add(found, name, ref, ending, suffixes):
+  stem, suffix = os.path.splitext(name)
+  if name.startswith('.') or suffix.lower() not in suffixes:
+    return
+  if not stem.endswith(ending):
+    return
+  key = stem.removesuffix(ending)
+  if key in found:
+    text = f'has the same name as {found[key]}.'
+    found.duplicates.append(Problem('duplicate', ref, text))
+    return
+  found[key] = ref
+
+
+@functools.lru_cache(maxsize=4)
+def _zip(path):
+  return zipfile.ZipFile(path)
+
+
+def _members(path):
+  try:
+    return _zip(path).namelist()
+  except (OSError, zipfile.BadZipFile) as e:
+    raise Problem('unreadable', path, f'is no zip archive: {e}.') from None

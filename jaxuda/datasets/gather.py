@@ -1,0 +1,81 @@
+"""All raw files of a dataset, complete or as complete as is allowed."""
+
+import os
+import pathlib
+
+from jaxuda.datasets import check, files, specs
+from jaxuda.utils.errors import UserError
+
+
+def gather(
+  spec: str, raw: str | os.PathLike | None, allow_missing: bool
+) -> tuple[dict[str, files.Split], list[str]]:
+  """Finds every example of a dataset and checks that none is missing.
+
+  Returns:
+    split -> its examples, and the files left out for want of a partner.
+
+  Raises:
+    UserError: something is missing, or two files have one name.
+  """
+  name, variant = specs.split_spec(spec)
+  module = specs.module(name)
+  if module.NEEDS_RAW and not raw:
+    raise UserError(
+      f'{spec} is made from its download: give its folder with --raw=DIR '
+      f'(data/{name}/README.md says where to get it).'
+    )
+  splits, left_out = {}, []
+  for split, published in module.COUNTS.items():
+    folder = pathlib.Path(raw or '.').expanduser()
+    found = module.examples(folder, variant, split)
+    if found is None:
+      print(f'{spec}: there is no {split} split in {raw}')
+      continue
+    _refuse_duplicates(found)
+    if not allow_missing:
+      _refuse_missing(f'{raw}: {spec}', split, found, published)
+    found, without_partner = _pairs(found)
+    if without_partner:
+      left_out += without_partner
+      print(
+        f'{spec}, {split}: left out {len(without_partner):,} files without a '
+        f'partner, the first is {without_partner[0]}'
+      )
+    if not found.examples:
+      raise UserError(
+        f'{raw}: no {split} images of {spec}; data/{name}/README.md shows the '
+        'expected files.'
+      )
+    if not found.labelled:
+      print(f'{spec}, {split}: without labels')
+    splits[split] = found
+  return splits, left_out
+
+
+def _refuse_duplicates(found):
+  for problem in found.problems:
+    if problem.kind not in check.WARNINGS:
+      raise problem
+
+
+def _refuse_missing(where, split, found, published):
+  for example in found.examples:
+    for problem in check.missing(example, found.labelled):
+      raise UserError(f'{problem} --allow_missing leaves such files out.')
+  if published not in (None, len(found.examples)):
+    raise UserError(
+      f'{where} has {published:,} {split} images, here are '
+      f'{len(found.examples):,}; --allow_missing prepares what is there.'
+    )
+
+
+def _pairs(found):
+  """The split without its incomplete pairs, and the files of those."""
+  complete, left_out = [], []
+  for example in found.examples:
+    missing = check.missing(example, found.labelled)
+    left_out += [problem.path for problem in missing]
+    if not missing:
+      complete.append(example)
+  return found._replace(examples=complete), left_out

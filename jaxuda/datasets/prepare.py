@@ -1,0 +1,213 @@
+"""Prepares a dataset once: raw files in, records of one image size out.
+
+  python -m data.prepare gta5 --raw=DIR --size=720x1280
+
+NAME is a dataset (all its variants) or NAME/VARIANT. Images are resized with
+Pillow BICUBIC, labels with NEAREST; val and test also keep the label at its own
+size. The first problem stops it with one sentence and nothing is left behind.
+"""
+
+import collections
+import functools
+import os
+import pathlib
+import shutil
+import time
+
+from jaxuda.datasets import builder, gather, pool, specs, stored
+from jaxuda.utils import console, guard, lock
+from jaxuda.utils import tensorflow as tf_lib
+from jaxuda.utils.errors import UserError
+
+ENOUGH = 64  # examples after which the size of the dataset can be told
+
+
+def prepare(
+  spec: str,
+  *,
+  size: specs.Size,
+  raw: str | os.PathLike | None = None,
+  data_dir: str | os.PathLike | None = None,
+  jpeg: int | None = None,
+  allow_missing: bool = False,
+  allow_ignored: bool = False,
+  workers: int | None = None,
+) -> pathlib.Path:
+  """Prepares one dataset; prints what it does.
+
+  Args:
+    spec: NAME or NAME/VARIANT.
+    size: (H, W) of the images, None for the raw size.
+    raw: folder of the download; not for streets.
+    data_dir: root of the prepared datasets; None for the default.
+    jpeg: quality of lossy images, None for lossless PNG.
+    allow_missing: prepare what is there although files are missing.
+    allow_ignored: prepare images whose label has no pixel of any class, too.
+    workers: number of processes; None for all cores.
+
+  Returns:
+    The folder of the prepared dataset.
+
+  Raises:
+    UserError: names the first file that is wrong, or what else is; or it was
+      prepared before, from fewer images or at another JPEG quality.
+  """
+  folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg is not None)
+  if _is_done(spec, folder, jpeg, allow_missing):
+    return folder
+  splits, left_out = gather.gather(spec, raw, allow_missing)
+  tasks = _tasks(spec, size, jpeg, splits, allow_ignored)
+  write = functools.partial(
+    builder.write,
+    spec,
+    size,
+    folder.parents[2],
+    jpeg,
+    left_out=left_out,
+    allow_missing=allow_missing,
+  )
+  done = functools.partial(_is_done, spec, folder, jpeg, allow_missing)
+  _make(spec, folder, tasks, workers, write, done)
+  return folder
+
+
+def ensure(
+  spec: str, size: specs.Size, data_dir: str | os.PathLike | None = None
+) -> pathlib.Path:
+  """Returns the folder of a prepared dataset.
+
+  Where only its JPEG form is prepared, that one. What needs no download is
+  prepared now, with a progress bar.
+
+  Raises:
+    UserError: it is not prepared; the message has the command that does it.
+  """
+  for jpeg in (False, True):
+    folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg)
+    if specs.is_prepared(folder):
+      return folder
+  name, _ = specs.split_spec(spec)
+  if specs.module(name).NEEDS_RAW:
+    raise UserError(
+      f'{spec} is not prepared at {specs.size_name(size)} in {folder.parents[2]}: '
+      f'run `{specs.prepare_command(spec, size, data_dir)}` (data/{name}/README.md '
+      'says where to get the files), or name the folder where it is prepared '
+      'with --config.data_dir=DIR or $TFDS_DATA_DIR, or add :streets to the '
+      'config, which needs no download.'
+    )
+  return prepare(spec, size=size, data_dir=data_dir)
+
+
+def _make(spec, folder, tasks, workers, write, done):
+  """Writes all records, alone and cleanly; says what it did."""
+  root = folder.parents[2]
+  start = time.monotonic()
+  waiting = f'{spec}: waiting for another process that prepares it'
+  lock_file = folder.parent.with_name(f'.{folder.parent.name}.lock')
+  with pool.ordered_map(workers, sum(map(len, tasks.values()))) as mapped:
+    # TensorFlow takes seconds, in which the workers start. It comes before the
+    # signal handler because its import can swallow what a handler raises.
+    tf_lib.import_tfds()
+    with (
+      guard.interruptible() as check_stop,
+      guard.explained(root),
+      guard.clean(folder),
+      lock.hold(lock_file, lambda: print(waiting, flush=True)),
+    ):
+      if done():  # by the one that was waited for
+        return
+      for stale in folder.parent.glob(f'incomplete.*_{folder.name}'):
+        shutil.rmtree(stale)  # of a process that was killed
+      _write(spec, root, tasks, mapped, check_stop, write)
+  seconds = time.monotonic() - start
+  print(f'{spec}: {_summary(folder, tasks)}, {seconds:.0f} s: {folder}')
+
+
+def _is_done(spec, folder, jpeg, allow_missing):
+  """Whether it is prepared, as it is asked for now; says so."""
+  if not specs.is_prepared(folder):
+    return False
+  again = f'delete {folder} and prepare again.'
+  quality = stored.metadata(folder).get('quality')
+  if quality != jpeg:
+    raise UserError(
+      f'{spec} is prepared at JPEG quality {quality}, not {jpeg}; {again}'
+    )
+  lengths = stored.lengths(folder)
+  if short := stored.shortfall(spec, lengths):
+    there = sum(lengths[split] for split in short)
+    some = f'{there:,} of {sum(short.values()):,} images'
+    if not allow_missing:
+      raise UserError(f'{spec} was prepared from {some}; {again}')
+    print(f'{spec} is prepared already, from {some}: {folder}')
+    return True
+  print(f'{spec} is prepared already: {folder}')
+  return True
+
+
+def _tasks(spec, size, jpeg, splits, allow_ignored):
+  """split -> what is to be done for each of its examples."""
+  name, variant = specs.split_spec(spec)
+  return {
+    split: [
+      builder.Task(
+        name,
+        variant,
+        split,
+        size,
+        jpeg,
+        found.labelled,
+        allow_ignored,
+        example,
+      )
+      for example in found.examples
+    ]
+    for split, found in splits.items()
+  }
+
+
+def _write(spec, root, tasks, mapped, check_stop, write):
+  """Makes all records; `write` is `builder.write` but for these."""
+  # Late, because it is TensorFlow.
+  from tensorflow_datasets.core import shuffle
+
+  warnings = []
+
+  def generate(split):
+    todo = tasks[split]
+    written = 0
+    with console.progress(f'{spec} {split}', len(todo)) as advance:
+      for i, (record, noted) in enumerate(mapped(builder.record, todo), 1):
+        check_stop()
+        warnings.extend(noted)
+        written += sum(map(len, record.values()))
+        if i == ENOUGH:
+          _check_space(root, written / i * (len(todo) - i))
+        yield record
+        advance()
+    # TFDS has them in temporary files then, which it reads and writes again.
+    if written > shuffle.MAX_MEM_BUFFER_SIZE:
+      gib = written / 2**30
+      print(f'{spec} {split}: putting {gib:.1f} GiB in order', flush=True)
+
+  counts = {split: len(todo) for split, todo in tasks.items()}
+  write(counts=counts, generate=generate)
+  for kind, count in collections.Counter(w.kind for w in warnings).items():
+    first = next(w for w in warnings if w.kind == kind)
+    print(f'{spec}: warning: {kind}, {count:,} files: {first}')
+
+
+def _check_space(root, needed):
+  free = shutil.disk_usage(root).free
+  if needed > free:
+    raise UserError(
+      f'{root}: about {needed / 2**30:.1f} GiB more are needed, '
+      f'{free / 2**30:.1f} GiB are free; choose another --data_dir, a smaller '
+      '--size or --jpeg.'
+    )
+
+
+def _summary(folder, tasks):
+  size = sum(f.stat().st_size for f in folder.iterdir())
+  counts = ', '.join(f'{len(todo):,} {split}' for split, todo in tasks.items())
+  return f'{counts} examples written, {size / 2**20:,.0f} MiB'

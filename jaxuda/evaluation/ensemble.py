@@ -1,0 +1,157 @@
+"""Runs that are scored together, as ADVENT's A+E (AdvEnt with MinEnt)."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxuda import experiment
+from jaxuda.models.ensemble import Ensemble
+from jaxuda.utils.errors import UserError
+
+_BY_FLAG = ('scales', 'flip', 'split')  # what a flag sets for all
+_PROTOCOL = (*_BY_FLAG, 'name', 'size', 'average', 'upsample', 'absent')
+
+
+class Member(NamedTuple):
+  """One of the runs, and the weight of its logits.
+
+  Attributes:
+    path: the run's folder.
+    run: the run.
+    weight: 0..1; those of all members are 1 together.
+  """
+
+  path: pathlib.Path
+  run: experiment.Run
+  weight: float
+
+
+def folders(workdirs: str) -> list[pathlib.Path]:
+  """The folders of --workdir=RUN or RUN,RUN.
+
+  Raises:
+    UserError: one is left empty, or is there twice.
+  """
+  if pathlib.Path(workdirs).is_dir():  # a comma may be part of a name
+    return [pathlib.Path(workdirs)]
+  names = workdirs.split(',')
+  paths = [pathlib.Path(name) for name in names]
+  if not all(names) or len({path.resolve() for path in paths}) < len(paths):
+    raise UserError(
+      f'--workdir={workdirs} must name the folder of a run, or of several '
+      'different ones with commas between them.'
+    )
+  return paths
+
+
+def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
+  """The numbers of --mix over their sum; None for equal weights.
+
+  Raises:
+    UserError: they are not `count` numbers from 0, or all are 0.
+  """
+  if texts is None:
+    return (1 / count,) * count
+  try:
+    numbers = [float(text) for text in texts]
+  except ValueError:
+    numbers = []
+  total = sum(numbers)
+  if (
+    len(numbers) != count
+    or not all(number >= 0 for number in numbers)
+    or not 0 < total < math.inf
+  ):
+    raise UserError(
+      f'--mix={",".join(texts)} must have a weight for each run of --workdir, '
+      f'here {count}: numbers from 0, not all 0.'
+    )
+  return tuple(number / total for number in numbers)
+
+
+def join(members: Sequence[Member]) -> experiment.Run:
+  """The run whose network is the ensemble; the first's own if it is alone.
+
+  Its config and step are the first member's.
+
+  Raises:
+    UserError: two learned other classes, or are scored in another way.
+  """
+  first, *others = members
+  if not others:
+    return first.run
+  ours = _protocol(first.run)
+  for other in others:
+    for key, theirs in _protocol(other.run).items():
+      if ours[key] != theirs:
+        hint = ''
+        if key.removeprefix('eval.') in _BY_FLAG:
+          hint = f'; --{key.removeprefix("eval.")} sets it for all'
+        raise UserError(
+          f'{first.path} has {key}={ours[key]} and {other.path} has {theirs}: '
+          f'runs of an ensemble share classes, data and protocol{hint}.'
+        )
+  each = [member.run for member in members]
+  return dataclasses.replace(
+    first.run,
+    net=Ensemble(
+      tuple(run.net for run in each),
+      tuple(member.weight for member in members),
+    ),
+    params=tuple(run.params for run in each),
+    batch_stats=tuple(run.batch_stats for run in each),
+  )
+
+
+def _protocol(run):
+  """{key: value} of all that the members have in common."""
+  shared = {f'eval.{key}': run.config.eval[key] for key in _PROTOCOL}
+  spaces = {'classes': run.space.name, 'eval.classes': run.eval_space.name}
+  return spaces | shared
+
+
+def record(members: Sequence[Member]) -> list[dict]:
+  """What scores.json says of the members; nothing of one that is alone."""
+  if len(members) == 1:
+    return []
+  return [
+    {'run': str(m.path.resolve()), 'step': m.run.step, 'weight': m.weight}
+    for m in members
+  ]
+
+
+def title(record: Sequence[dict]) -> str:
+  """'0.5 advent + 0.5 minent', for tables and figures."""
+  return ' + '.join(f'{m["weight"]:g} {_name(m)}' for m in record)
+
+
+def folder_name(record: Sequence[dict]) -> str:
+  """'with=minent-9-mix=0.5,0.5': the first run is where the folder lies."""
+  others = ','.join(f'{_name(m)}-{m["step"]}' for m in record[1:])
+  mix = ','.join(f'{m["weight"]:g}' for m in record)
+  return f'with={others}-mix={mix}'
+
+
+def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:
+  """Raises UserError where `folder` has the scores of another ensemble.
+
+  Two runs may have the same name and lie in different places.
+  """
+  path = folder / 'scores.json'
+  if not path.is_file():
+    return
+  try:
+    same = json.loads(path.read_text())['ensemble'] == record
+  except (ValueError, LookupError, TypeError):
+    same = False
+  if not same:
+    raise UserError(
+      f'{path} has the scores of other runs than these: move {folder} away.'
+    )
+
+
+def _name(member):
+  return pathlib.Path(member['run']).name

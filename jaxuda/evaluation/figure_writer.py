@@ -1,0 +1,149 @@
+"""The pictures of a run: a few examples, seen by its network."""
+
+import dataclasses
+import io
+import pathlib
+
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxuda import input as input_lib
+from jaxuda import labels
+from jaxuda.evaluation import inference
+from jaxuda.evaluation.scores import Scores
+from jaxuda.figures import segmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """An image, with what is known of it.
+
+  Attributes:
+    image: u8[H, W, 3].
+    label: u8[h, w] class indices of the model's space, or None.
+  """
+
+  image: np.ndarray
+  label: np.ndarray | None
+
+
+def spread(records: input_lib.Records, count: int) -> list[int]:
+  """The positions of `count` examples, spread evenly over the split."""
+  return np.linspace(0, len(records) - 1, count).astype(int).tolist()
+
+
+def examples(records: input_lib.Records, space: str, count: int) -> list:
+  """`count` Examples, spread evenly over the split."""
+  lookup = labels.id_map(records.encoding, space)
+  found = []
+  for index in spread(records, count):
+    features = records.parse(index)
+    image = np.asarray(Image.open(io.BytesIO(features['image'])).convert('RGB'))
+    stored = features['label_full'] or features['label']
+    label = None
+    if stored:
+      label = lookup[np.asarray(Image.open(io.BytesIO(stored)))]
+    found.append(Example(image, label))
+  return found
+
+
+class Painter:
+  """Draws what a config's networks make of fixed examples.
+
+  Always what one pass sees, at the image's size: `eval.scales` and `eval.flip`
+  are for scores.
+
+  Args:
+    config: the experiment's.
+    net: its segmenter.
+    target: the records that are evaluated.
+  """
+
+  def __init__(self, config, net, target: input_lib.Records):
+    self._space = labels.space(config.classes)
+    self._config = config
+    self._target = examples(target, config.classes, config.panels)
+    self._probabilities = inference.jitted_probabilities(
+      net, config.eval.upsample
+    )
+
+  def panels(self, params: dict, batch_stats: dict) -> np.ndarray:
+    """u8[N, H, W', 3]: input, prediction, ground truth, entropy."""
+    panels = []
+    for example in self._target:
+      ids, entropy = self._predict(params, batch_stats, example)
+      panels.append(
+        segmentation.panel(
+          example.image, ids, example.label, entropy, self._space
+        )
+      )
+    height, width = np.max([p.shape[:2] for p in panels], axis=0)
+    canvas = np.zeros((len(panels), height, width, 3), np.uint8)
+    for i, panel in enumerate(panels):
+      canvas[i, : panel.shape[0], : panel.shape[1]] = panel
+    return canvas
+
+  def draw(
+    self,
+    folder: pathlib.Path,
+    source: input_lib.Records | None,
+    networks: dict[str, tuple[dict, dict]],
+    scores: Scores,
+  ) -> None:
+    """Draws the final figures, once however many processes there are.
+
+    Args:
+      folder: where they go.
+      source: records of the source domain, None to show the target alone.
+      networks: name -> (params, batch_stats), the trained one last.
+      scores: of the trained one.
+    """
+    shown = []
+    if source is not None:
+      shown = examples(source, self._config.classes, self._config.panels)
+    seen = {
+      name: [self._predict(*variables, e) for e in self._target]
+      for name, variables in networks.items()
+    }
+    entropies = {
+      name: (
+        [self._predict(*variables, e)[1] for e in shown],
+        [entropy for _, entropy in seen[name]],
+      )
+      for name, variables in networks.items()
+    }
+    if jax.process_index() > 0:  # it was needed where networks span processes
+      return
+    *_, final = seen.values()
+    segmentation.qualitative(
+      folder / 'qualitative.png',
+      [
+        segmentation.Row(
+          e.image,
+          [seen[name][i][0] for name in seen],
+          e.label,
+          final[i][1],
+        )
+        for i, e in enumerate(self._target)
+      ],
+      list(seen),
+      self._space,
+    )
+    segmentation.entropy_figure(
+      folder / 'entropy.png',
+      [e.image for e in shown],
+      [e.image for e in self._target],
+      entropies,
+    )
+    segmentation.confusion_figure(
+      folder / 'confusion.png', scores.counts, scores.space.classes
+    )
+
+  def _predict(self, params, batch_stats, example):
+    """(u8[H, W] class indices, f32[H, W] entropy) at the image's size."""
+    p = self._probabilities(
+      params, batch_stats, example.image[None], size=example.image.shape[:2]
+    )
+    p = np.asarray(jax.device_get(p[0]))
+    return p.argmax(-1).astype(np.uint8), segmentation.entropy(p)

@@ -1,0 +1,134 @@
+"""What a trained network predicts: logits, probabilities, several views."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxuda.models import deeplab, layers
+from jaxuda.models.ensemble import Ensemble
+
+Array = jax.Array
+
+
+def probabilities(
+  params: dict | tuple,
+  batch_stats: dict | tuple,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2 | Ensemble,
+  size: tuple[int, int],
+  scales: Sequence[float] = (1.0,),
+  flip: bool = False,
+  average: str = 'probabilities',
+  upsample: str = 'logits',
+) -> Array:
+  """Return class probabilities, averaged over scaled and mirrored inputs.
+
+  Args:
+    params, batch_stats: the segmenter's; of an ensemble a tuple of each.
+    image: u8[B, H, W, 3].
+    net: the segmenter, or an ensemble of several.
+    size: (h, w) of the result.
+    scales: factors of the input's size; aligned corners, as in FADA (test.py).
+    flip: whether each scale is also seen mirrored.
+    average: of 'probabilities' (FADA), or of 'logits' (CRST, crst_seg.py),
+      which is the geometric mean of probabilities but for a factor.
+    upsample: see `upsampled`.
+
+  Returns:
+    f32[B, h, w, C].
+  """
+  predict = functools.partial(
+    one_view, params, batch_stats, net=net, size=size, upsample=upsample
+  )
+  views = []
+  for scale in scales:
+    x = image
+    if scale != 1.0:
+      scaled = tuple(int(side * scale) for side in image.shape[1:3])
+      x = layers.resize(image, scaled)
+    views.append(predict(x))
+    if flip:
+      views.append(predict(x[:, :, ::-1])[:, :, ::-1])
+  if average == 'logits':
+    return jax.nn.softmax(sum(map(jnp.log, views)) / len(views))
+  return sum(views) / len(views)
+
+
+@functools.cache
+def jitted_probabilities(net: deeplab.DeepLabV2 | Ensemble, upsample: str):
+  """Return the jitted p(params, batch_stats, image, size=) of one view."""
+  return jax.jit(
+    functools.partial(probabilities, net=net, upsample=upsample),
+    static_argnames='size',
+  )
+
+
+def one_view(
+  params: dict | tuple,
+  batch_stats: dict | tuple,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2 | Ensemble,
+  size: tuple[int, int],
+  upsample: str = 'logits',
+) -> Array:
+  """Return f32[B, h, w, C], the class probabilities of the image as it is.
+
+  For the arguments see `upsampled`.
+  """
+  maps = upsampled(
+    params, batch_stats, image, net=net, size=size, upsample=upsample
+  )
+  return maps if upsample == 'probabilities' else jax.nn.softmax(maps)
+
+
+def upsampled(
+  params: dict | tuple,
+  batch_stats: dict | tuple,
+  image: Array,
+  *,
+  net: deeplab.DeepLabV2 | Ensemble,
+  size: tuple[int, int],
+  upsample: str,
+) -> Array:
+  """Return logits or probabilities at `size`, by the running statistics.
+
+  Args:
+    params, batch_stats: the segmenter's; of an ensemble a tuple of each.
+    image: u8[B, H, W, 3].
+    net: the segmenter; or an ensemble, whose result is the weighted mean of its
+      members', each upsampled from its own grid (ADVENT,
+      advent/domain_adaptation/eval_UDA.py, eval_single).
+    size: (h, w) of the result.
+    upsample: the 'logits' (ADVENT, eval_UDA.py), or the 'probabilities' (BDL,
+      evaluation.py); borders between classes differ.
+
+  Returns:
+    f32[B, h, w, C].
+  """
+  if isinstance(net, Ensemble):
+    members = zip(net.members, params, batch_stats, strict=True)
+    maps = [
+      upsampled(*variables, image, net=member, size=size, upsample=upsample)
+      for member, *variables in members
+    ]
+    return sum(w * x for w, x in zip(net.mix, maps, strict=True))
+  small = logits(params, batch_stats, image, net=net)
+  if upsample == 'probabilities':
+    small = jax.nn.softmax(small)
+  return layers.resize(small, size, net.align_corners)
+
+
+def logits(
+  params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
+) -> Array:
+  """Return f32[B, h, w, C], logits at the network's own stride.
+
+  The main head's, or the sum of twin heads.
+  """
+  variables = {'params': params, 'batch_stats': batch_stats}
+  found, _ = net.apply(variables, image, train=False)
+  return found['main'] + found['aux'] if net.twin else found['main']

@@ -1,0 +1,154 @@
+"""Image files of any kind: finding, naming and reading them."""
+
+import collections
+import contextlib
+import os
+import pathlib
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxuda.utils.errors import UserError
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+_opening = threading.Lock()
+
+
+class Photo(NamedTuple):
+  """An image file, and a name of its own for what is made of it.
+
+  Attributes:
+    path: of the file.
+    name: its path in the folder that was searched, without the suffix; kept
+      where two files share it ('a_png', 'a_jpg').
+  """
+
+  path: pathlib.Path
+  name: str
+
+
+class UnreadableError(Exception):
+  """A file that is no image, or a damaged one."""
+
+
+def find(
+  images: str | os.PathLike, without: str | os.PathLike | None = None
+) -> list[Photo]:
+  """Lists a folder's images, subfolders included, hidden files not.
+
+  Args:
+    images: a folder, or one image file of whatever suffix.
+    without: a folder that is left out: where the answers go.
+
+  Returns:
+    Photos, sorted by path; no two names are equal on any file system.
+
+  Raises:
+    UserError: nothing there, or it is `without`.
+  """
+  images = pathlib.Path(images)
+  if images.is_file():
+    return [Photo(images, images.stem)]
+  if not images.is_dir():
+    raise UserError(f'{images} is neither a folder nor a file.')
+  skipped = pathlib.Path(without).resolve() if without else None
+  if images.resolve() == skipped:
+    raise UserError(
+      f'{images} is searched for images: write to another folder, or they '
+      'would be mixed up with the answers.'
+    )
+  paths = []
+  for folder, subfolders, names in os.walk(images):
+    folder = pathlib.Path(folder)
+    subfolders[:] = [
+      name
+      for name in subfolders
+      if not name.startswith('.') and (folder / name).resolve() != skipped
+    ]
+    paths += [
+      folder / name
+      for name in names
+      if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+    ]
+  if not paths:
+    kinds = ', '.join(suffix[1:] for suffix in SUFFIXES)
+    raise UserError(f'{images} and its subfolders hold no image ({kinds}).')
+  paths.sort()
+  return [
+    Photo(path, name)
+    for path, name in zip(paths, _names(paths, images), strict=True)
+  ]
+
+
+def _names(paths, root):
+  """Unique relative names without suffix, also where case does not count."""
+  stems = [path.relative_to(root).with_suffix('').as_posix() for path in paths]
+  count = collections.Counter(stem.casefold() for stem in stems)
+  taken = {key for key, n in count.items() if n == 1}
+  names = []
+  for path, stem in zip(paths, stems, strict=True):
+    name = stem
+    if count[stem.casefold()] > 1:
+      name = base = f'{stem}_{path.suffix[1:]}'
+      n = 1
+      while name.casefold() in taken:
+        n += 1
+        name = f'{base}_{n}'
+      taken.add(name.casefold())
+    names.append(name)
+  return names
+
+
+def read(path: str | os.PathLike) -> np.ndarray:
+  """Reads an image as it is meant to be seen: u8[H, W, 3] RGB.
+
+  Turned upright by its EXIF orientation; transparency on white; 16-bit grey
+  scaled to 8 bits; of an animation the first frame.
+
+  Raises:
+    UnreadableError: no image, a damaged one, or floating point.
+  """
+  try:
+    with _open(path) as image:
+      image.load()
+      return np.asarray(_rgb(_upright(image)))
+  except Exception as e:  # Pillow's decoders raise whatever they meet.
+    raise UnreadableError(getattr(e, 'strerror', None) or str(e)) from e
+
+
+def _open(path):
+  """Opens an image of any size: Pillow's limit is against files of strangers."""
+  with _opening, _without_limit():
+    return Image.open(path)
+
+
+@contextlib.contextmanager
+def _without_limit():
+  limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+  try:
+    yield
+  finally:
+    Image.MAX_IMAGE_PIXELS = limit
+
+
+def _upright(image):
+  try:
+    return ImageOps.exif_transpose(image)
+  except Exception:  # Damaged EXIF data tells no orientation.
+    return image
+
+
+def _rgb(image):
+  if image.mode == 'F':
+    raise ValueError('floating-point images have no agreed range')
+  if image.mode.startswith('I'):
+    # Pillow's convert clips 16-bit grey at 255 instead of scaling it.
+    values = np.clip(np.asarray(image, np.int64), 0, 65535)
+    image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
+  return image.convert('RGB')

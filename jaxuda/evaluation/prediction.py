@@ -1,0 +1,170 @@
+"""Segments any images with a trained run; see jaxuda/predict.py."""
+
+import functools
+import math
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent import futures
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxuda import labels
+from jaxuda.evaluation import inference, photos
+from jaxuda.figures import segmentation
+from jaxuda.utils import console, files
+from jaxuda.utils.errors import UserError
+
+MAX_PIXELS = 2048 * 2048
+MIN_SIDE = 64  # of what the network sees when an image keeps its own size
+_THREADS = 4  # that read and write while the device computes
+
+
+def segment(params, batch_stats, image, *, net, size, **protocol):
+  """Segments one image; pure, to be jitted.
+
+  Args:
+    params, batch_stats: the segmenter's.
+    image: u8[H, W, 3].
+    net: the segmenter.
+    size: (h, w) of the answer.
+    protocol: scales, flip and more of inference.probabilities.
+
+  Returns:
+    u8[h, w] class indices and f32[h, w] entropy in 0..1.
+  """
+  p = inference.probabilities(
+    params,
+    batch_stats,
+    image[None],
+    net=net,
+    size=size,
+    **protocol,
+  )[0]
+  entropy = jax.scipy.special.entr(p).sum(-1) / math.log(p.shape[-1])
+  return jnp.argmax(p, -1).astype(jnp.uint8), jnp.clip(entropy, 0, 1)
+
+
+def predict_images(
+  run,
+  found: Sequence[photos.Photo],
+  output: str | os.PathLike,
+  *,
+  scales: Sequence[float] | None = None,
+  flip: bool | None = None,
+) -> np.ndarray:
+  """Segments images on the first device; writes four PNGs of each.
+
+  Prints progress, and at the end the classes' shares.
+
+  Args:
+    run: a experiment.Run.
+    found: of photos.find.
+    output: a folder, created if need be.
+    scales, flip: see inference.probabilities; None for the run's own.
+
+  Returns:
+    f64[C]: the classes' shares of an image's pixels, in the mean of the images.
+
+  Raises:
+    UserError: `output` is not writable; or, once all others are written, the
+      list of the files that could not be read.
+  """
+  output = pathlib.Path(output)
+  files.check_writable(output)
+  settings = run.config.eval
+  compute = jax.jit(
+    functools.partial(
+      segment,
+      net=run.net,
+      scales=tuple(settings.scales if scales is None else scales),
+      flip=settings.flip if flip is None else flip,
+      average=settings.average,
+      upsample=settings.upsample,
+    ),
+    static_argnames='size',
+  )
+  variables = jax.device_put((run.params, run.batch_stats))
+  one_at_a_time = threading.Lock()  # each size is compiled once
+
+  def predict(photo):
+    image = photos.read(photo.path)
+    size = within(image.shape[:2], MAX_PIXELS)
+    seen = settings.size or tuple(max(side, MIN_SIDE) for side in size)
+    seen = _resize(image, seen, Image.Resampling.BICUBIC)
+    with one_at_a_time:
+      ids, entropy = jax.device_get(compute(*variables, seen, size=size))
+    ids = _resize(ids, image.shape[:2], Image.Resampling.NEAREST)
+    entropy = _resize(entropy, image.shape[:2], Image.Resampling.BILINEAR)
+    _write(f'{output / photo.name}_', image, ids, entropy, run.space)
+    return np.bincount(ids.ravel(), minlength=len(run.space.classes)) / ids.size
+
+  shares, unreadable = _for_all(predict, found)
+  if shares:
+    mean = np.mean(shares, axis=0)
+    print(f'{len(shares)} images in {output}: {_describe(mean, run.space)}')
+  if unreadable:
+    raise UserError(
+      f'{len(unreadable)} of {len(found)} files cannot be read as images:\n  '
+      + '\n  '.join(sorted(unreadable))
+    )
+  return mean
+
+
+def _for_all(predict: Callable, found: Sequence[photos.Photo]) -> tuple:
+  """Calls `predict` in threads: its results, and what could not be read."""
+  results, unreadable = [], []
+  with (
+    console.progress('images', len(found)) as advance,
+    futures.ThreadPoolExecutor(_THREADS) as pool,
+  ):
+    tasks = {pool.submit(predict, photo): photo for photo in found}
+    try:
+      for task in futures.as_completed(tasks):
+        try:
+          results.append(task.result())
+        except photos.UnreadableError as e:
+          unreadable.append(f'{tasks[task].path}: {e}')
+        advance()
+    except BaseException:
+      pool.shutdown(cancel_futures=True)
+      raise
+  return results, unreadable
+
+
+def within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+  """The size, or the largest of its aspect that has at most `pixels`."""
+  factor = math.sqrt(pixels / math.prod(size))
+  if factor >= 1:
+    return size
+  shrunk = [max(1, int(side * factor)) for side in size]
+  return tuple(min(side, pixels // min(shrunk)) for side in shrunk)
+
+
+def _resize(array, size, method):
+  """f32[H, W], u8[H, W] or u8[H, W, 3] at (h, w)."""
+  if array.shape[:2] == tuple(size):
+    return array
+  return np.asarray(Image.fromarray(array).resize(size[::-1], method))
+
+
+def _write(prefix, image, ids, entropy, space: labels.Space) -> None:
+  pictures = {
+    'ids': ids,
+    'color': labels.colorize(ids, space.name),
+    'overlay': segmentation.overlay(image, ids, space),
+    'entropy': segmentation.entropy_map(entropy),
+  }
+  for kind, picture in pictures.items():
+    segmentation.write_png(f'{prefix}{kind}.png', picture)
+
+
+def _describe(shares, space: labels.Space) -> str:
+  """'road 38.1%, building 20.0%': what takes 0.1% or more, largest first."""
+  order = np.argsort(-shares, kind='stable')
+  named = [(space.classes[i], shares[i]) for i in order if shares[i] >= 0.001]
+  return ', '.join(f'{name} {share:.1%}' for name, share in named)

@@ -1,0 +1,130 @@
+"""What an evaluation found: in a class space, as a table, as JSON."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from jaxuda import labels, metrics
+from jaxuda.utils import console, files
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What an evaluation found.
+
+  Attributes:
+    space: the class space that was scored.
+    counts: i64[C, C] or [C, C + 1], rows labels, columns predictions.
+    ious: f64[C], NaN for a class that is neither labelled nor predicted.
+    means: {'mIoU': mean IoU in 0..1, ...}, the space's subsets.
+    images: how many were counted.
+  """
+
+  space: labels.Space
+  counts: np.ndarray
+  ious: np.ndarray
+  means: dict[str, float]
+  images: int
+
+  @property
+  def headline(self) -> tuple[str, float]:
+    """The first mean's name and value."""
+    return next(iter(self.means.items()))
+
+
+def score(
+  counts: np.ndarray,
+  images: int,
+  model_space: str,
+  eval_space: str | None,
+  absent: str = 'left_out',
+) -> Scores:
+  """Scores counts of the model's space in the space that is evaluated.
+
+  Args:
+    counts: i64[C, C].
+    images: how many were counted.
+    model_space, eval_space: class spaces; None for the model's own.
+    absent: whether a class that is neither labelled nor predicted is
+      'left_out' of means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or counts
+      as 'zero' (FADA, test.py; CRST).
+  """
+  space = labels.space(eval_space or model_space)
+  if space.name != model_space:
+    merge = labels.merge(model_space, space.name)
+    counts = metrics.merge_confusion(counts, merge, len(space.classes))
+  ious = metrics.iou(counts, 0.0 if absent == 'zero' else np.nan)
+  return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
+
+
+def table(scores: dict[str, Scores]) -> str:
+  """Return a text table: a row a class, a column for each named evaluation."""
+  first = next(iter(scores.values()))
+  classes = [
+    (name, *(_percent(s.ious[i]) for s in scores.values()))
+    for i, name in enumerate(first.space.classes)
+  ]
+  means = [
+    (name, *(_percent(s.means[name]) for s in scores.values()))
+    for name in first.means
+  ]
+  return console.table(('IoU %', *scores), classes, means)
+
+
+def _percent(value: float) -> str:
+  return 'n/a' if np.isnan(value) else f'{100 * value:.1f}'
+
+
+def to_json(scores: Scores) -> dict:
+  """Plain JSON values; None for a class that is n/a."""
+
+  def number(value):
+    return None if np.isnan(value) else round(float(value), 6)
+
+  return {
+    'classes': scores.space.name,
+    'images': scores.images,
+    'means': {k: number(v) for k, v in scores.means.items()},
+    'iou': {
+      name: number(value)
+      for name, value in zip(scores.space.classes, scores.ious, strict=True)
+    },
+    'confusion': scores.counts.tolist(),
+  }
+
+
+def from_json(content: dict) -> Scores:
+  """The inverse of to_json."""
+  space = labels.space(content['classes'])
+  counts = np.array(content['confusion'], np.int64)
+  ious = np.array(
+    [np.nan if v is None else v for v in content['iou'].values()], np.float64
+  )
+  means = {
+    name: np.nan if v is None else v for name, v in content['means'].items()
+  }
+  return Scores(space, counts, ious, means, content['images'])
+
+
+def write(path: pathlib.Path, content: dict) -> None:
+  """Write JSON whole, once however many processes there are.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  if jax.process_index() == 0:
+    files.write_json(path, content)
+
+
+def spread(values: Sequence[float]) -> float:
+  """The standard deviation over runs (n - 1); NaN for a single one."""
+  return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
+
+
+def plus_minus(values: Sequence[float], sign: str = '') -> str:
+  """'27.9 ± 1.0', mean and spread, '+27.9 ± 1.0' with '+'; of one no spread."""
+  mean = f'{np.mean(values):{sign}.1f}'
+  return mean if len(values) < 2 else f'{mean} ± {spread(values):.1f}'

@@ -1,0 +1,1 @@
+"""Pictures as PNG files: arrays in, files out; no network is known here."""

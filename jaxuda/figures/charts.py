@@ -1,0 +1,182 @@
+"""Charts: curves and bars of numbers, as PNG files.
+
+matplotlib is imported where it is used: it takes a second.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxuda.figures import page
+
+# Seven that differ for colour-blind readers, too (Okabe and Ito, 2008).
+_COLORS = (
+  '#0072B2',
+  '#D55E00',
+  '#009E73',
+  '#CC79A7',
+  '#E69F00',
+  '#56B4E9',
+  '#555555',
+)
+_GRID = {'color': '0.9', 'linewidth': 0.8}
+
+
+class Curve(NamedTuple):
+  """What was measured along an axis, several times.
+
+  Attributes:
+    x: f64[N].
+    values: N sequences of values, one of each run.
+  """
+
+  x: Sequence[float]
+  values: Sequence[Sequence[float]]
+
+
+def colors(count: int, ordered: bool = False) -> list:
+  """Colours of series: along the colour map where they are `ordered`."""
+  import matplotlib
+
+  if ordered or count > len(_COLORS):
+    # The map's last tenth is too light for lines on white.
+    return list(matplotlib.colormaps[page.COLORMAP](np.linspace(0, 0.9, count)))
+  return list(_COLORS[:count])
+
+
+def curves(
+  path: str | pathlib.Path,
+  series: Mapping[str, Curve],
+  *,
+  xlabel: str,
+  ylabel: str,
+  levels: Mapping[str, Sequence[float]] | None = None,
+  ticks: Mapping[float, str] | None = None,
+  ordered: bool = False,
+  bottom: float | None = None,
+) -> None:
+  """Draws means over runs, and a standard deviation around them.
+
+  Args:
+    path: of the PNG.
+    series: a curve's name to the curve.
+    xlabel, ylabel: of the axes.
+    levels: a name to values that do not depend on x: dashed lines.
+    ticks: places on the x axis and what they are called; None for numbers.
+    ordered: whether the series have an order, which their colours then show.
+    bottom: where the y axis begins; None for a little below the data.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  levels = levels or {}
+  figure, axis = _page((7.2, 4.4))
+  shades = colors(len(series), ordered)
+  for color, (name, curve) in zip(shades, series.items(), strict=True):
+    mean, low, high = _band(curve.values)
+    marker = 'o' if ticks else None
+    axis.plot(curve.x, mean, color=color, label=name, marker=marker)
+    axis.fill_between(curve.x, low, high, color=color, alpha=0.2, linewidth=0)
+    for x, values in zip(curve.x, curve.values, strict=True):
+      if ticks:  # few places: each run can be seen
+        at = [x] * len(values)
+        axis.plot(at, values, '.', color=color, alpha=0.5, markersize=5)
+  greys = np.linspace(0.35, 0.65, len(levels)).astype(str)
+  for i, (name, values) in enumerate(levels.items()):
+    [mean], [low], [high] = _band([values])
+    style = ('--', ':', '-.')[i % 3]
+    axis.axhline(mean, color=greys[i], linestyle=style, label=name)
+    if high > low:
+      axis.axhspan(low, high, color=greys[i], alpha=0.12, linewidth=0)
+  if ticks:
+    axis.set_xticks(list(ticks), list(ticks.values()))
+  axis.set(xlabel=xlabel, ylabel=ylabel)
+  axis.set_ylim(bottom=bottom)
+  axis.grid(axis='y', **_GRID)
+  _legend(figure, axis)
+  page.save(path, figure)
+
+
+def bars(
+  path: str | pathlib.Path,
+  names: Sequence[str],
+  series: Mapping[str, Sequence[float]],
+  *,
+  ylabel: str,
+  logarithmic: bool = False,
+) -> None:
+  """Draws a group of bars for each name; NaN leaves a gap with a cross.
+
+  Args:
+    path: of the PNG.
+    names: the N groups.
+    series: a bar's name in the legend to f64[N].
+    ylabel: of the axis.
+    logarithmic: whether the axis is.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  from matplotlib import ticker
+
+  width = 0.8 / len(series)
+  figure, axis = _page((max(6.0, 0.5 * len(names) + 2.5), 4.4))
+  shades = colors(len(series))
+  for i, (color, (name, values)) in enumerate(
+    zip(shades, series.items(), strict=True)
+  ):
+    values = np.asarray(values, float)
+    at = np.arange(len(names)) + (i - (len(series) - 1) / 2) * width
+    axis.bar(at, np.nan_to_num(values), width, color=color, label=name)
+    missing = at[np.isnan(values)]
+    axis.plot(
+      missing,
+      np.full(len(missing), 0.02),
+      'x',
+      color=color,
+      markersize=5,
+      transform=axis.get_xaxis_transform(),
+    )
+  if logarithmic:
+    axis.set_yscale('log', subs=[])
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter('{x:g}')
+  axis.set_xticks(range(len(names)), names, rotation=45, ha='right')
+  axis.tick_params(axis='x', length=0)
+  axis.set(ylabel=ylabel, xlim=(-0.6, len(names) - 0.4))
+  axis.grid(axis='y', **_GRID)
+  _legend(figure, axis)
+  page.save(path, figure)
+
+
+def _page(size):
+  import matplotlib.figure
+
+  figure = matplotlib.figure.Figure(
+    figsize=size, dpi=page.DPI, layout='constrained'
+  )
+  axis = figure.add_subplot()
+  axis.set_axisbelow(True)
+  axis.spines[['top', 'right']].set_visible(False)
+  return figure, axis
+
+
+def _legend(figure, axis):
+  handles, names = axis.get_legend_handles_labels()
+  figure.legend(
+    handles,
+    names,
+    loc='outside upper center',
+    ncols=min(len(names), 3),
+    frameon=False,
+    fontsize=10,
+  )
+
+
+def _band(values):
+  """Mean, and a standard deviation below and above it, at each place."""
+  mean = np.array([np.mean(v) for v in values])
+  sd = np.array([np.std(v, ddof=1) if len(v) > 1 else 0.0 for v in values])
+  return mean, mean - sd, mean + sd

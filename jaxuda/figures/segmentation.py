@@ -1,0 +1,287 @@
+"""Pictures: entropy maps, overlays, panels, and the figures of a run.
+
+Arrays in, arrays or PNG files out; nothing here knows a network. matplotlib is
+imported where it is used: it takes a second.
+"""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxuda import labels
+from jaxuda.figures import page
+from jaxuda.utils import files
+
+_GAP = 4  # pixels between the pictures of a panel
+_BLANK = 200  # the grey of a panel's ground truth where there is none
+
+
+class Row(NamedTuple):
+  """One image of a qualitative figure.
+
+  Attributes:
+    image: u8[H, W, 3].
+    predictions: u8[H, W] class indices of each network, 255 where ignored.
+    label: u8[h, w] class indices, 255 where ignored; None if unknown.
+    entropy: f32[H, W] in 0..1, of the last network.
+  """
+
+  image: np.ndarray
+  predictions: Sequence[np.ndarray]
+  label: np.ndarray | None
+  entropy: np.ndarray
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+  """Shannon entropy of f32[..., C] over log C: f32[...] in 0..1."""
+  p = np.asarray(probabilities, np.float32)
+  tiny = np.finfo(np.float32).tiny  # so that 0 log 0 = 0
+  nats = -(p * np.log(np.maximum(p, tiny))).sum(-1)
+  return np.clip(nats / np.float32(math.log(p.shape[-1])), 0, 1)
+
+
+def entropy_map(entropy: np.ndarray) -> np.ndarray:
+  """Paints f32[H, W] in 0..1 as u8[H, W, 3], purple (0) to yellow (1)."""
+  import matplotlib
+
+  return matplotlib.colormaps[page.COLORMAP](entropy, bytes=True)[..., :3]
+
+
+def overlay(
+  image: np.ndarray,
+  ids: np.ndarray,
+  space: labels.Space,
+  alpha: float = 0.5,
+) -> np.ndarray:
+  """Lays class colours over an image; ignored pixels stay as they are.
+
+  Args:
+    image: u8[H, W, 3].
+    ids: u8[H, W] class indices, 255 where ignored.
+    space: of the indices.
+    alpha: opacity of the colours, 0..1.
+
+  Returns:
+    u8[H, W, 3].
+  """
+  colors = labels.colorize(ids, space.name).astype(np.float32)
+  alpha = np.where(ids == labels.IGNORE, 0, np.float32(alpha))[..., None]
+  return np.rint(image + alpha * (colors - image)).astype(np.uint8)
+
+
+def panel(
+  image: np.ndarray,
+  ids: np.ndarray,
+  label: np.ndarray | None,
+  entropy: np.ndarray,
+  space: labels.Space,
+) -> np.ndarray:
+  """Input, prediction, ground truth and entropy side by side.
+
+  Args:
+    image: u8[H, W, 3].
+    ids: u8[H, W] predicted class indices.
+    label: u8[h, w] true ones, 255 where ignored, resized (nearest) to H x W;
+      None leaves a grey field.
+    entropy: f32[H, W] in 0..1.
+    space: of the indices.
+
+  Returns:
+    u8[H, 4 W + 12, 3], with white gaps.
+  """
+  height, width = image.shape[:2]
+  truth = np.full_like(image, _BLANK)
+  if label is not None:
+    fitted = Image.fromarray(label).resize((width, height), Image.NEAREST)
+    truth = labels.colorize(np.asarray(fitted), space.name)
+  gap = np.full((height, _GAP, 3), 255, np.uint8)
+  parts = [
+    image,
+    gap,
+    labels.colorize(ids, space.name),
+    gap,
+    truth,
+    gap,
+    entropy_map(entropy),
+  ]
+  return np.concatenate(parts, axis=1)
+
+
+def qualitative(
+  path: str | pathlib.Path,
+  rows: Sequence[Row],
+  titles: Sequence[str],
+  space: labels.Space,
+  shade: str = 'entropy',
+) -> None:
+  """Draws images, predictions, ground truth and entropy (paper 001, Fig. 4).
+
+  Args:
+    path: of the PNG.
+    rows: one an image.
+    titles: names of the networks, in the order of `Row.predictions`.
+    space: of all indices.
+    shade: what `Row.entropy` holds; 'confidence' of pseudo labels.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  import matplotlib.patches
+
+  labelled = any(row.label is not None for row in rows)
+  names = ['image', *titles, *(['ground truth'] * labelled)]
+  names.append(f'entropy, {titles[-1]}' if shade == 'entropy' else shade)
+  ignored = any(
+    ids is not None and (ids == labels.IGNORE).any()
+    for row in rows
+    for ids in (row.label, *row.predictions)
+  )
+  entries = list(zip(space.classes, space.colors / 255, strict=True))
+  entries += [('ignored', (0, 0, 0))] * ignored
+  # The legend takes the page's width but for the entropy's colour bar.
+  cell = page.cell_width(len(names))
+  per_line = max(1, int((len(names) - 1) * cell / 1.2))
+  lines = math.ceil(len(entries) / per_line)
+  figure, axes = page.grid(
+    [row.image.shape[0] / row.image.shape[1] for row in rows],
+    columns=names,
+    foot=max(lines, 2) * page.LINE + 0.15,
+  )
+  for row, line in zip(rows, axes, strict=True):
+    maps = [labels.colorize(ids, space.name) for ids in row.predictions]
+    if labelled:
+      known = row.label is not None
+      maps.append(labels.colorize(row.label, space.name) if known else None)
+    for axis, picture in zip(
+      line, [row.image, *maps, entropy_map(row.entropy)], strict=True
+    ):
+      page.show(axis, picture)
+  width, height = figure.get_size_inches()
+  figure.legend(
+    handles=[
+      matplotlib.patches.Patch(facecolor=color, label=name)
+      for name, color in entries
+    ],
+    loc='lower left',
+    bbox_to_anchor=(page.MARGIN / width, 0.05 / height),
+    ncols=per_line,
+    frameon=False,
+    fontsize=10,
+    handlelength=1.2,
+    borderpad=0,
+    borderaxespad=0,
+    columnspacing=1.2,
+    labelspacing=0.35,
+  )
+  left = width - page.MARGIN - 0.95 * cell
+  unit = 'entropy / log C' if shade == 'entropy' else shade
+  page.color_bar(figure, left, 0.9 * cell, unit)
+  page.save(path, figure)
+
+
+def entropy_figure(
+  path: str | pathlib.Path,
+  source: Sequence[np.ndarray],
+  target: Sequence[np.ndarray],
+  entropies: Mapping[str, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
+) -> None:
+  """Draws the entropy of predictions on both domains (paper 001, Fig. 6).
+
+  Args:
+    path: of the PNG.
+    source, target: u8[H, W, 3] images of each domain.
+    entropies: a network's name to its f32[H, W] maps of the source images and
+      of the target images; the networks are shown in this order.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  images = [*source, *target]
+  aspect = max(image.shape[0] / image.shape[1] for image in images)
+  figure, axes = page.grid(
+    [aspect] * (1 + len(entropies)),
+    columns=['source'] * len(source) + ['target'] * len(target),
+    rows=['image', *(f'entropy, {name}' for name in entropies)],
+    foot=0.65,
+  )
+  for axis, image in zip(axes[0], images, strict=True):
+    page.show(axis, image)
+  for line, maps in zip(axes[1:], entropies.values(), strict=True):
+    for axis, values in zip(line, [*maps[0], *maps[1]], strict=True):
+      page.show(axis, entropy_map(values))
+      axis.text(
+        0.98,
+        0.04,
+        f'mean {values.mean():.2f}',
+        transform=axis.transAxes,
+        ha='right',
+        fontsize=9,
+        color='white',
+        bbox={'facecolor': 'black', 'alpha': 0.6, 'pad': 2, 'linewidth': 0},
+      )
+  width = figure.get_size_inches()[0]
+  length = min(4.0, 0.6 * width)
+  page.color_bar(figure, (width - length) / 2, length)
+  page.save(path, figure)
+
+
+def confusion_figure(
+  path: str | pathlib.Path, counts: np.ndarray, classes: Sequence[str]
+) -> None:
+  """Draws a log-scaled confusion matrix (paper 001, Fig. 7).
+
+  A cell's number is its share of the class's pixels in percent, from 1 on.
+
+  Args:
+    path: of the PNG.
+    counts: i64[C, C] or [C, C + 1], pixels of true class (row) and prediction
+      (column); the last of C + 1 columns has no class and is named 'other'.
+    classes: the C names.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  import matplotlib.colors
+  import matplotlib.figure
+
+  counts = np.asarray(counts)
+  rows, columns = counts.shape
+  figure = matplotlib.figure.Figure(
+    figsize=(3.4 + 0.36 * columns, 2.0 + 0.36 * rows), layout='compressed'
+  )
+  axis = figure.add_subplot()
+  # log(0) has no colour: nothing and one pixel share the darkest.
+  norm = matplotlib.colors.LogNorm(1, max(10, counts.max()))
+  picture = axis.imshow(np.maximum(counts, 1), cmap=page.COLORMAP, norm=norm)
+  names = [*classes, *(['other'] * (columns - rows))]
+  axis.set_xticks(range(columns), names, rotation=90)
+  axis.set_yticks(range(rows), classes)
+  axis.tick_params(length=0)
+  axis.set(xlabel='prediction', ylabel='ground truth')
+  axis.spines[:].set_visible(False)
+  shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  for i, j in np.argwhere(shares >= 1):
+    color = 'black' if norm(counts[i, j]) > 0.6 else 'white'
+    text = f'{shares[i, j]:.0f}'
+    axis.text(j, i, text, ha='center', va='center', fontsize=8, color=color)
+  bar = figure.colorbar(picture, ax=axis, shrink=0.8, pad=0.02)
+  bar.set_label('pixels (numbers: % of the true class)')
+  bar.outline.set_visible(False)
+  page.save(path, figure)
+
+
+def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
+  """Writes u8[H, W] or u8[H, W, 3] as a PNG, atomically.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  picture = Image.fromarray(image)
+  # Run-length matching at level 1: four times as fast as Pillow's default on
+  # smooth pictures, and no larger.
+  quick = {'compress_level': 1, 'compress_type': 3}
+  files.write(path, lambda file: picture.save(file, 'PNG', **quick))

@@ -1,0 +1,106 @@
+"""The data that an experiment's config names."""
+
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+
+from jaxuda.datasets import specs, stored
+from jaxuda.input import pipeline
+from jaxuda.input.augment import Augment
+from jaxuda.input.records import Records, open_pseudo, open_records
+from jaxuda.input.stream import Stream, check_streams
+
+
+def open_inputs(
+  config,
+  names: Sequence[str],
+  pseudo: Mapping[str, pathlib.Path | None] | None = None,
+) -> tuple[dict[str, Stream], Records]:
+  """All that a training reads: its streams, and what is scored.
+
+  Raises:
+    UserError: something is not prepared, lacks labels or cannot be batched.
+  """
+  streams = open_streams(config, names, pseudo)
+  check_streams(streams, config.seed, jax.process_count())
+  return streams, open_eval(config)
+
+
+def open_streams(
+  config,
+  names: Sequence[str],
+  pseudo: Mapping[str, pathlib.Path | None] | None = None,
+) -> dict[str, Stream]:
+  """The training streams of those names.
+
+  The target has no labels but pseudo labels.
+
+  Args:
+    config: an experiment's.
+    names: of the streams.
+    pseudo: a stream's name to the folder of its pseudo labels, None where it
+      has none. Those that are yet to be made leave the stream without labels,
+      which cannot be balanced either.
+  """
+  streams = {}
+  for name in names:
+    s, folder = config[name], (pseudo or {}).get(name)
+    labelled = name != 'target'
+    made = folder is None or folder.is_dir()
+    if folder is None:
+      records = _open(s, config)
+    elif labelled := made:
+      records = open_pseudo(folder, s.name, s.size, s.split, config.classes)
+    else:
+      records = _open(s, config)
+    streams[name] = Stream(
+      records=records,
+      space=config.classes if labelled else None,
+      augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
+      batch_size=s.batch_size,
+      shuffle=s.shuffle,
+      count=s.get('count'),
+      # Runs from before there was a choice do not have it.
+      sampling=s.get('sampling', 'uniform') if made else 'uniform',
+    )
+  return streams
+
+
+def open_eval(config) -> Records:
+  """The records that are scored."""
+  records = _open(config.eval, config)
+  records.require_labels()
+  return records
+
+
+def _open(settings, config):
+  records = open_records(
+    settings.name, settings.size, settings.split, config.data_dir
+  )
+  _tell_if_partial(records.name, records.split, len(records), records.path)
+  return records
+
+
+@functools.cache  # once in a run that has several stages
+def _tell_if_partial(spec, split, length, path):
+  name, _ = specs.split_spec(spec)
+  short = stored.shortfall(spec, {split: length})
+  # What is rendered has no download of which a part could be missing.
+  if short and specs.module(name).NEEDS_RAW and jax.process_index() == 0:
+    print(
+      f'{spec}, {split}: prepared from {length:,} of {short[split]:,} images '
+      f'({path})'
+    )
+
+
+def batches_of_eval(records: Records, config) -> Iterator[dict]:
+  """This process's batches of the scored records, in the model's classes."""
+  return pipeline.eval_batches(
+    records,
+    space=config.classes,
+    batch_size=config.eval.batch_size,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )

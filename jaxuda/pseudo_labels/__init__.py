@@ -1,0 +1,1 @@
+"""Pseudo labels: the rules, what they keep, and the dataset they make."""

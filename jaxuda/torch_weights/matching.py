@@ -1,0 +1,179 @@
+"""Every tensor of a PyTorch file, and every variable of a network, accounted."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxuda.models.norm import COUNTER
+from jaxuda.torch_weights import layouts
+from jaxuda.utils.errors import UserError
+
+Path = tuple[str, ...]
+
+_NONE = np.empty(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+  """Where every tensor of a file and of a network went.
+
+  Attributes:
+    layout: of the file.
+    arrays: path -> what the file has for it, in our layout.
+    unused: key of the file -> why nothing reads it.
+    fresh: plain name of ours -> why it keeps its initial value.
+  """
+
+  layout: layouts.Layout
+  arrays: dict[Path, np.ndarray]
+  unused: dict[str, str]
+  fresh: dict[str, str]
+
+  @property
+  def complete(self) -> bool:
+    """Whether the file has all of the network."""
+    return not self.fresh
+
+  def describe(self) -> str:
+    """A line of counts and reasons."""
+    parts = [f'{self.layout.name}: {len(self.arrays)} tensors']
+    for verb, reasons in (('unused', self.unused), ('fresh', self.fresh)):
+      for reason in sorted(set(reasons.values())):
+        count = sum(r == reason for r in reasons.values())
+        parts.append(f'{count} {verb} ({reason})')
+    return ', '.join(parts)
+
+
+def to_torch(array: np.ndarray) -> np.ndarray:
+  """A kernel [h, w, in, out] as torch's [out, in, h, w]; others as they are."""
+  return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+
+
+def from_torch(array: np.ndarray) -> np.ndarray:
+  """The inverse of to_torch."""
+  return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+
+
+def match(
+  wanted: Mapping[Path, tuple[int, ...]],
+  tensors: Mapping[str, np.ndarray],
+  where: object,
+  unused: str | None = None,
+  fresh: str | None = None,
+  part: str = 'segmenter',
+) -> Match:
+  """Finds a network's variables in a file's tensors; nothing is left over.
+
+  Args:
+    wanted: path -> shape of every parameter and statistic, in our layout; a
+      path starts below 'params' and 'batch_stats'.
+    tensors: of torch_files.read.
+    where: names the file.
+    unused: a regex of whole keys of the file that nothing needs to read.
+    fresh: a regex of whole plain names (torch_names) that may keep their
+      initial values, also where the file has another shape for them.
+    part: 'segmenter' or 'discriminator', which of them `wanted` is.
+
+  Raises:
+    UserError: the layout is unknown, or a tensor has no counterpart or another
+      shape; lists both sides.
+  """
+  layout = layouts.detect(tensors, where)
+  rest, reasons = _split(tensors, layout, part)
+  arrays, missing, kept, shapes = {}, [], {}, []
+  for path, shape in wanted.items():
+    name = layouts.plain_name(path)
+    key = layout.rename(name)
+    found = key in rest
+    tensor = from_torch(rest.pop(key, _NONE))
+    if found and tensor.shape == shape:
+      arrays[path] = tensor
+    elif _matches(fresh, name):
+      kept[name] = 'config.init_fresh'
+      if found:
+        reasons[key] = f'of shape {_shape(tensor.shape)}'
+    elif found:
+      shapes.append(f'{key} is {_shape(tensor.shape)}, not {_shape(shape)}')
+    elif path[-1] == COUNTER:  # files before torch 0.4.1, or of frozen norms
+      arrays[path] = np.zeros((), np.int64)
+    elif key is None:
+      kept[name] = layout.fresh
+    else:
+      missing.append(key)
+  unread = []
+  for key in rest:
+    if _matches(unused, key):
+      reasons[key] = 'config.init_unused'
+    elif reason := _reason(layout, key):
+      reasons[key] = reason
+    else:
+      unread.append(key)
+  if missing or unread or shapes or not arrays:
+    raise UserError(_differences(where, layout, missing, unread, shapes))
+  return Match(layout, arrays, reasons, kept)
+
+
+def _reason(layout, key):
+  """Why nothing reads a key of such a file; None if it should be read."""
+  if layout.fresh and key.endswith(COUNTER):
+    return 'a frozen norm counts nothing'
+  rules = layout.unused.items()
+  return next((why for rule, why in rules if re.match(rule, key)), None)
+
+
+def _split(tensors, layout, part):
+  """The tensors of one of the networks in a file; the others with reasons."""
+  mine, reasons = {}, {}
+  for key, tensor in tensors.items():
+    of_other = layout.discriminator and (
+      bool(re.match(layout.discriminator, key)) != (part == 'discriminator')
+    )
+    if of_other and not _reason(layout, key):
+      reasons[key] = f"not the {part}'s"
+    else:
+      mine[key] = tensor
+  return mine, reasons
+
+
+def _matches(rule: str | None, name: str) -> bool:
+  try:
+    return rule is not None and bool(re.fullmatch(rule, name))
+  except re.error as e:
+    raise UserError(
+      f'config.init_fresh and config.init_unused take regexes: {rule!r}: {e}.'
+    ) from None
+
+
+def _differences(where, layout, left, unread, shapes) -> str:
+  parts = [
+    f'{title} {_some(names)}'
+    for title, names in (
+      ('only the network has', left),
+      ('only the file has', unread),
+      ('other shapes:', shapes),
+    )
+    if names
+  ]
+  counters = [key for key in unread if key.endswith(COUNTER)]
+  hint = (
+    'Exceptions are regexes in config.init_unused (of the file) and '
+    'config.init_fresh (of the network).'
+  )
+  if counters and counters == unread:
+    hint = 'Its batch norm was not frozen: config.model.norm=batch.'
+  return (
+    f'{where} ({layout.name}) does not fit the network of the config: '
+    f'{"; ".join(parts) or "nothing in it is known"}. {hint}'
+  )
+
+
+def _shape(shape) -> tuple[int, ...]:
+  """A kernel's shape as torch has it."""
+  return to_torch(np.empty(shape, np.bool_)).shape
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+  more = f' and {len(names) - limit} more' if len(names) > limit else ''
+  return ', '.join(names[:limit]) + more

@@ -1,0 +1,1 @@
+"""Around the loop: stages, checks, the run's folder and its log."""

@@ -1,0 +1,91 @@
+"""The one way in which files are written whole."""
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from jaxuda.utils.errors import UserError
+
+
+def write(
+  path: str | os.PathLike, write_to: Callable[[pathlib.Path], None]
+) -> None:
+  """Write a file under another name, then move it into place.
+
+  No reader sees half of it, and it survives a power cut once this returns: the
+  content and the folder's entry are both flushed to the disk.
+
+  Args:
+    path: of the file; its folder is made if needed.
+    write_to: writes the content to the path that it is given.
+
+  Raises:
+    UserError: the file cannot be written; the old one stays, and nothing else
+      is left behind.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f'.{path.name}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_to(temporary)
+    _flush(temporary)
+    temporary.replace(path)
+    _flush(path.parent)
+  except OSError as e:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+    reason = e.strerror or str(e)
+    if not path.parent.is_dir() and path.parent.exists():
+      reason = f'{path.parent} is not a folder'
+    raise UserError(f'cannot write {path}: {reason}.') from e
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Write a text file whole; see `write`."""
+  write(path, lambda file: file.write_text(text))
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+  """Write JSON whole; see `write`."""
+  write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_csv(
+  path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]
+) -> None:
+  """Write a table whole; see `write`. None is an empty cell."""
+
+  def write_to(file):
+    with file.open('w', newline='') as stream:
+      writer = csv.writer(stream, lineterminator='\n')
+      writer.writerow(header)
+      writer.writerows(rows)
+
+  write(path, write_to)
+
+
+def check_writable(folder: pathlib.Path) -> None:
+  """Create the folder of --output, before hours of work go into it.
+
+  Raises:
+    UserError: it cannot be created or written to.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+  except OSError as e:
+    raise UserError(f'--output={folder} is not writable: {e.strerror}.') from e
+
+
+def _flush(path):
+  """Flush a file or a folder to the disk."""
+  handle = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(handle)
+  finally:
+    os.close(handle)

@@ -1,0 +1,109 @@
+"""Several hosts, one process each: how they join, and when one is lost."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+from absl import flags
+
+from jaxuda.utils.errors import UserError
+
+# A process that says nothing for so long is taken for dead by the others.
+HEARTBEAT_S = 60
+
+# What runtimes say when a peer is gone: gloo, NCCL, the coordination service.
+_LOST = re.compile(
+  r'gloo|nccl|connection (reset|closed|refused)|coordination|heartbeat|peer|'
+  r'task .* (died|unavailable)|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED',
+  re.IGNORECASE,
+)
+
+
+def define_flags() -> None:
+  """The flags by which a command line joins others."""
+  flags.DEFINE_bool(
+    'distributed',
+    False,
+    'Join the other hosts of this job: SLURM, Open MPI, Kubernetes and TPU '
+    'pods are known to jax; elsewhere give --coordinator.',
+  )
+  flags.DEFINE_string(
+    'coordinator',
+    None,
+    'HOST:PORT of the first process, reachable by all; with --num_processes '
+    'and --process_id.',
+  )
+  flags.DEFINE_integer('num_processes', None, 'With --coordinator.')
+  flags.DEFINE_integer('process_id', None, 'With --coordinator; from 0.')
+
+
+def join() -> None:
+  """Joins the other processes, once, if the flags say so; before any array.
+
+  Raises:
+    UserError: there is nothing to join, or some but not all flags are given.
+  """
+  names = ('coordinator', 'num_processes', 'process_id')
+  given = {name: flags.FLAGS[name].value for name in names}
+  there = [name for name, value in given.items() if value is not None]
+  if there and len(there) < len(names):
+    missing = ', '.join(f'--{name}' for name in names if name not in there)
+    raise UserError(f'--{there[0]} also needs {missing}.')
+  if not there and not flags.FLAGS.distributed:
+    return
+  import jax  # late, because command lines answer before they need it
+
+  if jax.distributed.is_initialized():
+    return
+  try:
+    jax.distributed.initialize(
+      given['coordinator'],
+      given['num_processes'],
+      given['process_id'],
+      heartbeat_timeout_seconds=HEARTBEAT_S,
+      shutdown_timeout_seconds=HEARTBEAT_S,
+    )
+  except (RuntimeError, ValueError) as e:
+    reason = str(e).partition('\n')[0].rstrip('.')
+    raise UserError(
+      f'--distributed found no hosts to join ({reason}): leave it out, start '
+      'this command on each host of a cluster that jax knows, or give '
+      '--coordinator=HOST:PORT --num_processes=N --process_id=I.'
+    ) from e
+
+
+def is_lost(error: Exception) -> bool:
+  """Whether an error says that another process of the run has died."""
+  import jax
+
+  if isinstance(error, UserError) or jax.process_count() == 1:
+    return False
+  return bool(_LOST.search(str(error)))
+
+
+@contextlib.contextmanager
+def ends_with_its_peers() -> Iterator[None]:
+  """Ends this process with a sentence, and status 2, when another has died.
+
+  At once, as jax's own exit would wait at a barrier for the dead. A process
+  that waits for one on another way is ended by jax, after HEARTBEAT_S.
+  """
+  try:
+    yield
+  except Exception as e:
+    if not is_lost(e):
+      raise
+    import jax
+
+    sys.stdout.flush()
+    reason = str(e).partition('\n')[0].rstrip('.')
+    print(
+      f'error: process {jax.process_index()} has lost another process of this '
+      f'run ({reason}): see what that one says, then start all of them again; '
+      'training goes on from the last checkpoint.',
+      file=sys.stderr,
+      flush=True,
+    )
+    os._exit(2)
