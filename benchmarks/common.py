@@ -75,7 +75,7 @@ class Step:
     else:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
-      self.batch = sharding.putter(mesh)(self.batch)
+      self.batch = sharding.shard_batch(mesh)(self.batch)
     start = time.perf_counter()
     with _forms(forms):
       self.compiled = jitted.lower(self.state, self.batch).compile()

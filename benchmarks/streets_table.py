@@ -32,7 +32,8 @@ from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.training import stages
 from jaxuda.training import workdir as workdir_lib
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils.cli import run_cli
+from jaxuda.utils.errors import UserError
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 CONTROL = 'AdaBN control'
@@ -269,4 +270,4 @@ def show(table: dict[str, dict[str, float]], steps: dict[str, Steps]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(lambda argv: exit_with_sentence(main, argv))
+  app.run(lambda argv: run_cli(main, argv))

@@ -18,7 +18,8 @@ from absl import app, flags
 
 from benchmarks import streets_table
 from jaxuda.figures import charts
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils.cli import run_cli
+from jaxuda.utils.errors import UserError
 
 _OUTPUT = flags.DEFINE_string('output', 'docs', 'Folder of the pictures.')
 
@@ -151,4 +152,4 @@ def main(argv) -> None:
 
 
 if __name__ == '__main__':
-  app.run(lambda argv: exit_with_sentence(main, argv))
+  app.run(lambda argv: run_cli(main, argv))

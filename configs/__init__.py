@@ -1,1 +1,1 @@
-"""One page an experiment; `common` holds what they share."""
+"""One file an experiment; `common` holds what they share."""

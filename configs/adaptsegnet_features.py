@@ -1,25 +1,24 @@
-"""Feature-level alignment: the "feat. only" baseline of paper 003.
+"""Feature-level alignment: the "feat. only" baseline of FADA.
 
   python -m jaxuda.main --config=configs/adaptsegnet_features.py:streets
 
-About 26 hours on one V100 (reckoned: benchmarks/hours.py).
+About 26 hours on one V100 (estimated by benchmarks/hours.py).
 
-A binary discriminator on the features that the main head reads, paper 003,
-Eqs. 1 to 4: GTA5 -> Cityscapes 39.3 mIoU (Table 3), SYNTHIA -> Cityscapes 35.4 /
-40.8 on 16 / 13 classes. AdaptSegNet's code has no such form: the discriminator
-is FADA's, which keeps the size of the map, and all else AdaptSegNet's.
+A binary discriminator on the features that the main head reads (FADA, Eqs. 1 to
+4): GTA5 -> Cityscapes 39.3 mIoU (Table 3), SYNTHIA -> Cityscapes 35.4 / 40.8 on
+16 / 13 classes. AdaptSegNet's code has no such form: the discriminator is
+FADA's, which keeps the size of the map, and all else AdaptSegNet's.
 """
 
-from configs import common
+from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = common.start(arg, 'fada')
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'adaptsegnet_features', 'fada')
   config.encoding = 'binary'
-  config.clip = 0.9  # of no effect here
-  config.model.update(multi_level=False, live_branches=2)
+  config.model.decoder.update(multi_level=False, aspp_branches=2)
   config.discriminator.width = 256
-  config.weights.update(adv_main=0.001, d_main=1.0)
-  common.adapt(config, setting)
-  return common.finish(config, arg)
+  common.set_weights(config, adv_main=0.001, d_main=1.0)
+  _stages.adapt(config, arg.preset)
+  return config

@@ -1,8 +1,8 @@
-"""AP-CI: alignment of cropped images, which paper 001 compares with.
+"""AP-CI: alignment of cropped images, which ACCV 2020 compares with.
 
   python -m jaxuda.main --config=configs/advent_image_patch.py:streets
 
-About 3 hours on one V100 (reckoned: benchmarks/hours.py).
+About 3 hours on one V100 (estimated by benchmarks/hours.py).
 
 Not the predictions are cropped but the images, and with them the source's labels
 (section 4.2): GTA5 -> Cityscapes 20.62 mIoU, SYNTHIA -> Cityscapes 16.97 / 20.04 on
@@ -10,19 +10,19 @@ Not the predictions are cropped but the images, and with them the source's label
 said; the paper contrasts its own, on entire images, with it.
 """
 
-from configs import common
+from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = common.start(arg, 'advent_patch')
-  config.patch = {'size': None, 'count': 1, 'redraw': False}
-  config.information, config.objective = 'natural', 'flipped'
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'advent_image_patch', 'advent_patch')
   config.discriminator.outputs = 2
-  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
-  config.model.norm = 'running'
-  common.adapt(config, setting)
+  common.set_weights(
+    config, adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0
+  )
+  config.bn_mode = 'running'
+  _stages.adapt(config, arg.preset)
   config.patch.update(size=None, count=1)
-  side = 32 if setting in ('streets', 'camvid') else 256
+  side = 32 if arg.preset in common.RENDERED else 256
   config.source.crop = config.target.crop = (side, side)
-  return common.finish(config, arg)
+  return config

@@ -1,41 +1,45 @@
 """ASS: semantic alignment with a few labelled target images (CVPRW 2020).
 
-  python -m jaxuda.main --config=configs/ass.py:streets,labelled.count=20
+  python -m jaxuda.main --config=configs/ass.py:streets --config.labelled.count=20
 
-About 28 hours on one V100 (reckoned: benchmarks/hours.py).
+About 28 hours on one V100 (estimated by benchmarks/hours.py).
 
-Paper 004, Eqs. 1 to 11. `labelled.count` is n, the number of labelled target
-images; `semantics` is None (GA), 'vectors' (GA+FCSA) or 'pixels' (GA+CSA). GTA5 ->
-Cityscapes with n = 100: 53.5, 54.1 and 54.2 mIoU; n = 500: 56.5, 59.9 and 60.2
-(Table 1). SYNTHIA -> Cityscapes, 13 classes: GA 62.1 and GA+CSA 58.3; 69.1 and
-69.8 (Table 3). n = 0 is configs/ass_global.py; the oracle, n images alone, 43.6
-and 53.6; 57.6 and 66.5, with the same optimizer, is
-`configs/oracle.py:gta5,source.count=n,optim.nesterov=True,optim.repeats=dedupe`.
+Eqs. 1 to 11. `labelled.count` is n, the number of labelled target images; the
+argument `semantics` is pixels (GA+CSA, default), vectors (GA+FCSA) or none (GA).
+GTA5 -> Cityscapes with n = 100: 54.2, 54.1 and 53.5 mIoU; n = 500: 60.2, 59.9 and
+56.5 (Table 1). SYNTHIA -> Cityscapes, 13 classes: GA 62.1 and GA+CSA 58.3; 69.1
+and 69.8 (Table 3). n = 0 is configs/ass_global.py; the oracle, n images alone,
+43.6 and 53.6; 57.6 and 66.5, with the same optimizer:
+
+  --config=configs/oracle.py:gta5 --config.source.count=n
+  --config.optim.nesterov=True --config.optim.duplicate_params=False
 """
 
-from configs import ass_global, common
-from jaxuda.config import loading as config_lib
+import copy
+
+from configs import _stages, ass_global, common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = ass_global.start(arg, 'ass')
-  config.semantics = 'pixels'
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(
+    arg, 'ass', semantics=('pixels', 'vectors', 'none')
+  )
+  ass_global.set_unstated(config)
+  config.semantics = None if arg.semantics == 'none' else arg.semantics
   # How the subset is drawn is unstated; here the same n images for every seed
   # of a run, and one of them a step, as of the other two streams.
-  config.labelled = config.target.copy_and_resolve_references()
-  config.labelled.count = 20 if setting in ('streets', 'camvid') else 100
+  config.labelled = copy.deepcopy(config.target)
+  config.labelled.count = 20 if arg.preset in common.RENDERED else 100
   config.discriminator.hidden = 1024  # section 4.1, of both forms
   # "lambda_seg" weighs the cross entropy of both labelled streams (Eq. 9) and
   # has no value: 1, so that theirs are the source-only's. Nor has D_s's.
-  config.weights.update(
-    seg_labelled_main=1.0, seg_labelled_aux=0.1, d_semantic=1.0
-  )
+  common.set_weights(config, seg_labelled_main=1.0, seg_labelled_aux=0.1)
   # The best of the paper's sweep with 500 images: 0.01 for pixels; 0.04 for
   # vectors. Eqs. 5 and 7 are sums over pixels, here means: unstated.
-  vectors = config_lib.given(arg or '', 'semantics') == 'vectors'
-  config.weights.adv_semantic = 0.04 if vectors else 0.01
-  common.adapt(config, setting)
-  if setting in ('streets', 'camvid'):
+  semantic = 0.04 if arg.semantics == 'vectors' else 0.01
+  common.set_weights(config, adv_semantic=semantic, d_semantic=1.0)
+  _stages.adapt(config, arg.preset)
+  if arg.preset in common.RENDERED:
     config.discriminator.hidden = 128
-  return common.finish(config, arg)
+  return config

@@ -2,33 +2,34 @@
 
   python -m jaxuda.main --config=configs/ass_global.py:streets
 
-About 20 hours on one V100 (reckoned: benchmarks/hours.py).
+About 20 hours on one V100 (estimated by benchmarks/hours.py).
 
-Paper 004, Eqs. 1 to 3: AdaptSegNet's game the other way round. The row n = 0 of
-its tables, GTA5 -> Cityscapes 42.4 mIoU and SYNTHIA -> Cityscapes 46.7 on 13
-classes, is what AdaptSegNet published for its two levels.
+ASS (CVPRW 2020), Eqs. 1 to 3: AdaptSegNet's adversarial loss the other way
+round. The row n = 0 of its tables, GTA5 -> Cityscapes 42.4 mIoU and SYNTHIA ->
+Cityscapes 46.7 on 13 classes, is what AdaptSegNet published for its two levels.
 """
 
-from configs import common
+from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = start(arg, 'adaptsegnet')
-  config.gan, config.direction = 'vanilla', 'source_to_target'
-  common.adapt(config, setting)
-  return common.finish(config, arg)
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'ass_global', 'adaptsegnet')
+  set_unstated(config)
+  config.direction = 'source_to_target'
+  _stages.adapt(config, arg.preset)
+  return config
 
 
-def start(arg, method):
-  """What paper 004's experiments share: (config, setting)."""
-  config, setting = common.start(arg, method)
+def set_unstated(config) -> None:
+  """Set what ASS' experiments share."""
   # "SGD with Nesterov"; a parameter is listed once, as there is no code.
-  config.optim.update(nesterov=True, repeats='dedupe')
+  config.optim.update(nesterov=True, duplicate_params=False)
   # Unstated: steps, batch and sizes, which are AdaptSegNet's ("built following"
   # it), as are two of four branches, in which the author's later code follows
   # it; and the weights. One head, as one lambda is given for D_g: AdaptSegNet's
   # 0.001. Eqs. 2 and 3 are sums over pixels, here means, as in its code.
-  config.model.update(multi_level=False, live_branches=2)
-  config.weights.update(adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0)
-  return config, setting
+  config.model.decoder.update(multi_level=False, aspp_branches=2)
+  common.set_weights(
+    config, adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0
+  )

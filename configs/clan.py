@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/clan.py:streets
 
-About 18 hours on one V100 (reckoned: benchmarks/hours.py).
+About 18 hours on one V100 (estimated by benchmarks/hours.py).
 
 Two heads on the same features; where they disagree, the adversarial loss counts
 more. GTA5 -> Cityscapes 43.2 mIoU, SYNTHIA -> Cityscapes 47.8 on 13 classes (its
@@ -13,27 +13,25 @@ The code also enlarges or shrinks an image at random beside a label that keeps
 its size; here images keep theirs.
 """
 
-from configs import common
+from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = common.start(arg, 'clan')
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'clan')
   config.steps = 100_000
-  config.seg_focus = 2.0
-  config.model.twin = True
-  config.optim.update(horizon=100_000, warmup=5_000)
-  config.clan = {
-    'epsilon': 0.4,
-    'local': 10.0 if setting == 'synthia' else 40.0,
-    'preheat': 5_000,  # steps with the plain loss
-  }
-  config.weights.update(seg_aux=1.0, adv_main=0.001, d_main=1.0, heads=0.02)
+  config.focal_gamma = 2.0
+  config.model.decoder.shared_features = True
+  config.optim.update(decay_steps=100_000, warmup=5_000)
+  config.clan.local = 10.0 if arg.preset == 'synthia' else 40.0
+  common.set_weights(
+    config, seg_source_aux=1.0, adv_main=0.001, d_main=1.0, heads=0.02
+  )
   config.source.flip = config.target.flip = True
-  common.adapt(config, setting)
-  if setting in ('streets', 'camvid'):
-    config.model.multi_level = True
-    config.init += ',model.multi_level=True,model.twin=True,weights.seg_aux=1.0'
+  _stages.adapt(config, arg.preset)
+  if arg.preset in common.RENDERED:
+    config.model.decoder.multi_level = True
+    config.init_stage.loss_weights.seg_source_aux = 1.0
     config.clan.preheat = 50
-    config.optim.update(horizon=None, warmup=20)
-  return common.finish(config, arg)
+    config.optim.update(decay_steps=None, warmup=20)
+  return config

@@ -2,10 +2,10 @@
 
   python -m jaxuda.main --config=configs/source_only.py:streets
 
-About 16 hours on one V100 (reckoned: benchmarks/hours.py).
+About 16 hours on one V100 (estimated by benchmarks/hours.py).
 
-Cross entropy on the labelled source (paper 001, Eq. 1); the target is never
-seen. GTA5 -> Cityscapes 37.8 mIoU in paper 001 (Table 4), 36.6 in AdaptSegNet;
+Cross entropy on the labelled source (ACCV 2020, Eq. 1); the target is never
+seen. GTA5 -> Cityscapes 37.8 mIoU in ACCV 2020 (Table 4), 36.6 in AdaptSegNet;
 SYNTHIA -> Cityscapes 32.0 / 36.9 on 16 / 13 classes (Table 3).
 """
 
@@ -13,8 +13,8 @@ from configs import common
 
 
 def get_config(arg=None):
-  """Settings: gta5 (default), synthia, streets, camvid."""
-  config, setting = common.start(arg, 'source_only')
-  if setting in ('gta5', 'synthia'):
-    config.model.norm = 'running'  # as paper 001's own baseline
-  return common.finish(config, arg)
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'source_only')
+  if arg.preset not in common.RENDERED:
+    config.bn_mode = 'running'  # as the ACCV 2020 paper's own baseline
+  return config

@@ -1,4 +1,4 @@
-"""Prepares a dataset once: raw files in, records of one image size out.
+"""Prepare a dataset once: raw files in, records of one image size out.
 
   python -m data.prepare gta5 --raw=DIR --size=720x1280
 
@@ -7,88 +7,81 @@ Pillow BICUBIC, labels with NEAREST; val and test also keep the label at its own
 size. The first problem stops it with one sentence and nothing is left behind.
 """
 
-import argparse
 import sys
 
 from jaxuda.datasets import images, specs
-from jaxuda.datasets.prepare import prepare
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils import cli
+from jaxuda.utils.errors import UserError
 
 
-def _parser():
-  parser = argparse.ArgumentParser(
-    prog='python -m data.prepare',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.text('raw', None, 'Folder of the download.')
+  command.text(
+    'size',
+    None,
+    "HxW, height x width of the images, or 'full'; default: full, for streets "
+    '96x192.',
   )
-  parser.add_argument('name', help=f'one of: {", ".join(specs.DATASETS)}')
-  parser.add_argument('--raw', metavar='DIR', help='folder of the download')
-  parser.add_argument(
-    '--size',
-    default=None,
-    metavar='HxW',
-    help="height x width of the images, or 'full' (default: full; for streets "
-    '96x192)',
+  command.text(
+    'data_dir',
+    None,
+    'Root of the prepared datasets; default: $TFDS_DATA_DIR or '
+    '~/tensorflow_datasets.',
   )
-  parser.add_argument(
-    '--data_dir',
-    metavar='DIR',
-    help='root of the prepared datasets (default: $TFDS_DATA_DIR or '
-    '~/tensorflow_datasets)',
+  command.integer(
+    'jpeg',
+    None,
+    'Store images as JPEG of this quality, 1 to 100, such as '
+    f'{images.DEFAULT_JPEG_QUALITY}: a third of the size, not lossless.',
   )
-  parser.add_argument(
-    '--jpeg',
-    nargs='?',
-    type=int,
-    const=images.DEFAULT_JPEG_QUALITY,
-    metavar='QUALITY',
-    help='store images as JPEG (quality 1 to 100, default '
-    f'{images.DEFAULT_JPEG_QUALITY}): a third of the size, not lossless',
+  command.boolean(
+    'allow_missing', False, 'Prepare what is there although files are missing.'
   )
-  parser.add_argument(
-    '--allow_missing',
-    action='store_true',
-    help='prepare what is there although files are missing',
+  command.boolean(
+    'allow_ignored', False, 'Keep images whose label has no pixel of any class.'
   )
-  parser.add_argument(
-    '--allow_ignored',
-    action='store_true',
-    help='keep images whose label has no pixel of any class',
-  )
-  parser.add_argument(
-    '--workers', type=int, help='number of processes (default: all cores)'
-  )
-  return parser
+  command.integer('workers', None, 'Number of processes; default: all cores.')
+  return command
 
 
 def main(argv: list[str]) -> int:
-  """The command line."""
-  args = _parser().parse_args(argv)
-  if args.jpeg is not None and not 1 <= args.jpeg <= 100:
-    raise UserError(f'--jpeg={args.jpeg}: a JPEG quality is from 1 to 100.')
-  if args.workers is not None and args.workers < 1:
-    raise UserError(f'--workers={args.workers}: there must be at least one.')
-  for spec in specs.specs_of(args.name):
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  # --jpeg alone stands for the usual quality.
+  argv = [
+    f'--jpeg={images.DEFAULT_JPEG_QUALITY}' if a == '--jpeg' else a
+    for a in argv
+  ]
+  found = command.parse(argv, __doc__, ['NAME'])
+  if found is None:
+    return 0
+  given = command.values
+  if given.jpeg is not None and not 1 <= given.jpeg <= 100:
+    raise UserError(f'--jpeg={given.jpeg}: a JPEG quality is from 1 to 100.')
+  if given.workers is not None and given.workers < 1:
+    raise UserError(f'--workers={given.workers}: there must be at least one.')
+
+  from jaxuda.datasets import prepare
+
+  for spec in specs.specs_of(found[0]):
     name, _ = specs.split_spec(spec)
     size = specs.module(name).DEFAULT_SIZE
-    if args.size:
-      size = specs.parse_size(args.size)
-    prepare(
+    if given.size:
+      size = specs.parse_size(given.size)
+    prepare.prepare(
       spec,
       size=size,
-      raw=args.raw,
-      data_dir=args.data_dir,
-      jpeg=args.jpeg,
-      allow_missing=args.allow_missing,
-      allow_ignored=args.allow_ignored,
-      workers=args.workers,
+      raw=given.raw,
+      data_dir=given.data_dir,
+      jpeg=given.jpeg,
+      allow_missing=given.allow_missing,
+      allow_ignored=given.allow_ignored,
+      workers=given.workers,
     )
   return 0
 
 
 if __name__ == '__main__':
-  try:
-    exit_with_sentence(main, sys.argv[1:])
-  except KeyboardInterrupt:
-    print('interrupted; nothing was left behind', file=sys.stderr)
-    sys.exit(130)
+  cli.run_cli(main, sys.argv)

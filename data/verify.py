@@ -1,4 +1,4 @@
-"""Checks a dataset file by file: the raw download, or the prepared records.
+"""Check a dataset file by file: the raw download, or the prepared records.
 
   python -m data.verify gta5 --raw=DIR
   python -m data.verify gta5 --size=720x1280
@@ -12,76 +12,67 @@ table, writes a JSON file, exits with 0 if all is well (there may be warnings),
 1 if not, 2 if it could not look.
 """
 
-import argparse
-import json
-import pathlib
 import sys
 
-from jaxuda.datasets import specs, verify_prepared
-from jaxuda.datasets.verify import show, verify_raw
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.datasets import specs
+from jaxuda.utils import cli, files
+from jaxuda.utils.errors import UserError
+
+
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.text('raw', None, 'Folder of the download.')
+  command.text('size', None, 'HxW of the prepared records.')
+  command.text(
+    'data_dir',
+    None,
+    'Root of the prepared datasets; default: $TFDS_DATA_DIR or '
+    '~/tensorflow_datasets.',
+  )
+  command.text('json', None, 'Path of the report; default: verify-NAME.json.')
+  command.integer('workers', None, 'Number of processes; default: all cores.')
+  return command
 
 
 def main(argv: list[str]) -> int:
-  """The command line; returns the exit code."""
-  args = _parser().parse_args(argv)
-  named = specs.specs_of(args.name)
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  found = command.parse(argv, __doc__, ['NAME'])
+  if found is None:
+    return 0
+  given, [name] = command.values, found
+  named = specs.specs_of(name)
   module = specs.module(specs.split_spec(named[0])[0])
-  given = bool(args.raw) + bool(args.size)
+  count = bool(given.raw) + bool(given.size)
   # What is rendered has no raw files, so that one of the two is left.
-  if given > 1 or (not given and module.NEEDS_RAW):
+  if count > 1 or (not count and module.NEEDS_RAW):
     raise UserError(
       'give --raw=DIR to check raw files or --size=HxW to check prepared '
       'records, one of the two.'
     )
-  results = []
+
+  from jaxuda.datasets import verify, verify_prepared
+
+  reports = []
   for spec in named:
-    if args.raw:
-      found = [verify_raw(spec, args.raw, args.workers)]
+    if given.raw:
+      reports.append(verify.verify_raw(spec, given.raw, given.workers))
     else:
-      size = specs.parse_size(args.size) if args.size else module.DEFAULT_SIZE
-      found = verify_prepared.verify(spec, size, args.data_dir, args.workers)
-    for result in found:
-      show(result)
-    results += found
-  ok = all(result['ok'] for result in results)
-  path = args.json or f'verify-{args.name.replace("/", "-")}.json'
-  try:
-    pathlib.Path(path).expanduser().write_text(
-      json.dumps({'ok': ok, 'reports': results}, indent=2) + '\n'
-    )
-  except OSError as e:
-    raise UserError(f'{path}: cannot write: {e.strerror}.') from e
+      size = module.DEFAULT_SIZE
+      if given.size:
+        size = specs.parse_size(given.size)
+      reports += verify_prepared.verify(
+        spec, size, given.data_dir, given.workers
+      )
+  for report in reports:
+    verify.show(report)
+  ok = all(report['ok'] for report in reports)
+  path = given.json or f'verify-{name.replace("/", "-")}.json'
+  files.write_json(path, {'ok': ok, 'reports': reports})
   print(f'written to {path}')
   return 0 if ok else 1
 
 
-def _parser():
-  parser = argparse.ArgumentParser(
-    prog='python -m data.verify',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument('name', help=f'one of: {", ".join(specs.DATASETS)}')
-  parser.add_argument('--raw', metavar='DIR', help='folder of the download')
-  parser.add_argument('--size', metavar='HxW', help='of the prepared records')
-  parser.add_argument(
-    '--data_dir',
-    metavar='DIR',
-    help='root of the prepared datasets (default: $TFDS_DATA_DIR or '
-    '~/tensorflow_datasets)',
-  )
-  parser.add_argument(
-    '--json', metavar='PATH', help='(default: verify-NAME.json)'
-  )
-  parser.add_argument(
-    '--workers', type=int, help='number of processes (default: all cores)'
-  )
-  return parser
-
-
 if __name__ == '__main__':
-  try:
-    exit_with_sentence(main, sys.argv[1:])
-  except KeyboardInterrupt:
-    sys.exit(130)
+  cli.run_cli(main, sys.argv)

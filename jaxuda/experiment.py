@@ -1,55 +1,23 @@
-"""Runs: what a config builds, and what a workdir gives back."""
+"""What a config builds, and what a run's folder gives back."""
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import ml_collections
 
-from jaxuda import labels, losses, methods, optim, step
+from jaxuda import checkpoints, labels, methods, optim, step
+from jaxuda.config import defaults
 from jaxuda.config import loading as config_lib
-from jaxuda.input import sampling
-from jaxuda.methods import _adversarial as adversarial
-from jaxuda.methods import _views as views
-from jaxuda.methods import ass, fada, local_alignment
-from jaxuda.models import deeplab, norm, resnet
-from jaxuda.pseudo_labels import rules
+from jaxuda.models import decoders, encoders
+from jaxuda.models import segmenter as segmenter_lib
 from jaxuda.state import Nets, Txs
+from jaxuda.utils import settings
 from jaxuda.utils.errors import UserError
 
-_CHOICES = {
-  'model.backbone': ('resnet', 'vgg16'),
-  'model.style': resnet.STYLES,
-  'model.pixels': deeplab.PIXELS,
-  'model.norm': norm.MODES,
-  'model.affine': ('frozen', 'trained'),
-  'model.kernel_init': ('caffe', 'he'),
-  'model.dtype': ('float32', 'bfloat16'),
-  'optim.name': ('sgd', 'adamw'),
-  'optim.repeats': ('authors', 'dedupe'),
-  'source.sampling': sampling.SAMPLINGS,
-  'target.sampling': sampling.SAMPLINGS,
-  'labelled.sampling': sampling.SAMPLINGS,
-  'seg_mean': ('batch', 'image', 'all'),
-  'eval.upsample': ('logits', 'probabilities'),
-  'eval.average': ('probabilities', 'logits'),
-  'eval.absent': ('left_out', 'zero'),
-  'statistics': ('both', 'target'),
-  'discriminator.outputs': (1, 2),
-  # Of some methods only.
-  'information': views.SELF_INFORMATION,
-  'objective': ('flipped', 'reversal'),
-  'gan': losses.DOMAIN_LOSSES,
-  'direction': adversarial.DIRECTIONS,
-  'encoding': fada.ENCODINGS,
-  'semantics': ass.SEMANTICS,
-  'local.mixture': local_alignment.MIXTURES,
-  'local.global_game': local_alignment.GLOBAL_GAMES,
-  'pseudo.rule': rules.RULES,
-  'pseudo.upsample': ('logits', 'probabilities'),
-}
+NETWORKS = ('segmenter', 'ema')  # of a run, which predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,47 +34,56 @@ class Run:
   """
 
   config: ml_collections.ConfigDict
-  net: deeplab.DeepLabV2
+  net: segmenter_lib.Segmenter
   params: dict
   batch_stats: dict
   step: int
-  space: labels.Space
-  eval_space: labels.Space
+  space: labels.LabelSpace
+  eval_space: labels.LabelSpace
 
 
-def segmenter(config) -> deeplab.DeepLabV2:
-  """The segmenter that `config.model` and `config.classes` describe.
+def check_values(config) -> None:
+  """Refuse what a key of an experiment cannot have.
+
+  All experiments' keys, the method's, and those of its encoder and decoder.
+
+  Raises:
+    UserError: names the key, and what it may be.
+  """
+  flat = config_lib.flatten(config)
+  # None of a stage is no level below.
+  settings.check_all(
+    {k: v for k, v in flat.items() if not k.endswith('_stage')},
+    defaults.SETTINGS | methods.load(config.method).settings,
+  )
+  for part, package in (('encoder', encoders), ('decoder', decoders)):
+    known = package.load(config.model[part].name).SETTINGS
+    settings.check_all(
+      flat, {f'model.{part}.{key}': s for key, s in known.items()}
+    )
+
+
+def segmenter(config) -> segmenter_lib.Segmenter:
+  """Return the segmenter that a config describes.
 
   Raises:
     UserError: a setting is none of its choices.
   """
-  flat = config_lib.flatten(config)
-  for key, choices in _CHOICES.items():
-    if key in flat and flat[key] not in choices:
-      raise UserError(
-        f'config.{key}={flat[key]!r} is none of {", ".join(map(str, choices))}.'
-      )
-  if config.model.backbone == 'vgg16' and config.model.multi_level:
-    raise UserError(
-      'config.model.multi_level=True needs the ResNet; VGG-16 has one head.'
-    )
-  model = config.model.to_dict()
-  del model['affine']  # the optimizer's business
-  model['dtype'] = jnp.dtype(model['dtype'])
-  return deeplab.DeepLabV2(
-    num_classes=len(labels.space(config.classes).classes), **model
-  )
+  check_values(config)
+  return segmenter_lib.build(config)
 
 
 def build(config) -> tuple[Nets, Txs]:
-  """The modules and optimizers of an experiment."""
+  """Return the modules and optimizers of an experiment."""
   method = methods.load(config.method)
-  nets = Nets(segmenter(config), method.discriminators(config))
+  nets = Nets(
+    segmenter(config), method.discriminators(config), method.ema is not None
+  )
   return nets, Txs(optim.segmenter(config), optim.discriminators(config))
 
 
 def train_step(config) -> Callable:
-  """step.train_step of an experiment: a function of (state, batch) alone."""
+  """Return step.train_step of an experiment, a function of (state, batch)."""
   nets, txs = build(config)
   return functools.partial(
     step.train_step,
@@ -117,31 +94,42 @@ def train_step(config) -> Callable:
   )
 
 
-def load(workdir: str | pathlib.Path, checkpoint: str = 'latest') -> Run:
-  """Restores a run's segmenter on the host, whatever it was trained on.
+def load(
+  workdir: str | os.PathLike,
+  checkpoint: str | int = 'latest',
+  network: str = 'segmenter',
+) -> Run:
+  """Restore a run's segmenter on the host, whatever it was trained on.
 
   Args:
     workdir: the run's folder.
     checkpoint: 'latest', 'best' or a step.
+    network: 'segmenter', or 'ema' for its teacher.
 
   Raises:
-    UserError: not a run, no such checkpoint, or a damaged one.
+    UserError: not a run, no such checkpoint or network, or a damaged one.
   """
-  from jaxuda import checkpoints
-
   workdir = pathlib.Path(workdir)
   config = config_lib.read_run(workdir)
+  if network not in NETWORKS:
+    raise UserError(f'--network={network} is none of {", ".join(NETWORKS)}.')
+  if network == 'ema' and methods.load(config.method).ema is None:
+    raise UserError(
+      f'--network=ema: {workdir} is a run of {config.method}, which has no '
+      'teacher.'
+    )
+  parts = [f'{network}/params', f'{network}/batch_stats']
   at, tree, _ = checkpoints.restore_part(
-    workdir / 'checkpoints', _step(checkpoint)
+    workdir / 'checkpoints', _step(checkpoint), parts
   )
-  found = tree['segmenter']
+  found = tree[network]
   return from_variables(
     config, found['params'], found.get('batch_stats', {}), at
   )
 
 
 def from_variables(config, params: dict, batch_stats: dict, step: int) -> Run:
-  """The run of a config, with these variables of its segmenter."""
+  """Return the run of a config, with these variables of its segmenter."""
   return Run(
     config,
     segmenter(config),
@@ -154,12 +142,10 @@ def from_variables(config, params: dict, batch_stats: dict, step: int) -> Run:
 
 
 def load_discriminators(
-  workdir: str | pathlib.Path, checkpoint: str | int = 'latest'
+  workdir: str | os.PathLike, checkpoint: str | int = 'latest'
 ) -> dict[str, dict]:
-  """{discriminator: params} of a run, on the host; as `load`."""
-  from jaxuda import checkpoints
-
-  config = config_lib.read_run(pathlib.Path(workdir))
+  """Return {discriminator: params} of a run, on the host; as `load`."""
+  config = config_lib.read_run(workdir)
   if not methods.load(config.method).discriminators(config):
     return {}
   _, tree, _ = checkpoints.restore_part(

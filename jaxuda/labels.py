@@ -94,7 +94,7 @@ ENCODINGS = tuple(_KNOWN_IDS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Space:
+class LabelSpace:
   """A class space.
 
   Attributes:
@@ -110,7 +110,7 @@ class Space:
   subsets: dict[str, tuple[int, ...]]
 
 
-def space(name: str) -> Space:
+def space(name: str) -> LabelSpace:
   """Returns the class space called `name`; UserError for an unknown one."""
   _check_space(name)
   return _space(name)
@@ -216,7 +216,7 @@ def _space(name):
       for absent in (NOT_IN_16, NOT_IN_13)
     )
     subsets = {f'mIoU-{len(indices)}': indices for indices in scored}
-  return Space(name, classes, colors, subsets)
+  return LabelSpace(name, classes, colors, subsets)
 
 
 def _members(name):

@@ -8,34 +8,34 @@ from jaxuda.labels import IGNORE
 
 Array = jax.Array
 
-# AdaptSegNet's and ADVENT's convention for what a discriminator answers.
+# AdaptSegNet's and ADVENT's convention for what a discriminator predicts.
 SOURCE, TARGET = 0.0, 1.0
 
 
 def cross_entropy(
   logits: Array,
   label: Array,
-  mean: str = 'batch',
+  reduction: str = 'batch',
   valid: Array | None = None,
   soft: Array | None = None,
-  focus: float = 0.0,
+  focal_gamma: float = 0.0,
 ) -> Array:
-  """Mean cross entropy over valid pixels (paper 001, Eq. 1).
+  """Return the mean cross entropy over valid pixels.
 
-  (ADVENT, advent/utils/loss.py.) The originals give NaN where no pixel is
-  valid; here that adds 0.
+  (ADVENT, advent/utils/loss.py; ACCV 2020, Eq. 1.) The originals give NaN where
+  no pixel is valid; here that adds 0.
 
   Args:
     logits: f32[B, H, W, C].
     label: u8[B, H, W], 255 where ignored.
-    mean: 'batch', over the valid pixels of all images together, or 'image',
+    reduction: 'batch' or 'all', over the valid pixels of all images together, or 'image',
       over those of each image and then over the images: what FADA's four
       processes of one image each compute (train_adv.py under DDP).
     valid: f32[], but for 'image': how many valid pixels to divide by, where
       these images are a part of a batch; None for their own.
     soft: u8[B, H, W, C], a distribution over the classes in the label's place,
       up to a factor; the label still tells what is ignored.
-    focus: each pixel counts (1 - p)^focus, p being what its label was given: 2
+    focal_gamma: each pixel counts (1 - p)^gamma, p being what its label was given: 2
       is CLAN's focal loss (CLAN, utils/loss.py).
   """
   mask = label != IGNORE
@@ -45,17 +45,17 @@ def cross_entropy(
   else:
     target = soft / jnp.maximum(soft.sum(-1, dtype=jnp.int32), 1)[..., None]
     loss = optax.softmax_cross_entropy(logits, target)
-  if focus:
-    loss = loss * (1 - jnp.exp(-loss)) ** focus
+  if focal_gamma:
+    loss = loss * (1 - jnp.exp(-loss)) ** focal_gamma
   loss = jnp.where(mask, loss, 0.0)
-  axes = (1, 2) if mean == 'image' else None
-  if valid is None or mean == 'image':
+  axes = (1, 2) if reduction == 'image' else None
+  if valid is None or reduction == 'image':
     valid = mask.sum(axes)
   return (loss.sum(axes) / jnp.maximum(valid, 1)).mean()
 
 
 def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:
-  """How far a discriminator's answers are from one domain, in the mean.
+  """Return how far a discriminator's logits are from one domain, in the mean.
 
   Args:
     logits: f32[...], logits of 'target'.
@@ -70,7 +70,7 @@ def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:
 def binary_cross_entropy(
   logits: Array, domain: float | Array, kept: Array | None = None
 ) -> Array:
-  """Mean binary cross entropy of answers to a domain, or to a part of one.
+  """Return the mean binary cross entropy of logits and a domain.
 
   Args:
     logits: f32[...], logits of 'target'.
@@ -96,7 +96,7 @@ DOMAIN_LOSSES = {
 
 
 def entropy(logits: Array, share: float = 1.0) -> Array:
-  """Mean entropy of the softmax, 1 where it is uniform.
+  """Return the mean entropy of the softmax, 1 where it is uniform.
 
   -sum p log2(p + 1e-30) / (N H W log2 C) (ADVENT, advent/utils/loss.py,
   entropy_loss).
@@ -115,7 +115,7 @@ def entropy(logits: Array, share: float = 1.0) -> Array:
 
 
 def class_prior(logits: Array, expected: Array) -> Array:
-  """How much too rare the classes are among an image's predictions.
+  """Return how much too rare the classes are among an image's predictions.
 
   sum_c max(0, mu p_s(c) - mean_pixels p(c)), in the mean over the images
   (ADVENT, its class-ratio prior).
@@ -129,7 +129,7 @@ def class_prior(logits: Array, expected: Array) -> Array:
 
 
 def smoothness(logits: Array, label: Array) -> Array:
-  """Mean of -(1 / C) sum_c log p_c over the pixels that have a label.
+  """Return the mean of -(1 / C) sum_c log p_c over pixels that have a label.
 
   The divergence of the prediction from the uniform distribution, but for a
   constant (CRST, crst_seg.py, reg_loss_calc: MRKLD).
@@ -146,10 +146,11 @@ def smoothness(logits: Array, label: Array) -> Array:
 def class_domain_loss(
   logits: Array, knowledge: Array, domain: float, kept: Array | None = None
 ) -> Array:
-  """Mean cross entropy of a fine-grained discriminator (paper 003, Eqs. 5, 6).
+  """Return the mean cross entropy of a fine-grained discriminator.
 
   -sum_k s_k log softmax_2K(logits)_k, where s is [a; 0] for the source and
-  [0; a] for the target (FADA, train_adv.py, soft_label_cross_entropy).
+  [0; a] for the target (FADA, Eqs. 5 and 6; train_adv.py,
+  soft_label_cross_entropy).
 
   Args:
     logits: f32[..., 2 K], the source's classes first.

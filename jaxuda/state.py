@@ -9,19 +9,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda.models import deeplab
+from jaxuda.models import segmenter as segmenter_lib
 
 Array = jax.Array
 
 
 @flax.struct.dataclass
-class Player:
-  """One side of the game.
+class NetworkState:
+  """What evolves of the segmenter, of its teacher, or of all discriminators.
 
   Attributes:
     params: the segmenter's parameters, or {discriminator: parameters}.
     batch_stats: the segmenter's running batch-norm statistics, else {}.
-    opt_state: of the player's own optax transformation.
+    opt_state: of its own optax transformation; () of a teacher.
   """
 
   params: dict
@@ -35,31 +35,36 @@ class TrainState:
 
   Attributes:
     step: i32[], steps taken, skipped ones included.
-    segmenter, discriminators: the two players.
+    segmenter, discriminators: what is trained.
     skipped: i32[], steps whose gradients were not finite.
     skipped_in_row: i32[], how many such steps came last without a break; it
       stops moving once it reaches the limit at which the run is to end.
+    ema: the teacher, a moving average of the segmenter's parameters with
+      statistics of its own; None, without leaves, where a method has none.
   """
 
   step: Array
-  segmenter: Player
-  discriminators: Player
+  segmenter: NetworkState
+  discriminators: NetworkState
   skipped: Array
   skipped_in_row: Array
+  ema: NetworkState | None = None
 
 
 @flax.struct.dataclass
 class Nets:
   """The modules of a run (static; nothing here evolves)."""
 
-  segmenter: deeplab.DeepLabV2 = flax.struct.field(pytree_node=False)
-  # Each says in `channels` what the views that it looks at have.
+  segmenter: segmenter_lib.Segmenter = flax.struct.field(pytree_node=False)
+  # Each says in `channels` what its input has.
   discriminators: Mapping[str, nn.Module] = flax.struct.field(pytree_node=False)
+  # Whether the segmenter has a teacher.
+  teacher: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 @flax.struct.dataclass
 class Txs:
-  """The optax transformations of the two players (static)."""
+  """The optax transformations of segmenter and discriminators (static)."""
 
   segmenter: optax.GradientTransformation = flax.struct.field(pytree_node=False)
   discriminators: optax.GradientTransformation = flax.struct.field(
@@ -70,7 +75,7 @@ class Txs:
 def init(
   rng: Array, nets: Nets, txs: Txs, variables: dict | None = None
 ) -> TrainState:
-  """A fresh state; pure, so that `jax.eval_shape` gives its shapes.
+  """Return a fresh state; pure, so that `jax.eval_shape` gives its shapes.
 
   Args:
     rng: a typed key.
@@ -83,6 +88,7 @@ def init(
   if variables is None:
     variables = nets.segmenter.init(rngs[0], image, train=False)
   params = variables['params']
+  batch_stats = variables.get('batch_stats', {})
   d_params = {
     name: net.init(key, jnp.zeros((1, 64, 64, net.channels)))['params']
     for key, (name, net) in zip(
@@ -91,17 +97,24 @@ def init(
   }
   return TrainState(
     step=jnp.zeros((), jnp.int32),
-    segmenter=Player(
-      params, variables.get('batch_stats', {}), txs.segmenter.init(params)
+    segmenter=NetworkState(params, batch_stats, txs.segmenter.init(params)),
+    discriminators=NetworkState(
+      d_params, {}, txs.discriminators.init(d_params)
     ),
-    discriminators=Player(d_params, {}, txs.discriminators.init(d_params)),
     skipped=jnp.zeros((), jnp.int32),
     skipped_in_row=jnp.zeros((), jnp.int32),
+    ema=teacher_of(params, batch_stats) if nets.teacher else None,
   )
 
 
+def teacher_of(params: dict, batch_stats: dict) -> NetworkState:
+  """Return a teacher that is a copy of the segmenter, in arrays of its own."""
+  params, batch_stats = jax.tree.map(jnp.copy, (params, batch_stats))
+  return NetworkState(params, batch_stats, ())
+
+
 def abstract(nets: Nets, txs: Txs) -> TrainState:
-  """The shapes and types of a state."""
+  """Return the shapes and types of a state."""
   make = functools.partial(init, nets=nets, txs=txs)
-  known = deeplab.abstract(nets.segmenter)
+  known = segmenter_lib.abstract(nets.segmenter)
   return jax.eval_shape(make, jax.random.key(0), variables=known)

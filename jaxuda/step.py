@@ -1,18 +1,35 @@
-"""The one training step that all methods share, and prediction."""
+"""The one training step that all methods share."""
 
+import dataclasses
 import functools
-from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import losses, methods, optim
-from jaxuda.models import deeplab
-from jaxuda.state import Nets, Player, TrainState, Txs
+from jaxuda import losses
+from jaxuda.methods import Method, StepContext
+from jaxuda.models import segmenter
+from jaxuda.state import Nets, NetworkState, TrainState, Txs
 from jaxuda.utils.errors import UserError
 
 Array = jax.Array
+
+
+class _Found(NamedTuple):
+  """What a pass over a batch, or over a part of it, finds."""
+
+  segmenter_grads: dict
+  discriminator_grads: dict
+  terms: dict[str, Array]
+
+
+class _Statistics(NamedTuple):
+  """The running batch-norm statistics, which each forward pass moves."""
+
+  segmenter: dict
+  teacher: dict
 
 
 def train_step(
@@ -21,146 +38,229 @@ def train_step(
   *,
   nets: Nets,
   txs: Txs,
-  method: ModuleType,
+  method: Method,
   config,
 ) -> tuple[TrainState, dict[str, Array]]:
-  """Trains the segmenter and all discriminators by one step.
+  """Train the segmenter and all discriminators by one step; pure.
 
-  Both players differentiate the same forward passes at the parameters from
-  before the step, as the originals do: the segmenter its cross entropy and its
-  half of the game with the discriminators held constant, the discriminators
-  their half on the segmenter's outputs held constant. A step with a gradient
-  that is not finite changes nothing but the counters.
+  Both differentiate the same forward passes at the parameters from before the
+  step, as the originals do: the segmenter its cross entropies and the method's
+  terms with the discriminators held constant, the discriminators theirs on the
+  segmenter's outputs held constant. The teacher follows the segmenter. A step
+  with a gradient that is not finite changes nothing but the counters.
 
   Args:
     state: donate it.
     batch: {'source': {'image': u8[B, Hs, Ws, 3], 'label': u8[B, Hs, Ws]},
-      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's STREAMS. Also the
-      target has a 'label' where it has pseudo labels, and 'soft' besides where
-      they are soft.
-    nets, txs, method: modules, optimizers and a module of jaxuda.methods.
-    config: reads `seed`, `iter_size`, `weights`, `seg_mean`, `statistics`,
-      `max_skipped` and the method's settings.
+      'target': {'image': u8[B, Ht, Wt, 3]}}; the method's streams. Also the
+      target has a 'label' where it has pseudo labels, and 'soft' where they are
+      soft.
+    nets, txs, method: modules, optimizers and the method.
+    config: reads `seed`, `grad_accum_steps`, `loss_weights`, `ce_reduction`,
+      `focal_gamma`, `bn_stats_from`, `max_nonfinite_steps`, `model`,
+      `train_bn_affine` and the method's settings.
 
   Returns:
     The new state, and f32[] measurements: each term unweighted
     (`loss_<term>`), both gradient norms, and the counts of skipped steps.
   """
-  parts = config.iter_size
   rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
-  images = max(len(batch[stream]['image']) for stream in method.STREAMS)
+  images = max(len(batch[stream]['image']) for stream in method.streams)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
-  valid = _valid_pixels(batch, parts, config.seg_mean)
-  play = functools.partial(
-    _play, state, valid=valid, nets=nets, method=method, config=config
+  one_pass = functools.partial(
+    _differentiate,
+    state,
+    valid=_valid_pixels(batch, config),
+    nets=nets,
+    method=method,
+    config=config,
   )
-  batch_stats = state.segmenter.batch_stats
-  if parts == 1:
-    found, batch_stats = play(batch_stats, (batch, keys))
+  teacher_stats = state.ema.batch_stats if state.ema else {}
+  stats = _Statistics(state.segmenter.batch_stats, teacher_stats)
+  if config.grad_accum_steps == 1:
+    found, stats = one_pass(stats, (batch, keys))
   else:
-    found, batch_stats = _mean_over_parts(
-      play, batch_stats, (batch, keys), parts
+    found, stats = _accumulate(
+      one_pass, stats, (batch, keys), config.grad_accum_steps
     )
-  seg_grads, d_grads, terms = found
 
   norms = {
-    'grad_norm_segmenter': optax.tree.norm(seg_grads),
-    'grad_norm_discriminators': jnp.asarray(optax.tree.norm(d_grads)),
-  }
-  new = TrainState(
-    step=state.step,
-    segmenter=_update(state.segmenter, seg_grads, txs.segmenter, batch_stats),
-    discriminators=_update(
-      state.discriminators, d_grads, txs.discriminators, {}
+    'grad_norm_segmenter': optax.tree.norm(found.segmenter_grads),
+    'grad_norm_discriminators': jnp.asarray(
+      optax.tree.norm(found.discriminator_grads)
     ),
-    skipped=state.skipped,
-    skipped_in_row=jnp.zeros_like(state.skipped_in_row),
-  )
-  finite = jnp.isfinite(sum(norms.values()))
-  new = _keep_finite(state, new, finite, config.max_skipped)
-  measured = {f'loss_{k}': v for k, v in terms.items()} | norms
-  return new, measured | {
-    'skipped': new.skipped,
-    'skipped_in_row': new.skipped_in_row,
   }
+  new = _update(state, found, stats, txs, method, config)
+  finite = jnp.isfinite(sum(norms.values()))
+  new = _keep_finite(state, new, finite, config.max_nonfinite_steps)
+  measured = {f'loss_{name}': value for name, value in found.terms.items()}
+  counts = {'skipped': new.skipped, 'skipped_in_row': new.skipped_in_row}
+  return new, measured | norms | counts
 
 
-def _play(state, batch_stats, batch_and_keys, *, valid, nets, method, config):
-  """Both players' gradients and all terms; and the new batch statistics."""
+def _differentiate(
+  state, stats, batch_and_keys, *, valid, nets, method, config
+) -> tuple[_Found, _Statistics]:
+  """Gradients and terms of a batch, or of a part of it; and new statistics."""
   batch, keys = batch_and_keys
+  teacher = state.ema and _Teacher(
+    nets.segmenter, state.ema.params, stats.teacher
+  )
+  ctx = StepContext(
+    # In the method's order, which is that of the forward passes.
+    batch={stream: batch[stream] for stream in method.streams},
+    config=config,
+    step=state.step,
+    keys=keys,
+    predict=teacher,
+  )
+  inputs = {
+    name: jax.lax.stop_gradient(example)
+    for name, example in method.inputs(ctx).items()
+  }
+  ctx = dataclasses.replace(ctx, inputs=inputs, predict=None)
 
-  def turn(outputs, params, d_params):
-    def discriminate(name, view):
-      return nets.discriminators[name].apply({'params': d_params[name]}, view)
-
-    return methods.Turn(
-      outputs, batch, discriminate, keys, params, state.step, config
-    )
-
-  groups = optim.group_labels(state.segmenter.params, config.model)
-
-  def segmenter_loss(params):
-    # No gradient of what is never updated: it costs reductions.
-    params = jax.tree.map(
-      lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
-      params,
-      groups,
-    )
-    outputs, new_stats = _forward(
-      nets.segmenter,
-      params,
-      batch_stats,
-      {stream: batch[stream]['image'] for stream in method.STREAMS},
-      config.statistics,
-    )
-    terms = _cross_entropies(outputs, batch, valid, config)
-    terms |= method.segmenter_terms(
-      turn(outputs, params, state.discriminators.params)
-    )
-    return _weigh(terms, config), (terms, outputs, new_stats)
-
-  def discriminator_loss(d_params, outputs):
-    terms = method.discriminator_terms(
-      turn(outputs, state.segmenter.params, d_params)
-    )
-    return _weigh(terms, config), terms
-
-  seg_grads, (terms, outputs, new_stats) = jax.grad(
+  segmenter_loss = functools.partial(
+    _segmenter_loss,
+    ctx=ctx,
+    discriminator_params=state.discriminators.params,
+    batch_stats=stats.segmenter,
+    valid=valid,
+    nets=nets,
+    method=method,
+  )
+  segmenter_grads, (terms, outputs, new_stats) = jax.grad(
     segmenter_loss, has_aux=True
   )(state.segmenter.params)
-  d_grads, d_terms = jax.grad(discriminator_loss, has_aux=True)(
-    state.discriminators.params, jax.lax.stop_gradient(outputs)
+
+  ctx = dataclasses.replace(
+    ctx, outputs=jax.lax.stop_gradient(outputs), params=state.segmenter.params
   )
-  return (seg_grads, d_grads, terms | d_terms), new_stats
+  discriminator_loss = functools.partial(
+    _discriminator_loss, ctx=ctx, nets=nets, method=method
+  )
+  discriminator_grads, discriminator_terms = jax.grad(
+    discriminator_loss, has_aux=True
+  )(state.discriminators.params)
+
+  found = _Found(
+    segmenter_grads, discriminator_grads, terms | discriminator_terms
+  )
+  return found, _Statistics(new_stats, teacher.batch_stats if teacher else {})
 
 
-def _valid_pixels(batch, parts, mean):
+def _segmenter_loss(
+  params, *, ctx, discriminator_params, batch_stats, valid, nets, method
+):
+  """The segmenter's loss; and its terms, outputs and new batch statistics."""
+  params = _stop_frozen(params, ctx.config)
+  outputs, new_stats = _forward(nets.segmenter, params, batch_stats, ctx)
+  ctx = dataclasses.replace(
+    ctx,
+    outputs=outputs,
+    params=params,
+    discriminate=functools.partial(
+      _discriminate, nets.discriminators, discriminator_params
+    ),
+  )
+  terms = _cross_entropies(ctx, valid) | method.segmenter_losses(ctx)
+  return _weighted_sum(terms, ctx.config), (terms, outputs, new_stats)
+
+
+def _discriminator_loss(params, *, ctx, nets, method):
+  """The discriminators' loss, and its terms."""
+  discriminate = functools.partial(_discriminate, nets.discriminators, params)
+  ctx = dataclasses.replace(ctx, discriminate=discriminate)
+  terms = method.discriminator_losses(ctx)
+  return _weighted_sum(terms, ctx.config), terms
+
+
+def _discriminate(modules, params, name, x):
+  return modules[name].apply({'params': params[name]}, x)
+
+
+class _Teacher:
+  """The teacher's forward passes of one step; keeps their statistics."""
+
+  def __init__(self, net, params, batch_stats):
+    self._net, self._params, self.batch_stats = net, params, batch_stats
+
+  def __call__(self, image: Array) -> segmenter.Outputs:
+    outputs, self.batch_stats = segmenter.forward(
+      self._net, self._params, self.batch_stats, image
+    )
+    return outputs
+
+
+def _stop_frozen(params, config):
+  """No gradient of what is never updated: it costs reductions."""
+  return jax.tree.map(
+    lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
+    params,
+    segmenter.param_groups(params, config),
+  )
+
+
+def _forward(net, params, batch_stats, ctx):
+  """Each input in its order; the running statistics follow them so.
+
+  With `bn_stats_from` 'target' they follow the input of that name alone, where
+  there is one.
+  """
+  outputs, new_stats = {}, batch_stats
+  for name, example in ctx.inputs.items():
+    if ctx.config.bn_stats_from == 'target' and name == 'target':
+      new_stats = batch_stats
+    outputs[name], new_stats = segmenter.forward(
+      net, params, new_stats, example.image
+    )
+  return outputs, new_stats
+
+
+def _valid_pixels(batch, config):
   """How many pixels each labelled stream's cross entropy is divided by."""
+  parts = config.grad_accum_steps
   valid = {
     stream: jnp.sum(given['label'] != losses.IGNORE) / parts
     for stream, given in batch.items()
     if 'label' in given
   }
-  if mean == 'all':
+  if config.ce_reduction == 'all':
     return dict.fromkeys(valid, sum(valid.values()))
   return valid
 
 
-def _cross_entropies(outputs, batch, valid, config):
-  """seg_<head> of the source, seg_<stream>_<head> of other labelled streams."""
-  terms = {}
-  for stream, count in valid.items():
-    name = 'seg' if stream == 'source' else f'seg_{stream}'
-    label, soft = batch[stream]['label'], batch[stream].get('soft')
-    for level, logits in outputs[stream].logits.items():
-      terms[f'{name}_{level}'] = losses.cross_entropy(
-        logits, label, config.seg_mean, count, soft, config.seg_focus
+def _cross_entropies(ctx, valid):
+  """The terms seg_<input>_<head> of every input that has labels."""
+  config, terms = ctx.config, {}
+  for name, example in ctx.inputs.items():
+    if example.label is None:
+      continue
+    for head, logits in ctx.outputs[name].logits.items():
+      terms[f'seg_{name}_{head}'] = losses.cross_entropy(
+        logits,
+        example.label,
+        config.ce_reduction,
+        valid.get(name),
+        example.soft,
+        config.focal_gamma,
       )
   return terms
 
 
-def _mean_over_parts(play, batch_stats, batch_and_keys, parts):
-  """Plays part after part of the batch, so that only one is in memory.
+def _weighted_sum(terms, config) -> Array:
+  for name in terms:
+    if name not in config.loss_weights:
+      raise UserError(
+        f'config.loss_weights.{name} is missing: with these settings the method '
+        f'has this term, and its config has to say `loss_weights.{name}`.'
+      )
+  weighted = (config.loss_weights[name] * v for name, v in terms.items())
+  return sum(weighted, jnp.zeros(()))
+
+
+def _accumulate(one_pass, stats, batch_and_keys, parts):
+  """Go through the batch part after part, so that only one is in memory.
 
   A part takes every so many-th image, an equal share of each device's.
   """
@@ -170,23 +270,56 @@ def _mean_over_parts(play, batch_stats, batch_and_keys, parts):
 
   def add(carry, part):
     total, stats = carry
-    found, stats = play(stats, part)
+    found, stats = one_pass(stats, part)
     return (jax.tree.map(jnp.add, total, found), stats), None
 
   split_batch = jax.tree.map(split, batch_and_keys)
   first = jax.tree.map(lambda x: x[0], split_batch)
-  shapes, _ = jax.eval_shape(play, batch_stats, first)
+  shapes, _ = jax.eval_shape(one_pass, stats, first)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-  (total, stats), _ = jax.lax.scan(add, (zeros, batch_stats), split_batch)
+  (total, stats), _ = jax.lax.scan(add, (zeros, stats), split_batch)
   return jax.tree.map(lambda x: x / parts, total), stats
 
 
-def _keep_finite(state, new, finite, max_skipped):
+def _update(state, found, stats, txs, method, config) -> TrainState:
+  """Both optimizers' steps, then the teacher's."""
+  trained = _apply(
+    state.segmenter, found.segmenter_grads, txs.segmenter, stats.segmenter
+  )
+  teacher = state.ema
+  if teacher:
+    keep = method.ema(config, state.step)
+    params = jax.tree.map(
+      lambda old, new: keep * old + (1 - keep) * new,
+      teacher.params,
+      trained.params,
+    )
+    teacher = teacher.replace(params=params, batch_stats=stats.teacher)
+  return TrainState(
+    step=state.step,
+    segmenter=trained,
+    discriminators=_apply(
+      state.discriminators, found.discriminator_grads, txs.discriminators, {}
+    ),
+    skipped=state.skipped,
+    skipped_in_row=jnp.zeros_like(state.skipped_in_row),
+    ema=teacher,
+  )
+
+
+def _apply(network: NetworkState, grads, tx, batch_stats) -> NetworkState:
+  updates, opt_state = tx.update(grads, network.opt_state, network.params)
+  return NetworkState(
+    optax.apply_updates(network.params, updates), batch_stats, opt_state
+  )
+
+
+def _keep_finite(state, new, finite, limit):
   """The new state, or where it is not finite the old one; one step later.
 
   Past the limit nothing moves, whatever comes: the loop looks only at times.
   """
-  ended = state.skipped_in_row >= max_skipped
+  ended = state.skipped_in_row >= limit
   one = jnp.where(ended, 0, 1)
   bad = state.replace(
     skipped=state.skipped + one, skipped_in_row=state.skipped_in_row + one
@@ -194,33 +327,3 @@ def _keep_finite(state, new, finite, max_skipped):
   keep = finite & ~ended
   kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, bad)
   return kept.replace(step=state.step + 1)
-
-
-def _forward(net, params, batch_stats, images, statistics):
-  """Each stream in turn; the running statistics follow them in that order.
-
-  With `statistics` 'target' they follow the target alone, where it is read.
-  """
-  outputs, new_stats = {}, batch_stats
-  for stream, image in images.items():
-    if statistics == 'target' and stream == 'target':
-      new_stats = batch_stats
-    outputs[stream], new_stats = deeplab.forward(net, params, new_stats, image)
-  return outputs, new_stats
-
-
-def _weigh(terms, config) -> Array:
-  for name in terms:
-    if name not in config.weights:
-      raise UserError(
-        f'config.weights.{name} is missing: with these settings the method '
-        f'has this term, and its page has to say `weights.{name}`.'
-      )
-  return sum((config.weights[k] * v for k, v in terms.items()), jnp.zeros(()))
-
-
-def _update(player: Player, grads, tx, batch_stats) -> Player:
-  updates, opt_state = tx.update(grads, player.opt_state, player.params)
-  return Player(
-    optax.apply_updates(player.params, updates), batch_stats, opt_state
-  )

@@ -23,27 +23,15 @@ from jaxuda.utils import sharding, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
-# What may differ when a run is continued: it does not change any number.
-HARMLESS = (
-  'data_dir',
-  'log_every',
-  'eval_every',
-  'checkpoint_every',
-  'panels',
-  'max_skipped',
-  'eval.batch_size',
-)
-
 STOPPED = 143  # exit status after a signal: 128 + SIGTERM
 
 
 def train(config, workdir: pathlib.Path) -> int:
-  """Trains an experiment in `workdir`, or continues it there.
+  """Train an experiment in `workdir`, or continue it there.
 
-  Where `config.init` names a config page, that experiment is trained first,
-  in its own folder beside `workdir`, unless it is there already or is not
-  needed any more, as `workdir` has checkpoints of its own. The same of a page
-  that a stream's `labels` names, until it has made them.
+  The stages before it are trained first, in folders of their own beside
+  `workdir`, unless they are there already or not needed any more, as `workdir`
+  has checkpoints of its own, or a stream's pseudo labels are made.
 
   Returns:
     The exit status: 0 at the end, 143 when a signal stopped it earlier.
@@ -53,57 +41,66 @@ def train(config, workdir: pathlib.Path) -> int:
   """
   workdir = pathlib.Path(workdir)
   mesh = sharding.make_mesh()
-  checks.check(config, mesh)
   # What is wrong or missing is told before anything is trained.
+  _check(config, mesh)
   stored = config_lib.to_json(config)
-  workdir_lib.check_config(workdir, stored, HARMLESS)
-  init_run = stages.folder(config.init, config.seed, workdir)
-  training, scores, d_start = None, stages.read_scores(workdir), {}
+  workdir_lib.check_config(workdir, stored)
+  run, scores = None, scores_lib.read(workdir / 'scores.json')
   if scores is None:
-    streams = methods.load(config.method).STREAMS
-    labels = stages.pseudo_folders(config, streams, workdir)
-    opened = inputs.open_inputs(config, streams, labels)
-    missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
-    earlier = [config[s].labels for s in missing]
-    if not checkpoints.steps(workdir / 'checkpoints'):
-      d_start = load.load_discriminators(config)
-      stages.check_page(config.init, config)
-      stages.check_labels(config, streams)
-      earlier.insert(0, config.init)
-    for named in earlier:
-      status = _train_first(named, config, workdir)
-      if status:
-        return status
-    if missing:
-      for stream in missing:
-        writer.make_for(config, stream, labels[stream])
-      opened = inputs.open_inputs(config, streams, labels)
-    training = _Training(config, workdir, mesh, opened, init_run, d_start)
-  with workdir_lib.open_workdir(workdir, stored, harmless=HARMLESS):
-    if training:
+    run = _prepare(config, workdir, mesh)
+    if run is None:
+      return STOPPED
+  with workdir_lib.open_workdir(workdir, stored):
+    if run:
       with signals.StopSignal() as stop:
-        scores = training.run(stop)
+        scores = run.train(stop)
   if scores is None:
     return STOPPED
-  stages.conclude(workdir, scores, init_run)
+  started = config.init or config.init_stage
+  title = stages.init_title(config) if started else None
+  stages.print_summary(workdir, scores, title)
   return 0
 
 
-def _train_first(named, config, workdir) -> int:
-  """Trains the page that is named, unless that is done; exit status."""
-  first_stage = stages.page(named, config.seed)
-  folder = stages.folder(named, config.seed, workdir)
-  if not first_stage:
-    return 0
-  overrides = [f'data_dir={config.data_dir}'] if config.data_dir else []
-  before = config_lib.load(first_stage, overrides)
-  if stages.read_scores(folder):
+def _check(config, mesh):
+  """Check an experiment and all stages before it."""
+  checks.check(config, mesh)
+  for stage in config_lib.stages(config).values():
+    _check(stage, mesh)
+
+
+def _prepare(config, workdir, mesh):
+  """The run, once the stages before it are trained; None if that was stopped."""
+  streams = methods.load(config.method).streams
+  labels = stages.pseudo_label_dirs(config, streams, workdir)
+  opened = inputs.open_inputs(config, streams, labels)
+  missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
+  before = [config[s].labels_stage for s in missing]
+  d_start = {}
+  if not checkpoints.steps(workdir / 'checkpoints'):
+    d_start = load.load_discriminators(config)
+    if not config.init:
+      before.insert(0, config.init_stage)
+  for stage in filter(None, before):
+    if _train_stage(stage, workdir):
+      return None
+  if missing:
+    for stream in missing:
+      writer.make_for(config, stream, labels[stream])
+    opened = inputs.open_inputs(config, streams, labels)
+  return _Run(config, workdir, mesh, opened, d_start)
+
+
+def _train_stage(stage, workdir) -> int:
+  """Train a stage of the run in `workdir`, unless that is done; exit status."""
+  folder = stages.stage_dir(stage, workdir)
+  if scores_lib.read(folder / 'scores.json'):
     # How it was scored is no matter to what goes on from it.
-    harmless = (*HARMLESS, 'eval')
-    workdir_lib.check_config(folder, config_lib.to_json(before), harmless)
+    stored = config_lib.to_json(stage)
+    workdir_lib.check_config(folder, stored, may_change=('eval',))
     return 0
-  print0(f'first stage: {first_stage} in {folder}')
-  status = train(before, folder)
+  print0(f'first stage: {stage.name} in {folder}')
+  status = train(stage, folder)
   if not status:
     print0(f'\nfirst stage done; now {workdir}')
   return status
@@ -119,36 +116,38 @@ def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
   )
 
 
-class _Training:
+class _Run:
   """One run from its start or last checkpoint to its end.
 
-  Nothing is written before `run`.
+  Nothing is written before `train`.
   """
 
-  def __init__(self, config, workdir, mesh, opened, init_run, d_start):
+  def __init__(self, config, workdir, mesh, opened, d_start):
     self.config, self.workdir = config, workdir
     self.streams, self.eval_records = opened
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
-    self.put = sharding.putter(mesh)
+    self.put = sharding.shard_batch(mesh)
     self.nets, self.txs = experiment.build(config)
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
     segmenter = self.nets.segmenter
     self.count = counting.make_count(segmenter, config.eval, mesh)
-    self.painter = figure_writer.Painter(config, segmenter, self.eval_records)
-    self.init_run = init_run
+    self.figures = figure_writer.FigureWriter(
+      config, segmenter, self.eval_records
+    )
     resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
-    self.start = start.find_start(init_run, config, resumed)
+    self.init = stages.init_dir(config, workdir)
+    self.start = start.find_start(self.init, config, resumed)
     self.d_start = d_start
-    # A backbone with new heads is no network to score or to draw.
+    # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
 
-  def run(self, stop) -> Scores | None:
-    """Trains to the end; None if a signal stopped it."""
+  def train(self, stop) -> Scores | None:
+    """Train to the end; return the scores, None if a signal stopped it."""
     config, self.stop = self.config, stop
     images = sum(stream.batch_size for stream in self.streams.values())
     self.checkpoints = checkpoints.Checkpoints(self.workdir / 'checkpoints')
     with contextlib.closing(self.checkpoints):
-      current = self._start()
+      current = self._first_state()
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):
@@ -162,7 +161,7 @@ class _Training:
         )
         with input_lib.prefetch(batches, self.put) as stream:
           current, scores = self._loop(current, first, stream)
-        self._tell_saves(int(current.step), stopped=scores is None)
+        self._print_saves(int(current.step), stopped=scores is None)
         if scores is None:
           return None
         if reason := self.checkpoints.failed.get(config.steps):
@@ -173,7 +172,7 @@ class _Training:
         self._finish(current, scores)
         return scores
 
-  def _start(self) -> state.TrainState:
+  def _first_state(self) -> state.TrainState:
     """The newest checkpoint, or a fresh state, born on its devices."""
     abstract = state.abstract(self.nets, self.txs)
     describe(self.config, abstract, self.mesh)
@@ -187,7 +186,7 @@ class _Training:
       current, _ = self.checkpoints.restore('latest', abstract)
       print0(f'continuing at step {int(current.step)}')
       return current
-    current = start.begin(
+    current = start.init_state(
       self.config.seed,
       self.nets,
       self.txs,
@@ -196,7 +195,7 @@ class _Training:
       self.replicated,
     )
     if self.start:
-      print0(f'starting from {self.init_run}, step {self.start.step}')
+      print0(f'starting from {self.init}, step {self.start.step}')
     else:
       print0('starting from random weights, as config.init names none')
     return current
@@ -229,14 +228,14 @@ class _Training:
     return i in self.log.evaluated and self.checkpoints.metric(i) is not None
 
   def _refuse_diverged(self, done, skipped_in_row):
-    """Ends a run at its limit, before its state is scored or saved."""
+    """End a run at its limit, before its state is scored or saved."""
     in_row = int(skipped_in_row)
-    if in_row >= self.config.max_skipped:
+    if in_row >= self.config.max_nonfinite_steps:
       raise UserError(
         f'training diverged: the gradients of {in_row} steps in a row before '
         f'step {done} were not finite. The checkpoints in {self.workdir} are '
         'from before; lower config.optim.lr in another --workdir, or raise '
-        'config.max_skipped.'
+        'config.max_nonfinite_steps.'
       )
 
   def _log(self, done, measured, waited_s):
@@ -264,7 +263,7 @@ class _Training:
       scores_lib.write(self.workdir / stages.START, scores_lib.to_json(scores))
     self.log.scores(i, scores)
     self.log.panels(
-      i, self.painter.panels(segmenter.params, segmenter.batch_stats)
+      i, self.figures.panels(segmenter.params, segmenter.batch_stats)
     )
     self.log.pause()
     return scores
@@ -276,8 +275,8 @@ class _Training:
     self.checkpoints.save(i, current, metrics)
     self.log.pause()
 
-  def _tell_saves(self, step, stopped):
-    """Which checkpoints failed, and after a signal how to continue."""
+  def _print_saves(self, step, stopped):
+    """Print which checkpoints failed, and after a signal how to continue."""
     self.checkpoints.close()  # the last save may fail as late as here
     for failed, reason in self.checkpoints.failed.items():
       print0(f'the checkpoint of step {failed} was not written ({reason})')
@@ -290,12 +289,13 @@ class _Training:
       )
 
   def _finish(self, current, scores):
-    """The final figures, then the file that says that the run is done."""
+    """Draw the final figures, then write the file that says the run is done."""
     networks = {}
     if self.scored_start:
-      networks[self.init_run.name] = self.start.params, self.start.batch_stats
+      title = stages.init_title(self.config)
+      networks[title] = self.start.params, self.start.batch_stats
     after = current.segmenter
     networks[self.workdir.name] = after.params, after.batch_stats
     source = self.streams['source'].records
-    self.painter.draw(self.workdir / 'figures', source, networks, scores)
+    self.figures.draw(self.workdir / 'figures', source, networks, scores)
     scores_lib.write(self.workdir / 'scores.json', scores_lib.to_json(scores))

@@ -1,64 +1,93 @@
-"""PyTorch weights in and out.
+"""Read and write PyTorch weights.
 
-python -m jaxuda.weights inspect FILE
-python -m jaxuda.weights import FILE --config=PAGE --workdir=RUN
-python -m jaxuda.weights export --workdir=RUN --output=FILE
-  [--checkpoint=latest|best|STEP] [--layout=NAME]
+  python -m jaxuda.weights inspect FILE
+  python -m jaxuda.weights import FILE --config=CONFIG --workdir=RUN
+  python -m jaxuda.weights export --workdir=RUN --output=FILE
+    [--checkpoint=latest|best|STEP] [--layout=NAME]
 
 Files are .safetensors, or .pth where torch is installed; what kind of model a
 file holds is told by its keys. `--config.init=FILE` starts a training from
-one, and `python -m jaxuda.evaluate --weights=FILE --config=PAGE` scores one.
+one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
 """
 
-import argparse
 import pathlib
 import sys
 
 from jaxuda.config import loading as config_lib
-from jaxuda.torch_weights import export
-from jaxuda.training import start
-from jaxuda.utils.errors import UserError, exit_with_sentence
-
-
-def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog='python -m jaxuda.weights',
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  commands = parser.add_subparsers(dest='command', required=True)
-  inspecting = commands.add_parser('inspect', help='what a file holds')
-  importing = commands.add_parser('import', help='a file to a run')
-  exporting = commands.add_parser('export', help='a run to files')
-  for command in (inspecting, importing):
-    command.add_argument('file', type=pathlib.Path)
-  importing.add_argument('--config', required=True, help='a config page')
-  for command in (importing, exporting):
-    command.add_argument('--workdir', required=True, type=pathlib.Path)
-  exporting.add_argument('--output', required=True, type=pathlib.Path)
-  exporting.add_argument('--checkpoint', default='latest')
-  exporting.add_argument('--layout', help='how to name the tensors')
-  return parser
+from jaxuda.utils import cli
+from jaxuda.utils.errors import UserError
 
 
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
-  argv, overrides = config_lib.split_overrides(argv)
-  args = _parser().parse_args(argv)
-  if overrides and args.command != 'import':
-    raise UserError('--config.KEY=VALUE is for import, which makes a run.')
-  if args.command == 'inspect':
-    export.inspect(args.file)
-  elif args.command == 'import':
-    config = config_lib.load(args.config, overrides)
-    start.import_file(args.file, config, args.workdir)
-  else:
-    for path in export.export(
-      args.workdir, args.output, args.checkpoint, args.layout
-    ):
-      print(path)
+  """Run the command line; return the exit status."""
+  commands = {'inspect': _inspect, 'import': _import, 'export': _export}
+  name = argv[1] if len(argv) > 1 else None
+  if name in commands:
+    return commands[name]([argv[0], *argv[2:]])
+  if cli.wants_help(argv):
+    print(__doc__)
+    return 0
+  raise UserError(
+    f'usage: python -m jaxuda.weights {"|".join(commands)}; see --help.'
+  )
+
+
+def _inspect(argv):
+  command = cli.Flags()
+  found = command.parse(argv, __doc__, ['FILE'])
+  if found is None:
+    return 0
+
+  from jaxuda.torch_weights import export
+
+  export.inspect(pathlib.Path(found[0]))
+  return 0
+
+
+def _import(argv):
+  command = cli.Flags()
+  command.text('workdir', None, 'Folder of the run that is made.')
+  argv = config_lib.define(command.values, argv)
+  if cli.wants_help(argv):
+    command.parse(argv, __doc__)
+    return 0
+  extra = config_lib.parse_flags(command.values, argv)
+  [path] = cli.placed(extra, ['FILE'])
+  command.require('config', 'workdir')
+
+  from jaxuda.training import start
+
+  config = config_lib.value(command.values)
+  workdir = pathlib.Path(command.values.workdir)
+  start.import_file(pathlib.Path(path), config, workdir)
+  return 0
+
+
+def _export(argv):
+  command = cli.Flags()
+  command.text('workdir', None, 'Folder of the run.')
+  command.text('output', None, "The segmenter's file.")
+  command.text(
+    'layout', None, "How to name the tensors; default: the method's."
+  )
+  cli.define_checkpoint(command)
+  if command.parse(argv, __doc__) is None:
+    return 0
+  command.require('workdir', 'output')
+
+  from jaxuda.torch_weights import export
+
+  given = command.values
+  for path in export.export(
+    pathlib.Path(given.workdir),
+    pathlib.Path(given.output),
+    given.checkpoint,
+    given.layout,
+    given.network,
+  ):
+    print(path)
   return 0
 
 
 if __name__ == '__main__':
-  exit_with_sentence(main, sys.argv[1:])
+  cli.run_cli(main, sys.argv)

@@ -51,7 +51,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
   config = tiny.config(PAGE, *SETTINGS)
   nets, _ = experiment.build(config)
-  put, whole = sharding.putter(mesh), sharding.replicated(mesh)
+  put, whole = sharding.shard_batch(mesh), sharding.replicated(mesh)
   train = jax.jit(
     experiment.train_step(config),
     donate_argnums=0,

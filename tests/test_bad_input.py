@@ -17,7 +17,7 @@ import tiny_runs
 
 from jaxuda import main, predict
 from jaxuda.training import workdir as workdir_lib
-from jaxuda.utils.errors import exit_with_sentence
+from jaxuda.utils.errors import run_cli
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def refused(capsys, tmp_path):
     before = contents()
     capsys.readouterr()
     with pytest.raises(SystemExit) as e:
-      exit_with_sentence(main.main, ['main', *arguments])
+      run_cli(main.main, ['main', *arguments])
     said = capsys.readouterr().err
     assert e.value.code == 2
     assert said.startswith('error: ') and said.endswith('\n')
@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint(
   photos = tmp_path / 'photos'
   photos.mkdir()
   with pytest.raises(SystemExit) as e:
-    exit_with_sentence(
+    run_cli(
       predict.main,
       ['predict', f'--workdir={run}', f'--images={run}/figures',
        f'--output={photos}', '--checkpoint=9'],
@@ -235,7 +235,7 @@ def test_diverging_training(streets_data, tmp_path, capsys):
   )
   for _ in range(2):  # and again: it does not go on from there
     with pytest.raises(SystemExit) as e:
-      exit_with_sentence(main.main, ['main', *arguments])
+      run_cli(main.main, ['main', *arguments])
     assert e.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(
@@ -261,7 +261,7 @@ def test_divergence_that_no_log_line_shows(streets_data, tmp_path, capsys):
     'log_every=100',
   )
   with pytest.raises(SystemExit) as e:
-    exit_with_sentence(main.main, ['main', *arguments])
+    run_cli(main.main, ['main', *arguments])
   assert e.value.code == 2
   assert 'training diverged: the gradients of 3' in capsys.readouterr().err
   assert tiny_runs.state(path)['skipped'] < 3

@@ -17,10 +17,10 @@ from jaxuda.utils import guard, lock
 LIMITED = """
 import resource, sys
 from data import lock, prepare
-from jaxuda.errors import exit_with_sentence
+from jaxuda.errors import run_cli
 if __name__ == '__main__':
   resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-  exit_with_sentence(prepare.main, sys.argv[1:])
+  run_cli(prepare.main, sys.argv[1:])
 """
 
 

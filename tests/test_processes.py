@@ -40,7 +40,7 @@ class StopSignal(train.signals.StopSignal):
     return super().requested_at(step)
 train.signals.StopSignal = StopSignal
 import sys
-errors.exit_with_sentence(main.main, ['main', *sys.argv[1:]])
+errors.run_cli(main.main, ['main', *sys.argv[1:]])
 """
 
 
@@ -158,7 +158,7 @@ def test_the_first_process_writes(
   monkeypatch.setattr(jax, 'process_index', lambda: process)
   files.write_json(tmp_path / 'scores.json', scores)
   with tiny_runs.quick_compiles():
-    figure_writer.Painter(run.config, run.net, records).draw(
+    figure_writer.FigureWriter(run.config, run.net, records).draw(
       tmp_path,
       None,
       {'run': (run.params, run.batch_stats)},

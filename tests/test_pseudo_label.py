@@ -26,7 +26,7 @@ from jaxuda.pseudo_labels import rules, writer
 from jaxuda.training import checks, stages
 from jaxuda.training import workdir as workdir_lib
 from jaxuda.utils import sharding
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils.errors import UserError, run_cli
 
 CITY = ('streets/city', tiny_runs.SIZE, 'train')
 
@@ -303,7 +303,7 @@ def test_a_stop_leaves_nothing(finished_run, tmp_path, monkeypatch):
   ):
     stop_with(event)
     with pytest.raises(SystemExit) as e:
-      exit_with_sentence(pseudo_label.main, arguments)
+      run_cli(pseudo_label.main, arguments)
     assert e.value.code == code
     assert not list(tmp_path.iterdir())
   # A process that was killed could not clean up: the next one does.
@@ -337,7 +337,7 @@ def test_one_sentence(arguments, words, finished_run, capsys, monkeypatch):
   monkeypatch.setattr('data.ensure', refuse)  # else it would be rendered
   given = ['pseudo_label', f'--workdir={finished_run.workdir}', *arguments]
   with pytest.raises(SystemExit) as e:
-    exit_with_sentence(pseudo_label.main, given)
+    run_cli(pseudo_label.main, given)
   said = capsys.readouterr().err
   assert e.value.code == 2 and said.startswith('error: ')
   assert re.search(words, said), said

@@ -62,5 +62,5 @@ def test_batches_that_do_not_divide():
 
 def test_put_leaves_what_is_no_array():
   batch = {'image': np.zeros((2, 3)), 'id': ['a', 'b']}
-  moved = sharding.putter(sharding.make_mesh())(batch)
+  moved = sharding.shard_batch(sharding.make_mesh())(batch)
   assert isinstance(moved['image'], jax.Array) and moved['id'] == ['a', 'b']

@@ -9,14 +9,14 @@ from PIL import Image
 
 from benchmarks.raw_trees import write_raw_tree
 from jaxuda.datasets import prepare, specs, verify
-from jaxuda.utils.errors import exit_with_sentence
+from jaxuda.utils.errors import run_cli
 
 
 def run(tmp_path, *argv):
   """Runs the command line: (exit code, the reports of its JSON file)."""
   path = tmp_path / 'report.json'
   with pytest.raises(SystemExit) as e:
-    exit_with_sentence(verify.main, [*argv, f'--json={path}'])
+    run_cli(verify.main, [*argv, f'--json={path}'])
   written = json.loads(path.read_text())
   assert written['ok'] == (e.value.code == 0)
   assert written['ok'] == all(r['ok'] for r in written['reports'])
@@ -173,7 +173,7 @@ def test_arguments_and_absent_datasets(tmp_path, capsys):
     ],
   }.items():
     with pytest.raises(SystemExit) as e:
-      exit_with_sentence(verify.main, argv)
+      run_cli(verify.main, argv)
     assert e.value.code == 2
     assert words in capsys.readouterr().err
 
@@ -281,7 +281,7 @@ def test_records_that_are_sound_but_not_those_written(tmp_path, camvid):
 def test_damaged_metadata_is_one_sentence(tmp_path, camvid, capsys):
   (camvid / 'crc32.json').write_text('{"train": [')
   with pytest.raises(SystemExit) as e:
-    exit_with_sentence(
+    run_cli(
       verify.main,
       ['camvid', '--size=24x40', f'--data_dir={tmp_path / "out"}'],
     )

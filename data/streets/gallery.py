@@ -12,7 +12,8 @@ from PIL import Image
 
 from data.streets import render
 from jaxuda import labels
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils.cli import run_cli
+from jaxuda.utils.errors import UserError
 
 GAP = 4  # pixels
 # Training scenes that show much: many classes, all kinds of camera.
@@ -66,4 +67,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':
-  exit_with_sentence(main, sys.argv[1:])
+  run_cli(main, sys.argv[1:])

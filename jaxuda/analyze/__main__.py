@@ -1,4 +1,4 @@
-"""Repeats an analysis of the papers.
+"""Repeat an analysis of the papers.
 
   python -m jaxuda.analyze NAME [flags]
   python -m jaxuda.analyze NAME --help
@@ -12,24 +12,29 @@ import sys
 
 from jaxuda import analyze
 from jaxuda.utils import cli, files
-from jaxuda.utils.errors import UserError, exit_with_sentence
+from jaxuda.utils.errors import UserError
 
 
 def main(argv: list[str]) -> int:
-  """Runs the command line; returns the exit status."""
+  """Run the command line; return the exit status."""
   name = argv[1] if len(argv) > 1 and not argv[1].startswith('-') else None
   if name is None:
-    if not {'--help', '-h'}.isdisjoint(argv):
+    if cli.wants_help(argv):
       print(_overview())
       return 0
     raise UserError(
       'usage: python -m jaxuda.analyze NAME, one of '
-      f'{", ".join(analyze.names())}; see --help.'
+      f'{", ".join(analyze.experiments())}; see --help.'
     )
   experiment = analyze.load(name)
-  given = analyze.flag_values(name)
-  if not cli.parse(given, argv[1:], experiment.__doc__):
+  command = cli.Flags()
+  command.text(
+    'output', None, f'Folder of what is found; default: runs/analyze/{name}.'
+  )
+  experiment.define_flags(command)
+  if command.parse(argv[1:], experiment.__doc__) is None:
     return 0
+  given = command.values
   output = pathlib.Path(given.output or f'runs/analyze/{name}').expanduser()
   files.check_writable(output)
 
@@ -43,11 +48,11 @@ def main(argv: list[str]) -> int:
 
 def _overview():
   lines = [__doc__]
-  for name in analyze.names():
+  for name in analyze.experiments():
     first = analyze.load(name).__doc__.partition('\n')[0]
     lines.append(f'  {name}\n    {first}')
   return '\n'.join(lines)
 
 
 if __name__ == '__main__':
-  exit_with_sentence(main, sys.argv)
+  cli.run_cli(main, sys.argv)

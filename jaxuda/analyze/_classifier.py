@@ -14,7 +14,7 @@ from jaxuda import losses, optim
 from jaxuda.analyze import _label_maps
 from jaxuda.labels import IGNORE
 from jaxuda.models import resnet18
-from jaxuda.state import Player
+from jaxuda.state import NetworkState
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
@@ -37,10 +37,10 @@ class Functions(NamedTuple):
   """The jitted functions of one kind of classifier; see `functions`.
 
   Attributes:
-    init: seed -> Player.
-    step: Player, (source u8[B, h, w], target u8[B, h', w']), seed -> Player;
+    init: seed -> NetworkState.
+    step: NetworkState, (source u8[B, h, w], target u8[B, h', w']), seed -> NetworkState;
       the first is donated.
-    wrong: Player, u8[B, h, w], domain, start -> bool[B].
+    wrong: NetworkState, u8[B, h, w], domain, start -> bool[B].
   """
 
   init: Callable
@@ -82,7 +82,7 @@ def train(
       f'--batch_size={batch_size} must be a multiple of the {mesh.size} devices.'
     )
   compiled = functions(look, width, lr, mesh)
-  put = sharding.putter(mesh)
+  put = sharding.shard_batch(mesh)
   batches = (
     input_lib.label_batches(
       maps.train,
@@ -173,7 +173,7 @@ def functions(
     blank = jnp.zeros((1, 32, 32, channels))
     variables = net.init(jax.random.key(seed), blank, train=False)
     params = variables['params']
-    return Player(params, variables['batch_stats'], tx.init(params))
+    return NetworkState(params, variables['batch_stats'], tx.init(params))
 
   def step(player, batch, seed):
     rng = jax.random.fold_in(jax.random.key(seed), player.opt_state.count)
@@ -192,7 +192,7 @@ def functions(
     grads, batch_stats = jax.grad(loss, has_aux=True)(player.params)
     updates, opt_state = tx.update(grads, player.opt_state, player.params)
     params = optax.apply_updates(player.params, updates)
-    return Player(params, batch_stats, opt_state)
+    return NetworkState(params, batch_stats, opt_state)
 
   def wrong(player, label, domain, start):
     # The same patches at each validation, whatever the seed of the training.

@@ -1,7 +1,5 @@
 """What several experiments need: runs, pairs of domains, and tables."""
 
-import csv
-import functools
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,26 +11,27 @@ from jaxuda import experiment, labels
 from jaxuda import input as input_lib
 from jaxuda.config import loading as config_lib
 from jaxuda.datasets import specs
+from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
-from jaxuda.training import stages
-from jaxuda.utils import files
+from jaxuda.utils import cli, files
 from jaxuda.utils.errors import UserError
 
 
-def define_run_flags(given: flags.FlagValues) -> None:
+def define_run_flags(command: cli.Flags) -> None:
   """The flags by which an experiment opens runs; see `load_runs`."""
-  define_workdirs(given)
-  text = functools.partial(flags.DEFINE_string, flag_values=given)
-  text('checkpoint', 'latest', 'latest, best or a step, of each run.')
-  text('split', None, "Look at this split instead of the runs' eval.split.")
-  text('data_dir', None, "Where prepared datasets are; default: each run's.")
-
-
-def define_workdirs(given: flags.FlagValues) -> None:
-  """--workdirs alone, for experiments that read what runs have written."""
-  flags.DEFINE_list(
-    'workdirs', None, 'Folders of runs: runs/a,runs/b.', flag_values=given
+  define_workdirs(command)
+  command.text('checkpoint', 'latest', 'latest, best or a step, of each run.')
+  command.text(
+    'split', None, "Look at this split instead of the runs' eval.split."
   )
+  command.text(
+    'data_dir', None, "Where prepared datasets are; default: each run's."
+  )
+
+
+def define_workdirs(command: cli.Flags) -> None:
+  """--workdirs alone, for experiments that read what runs have written."""
+  command.list('workdirs', None, 'Folders of runs: runs/a,runs/b.')
 
 
 def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
@@ -90,7 +89,7 @@ def read_scores(
   found = {}
   for title, path in titles(workdirs).items():
     try:
-      found[title] = stages.read_scores(path)
+      found[title] = scores_lib.read(path / 'scores.json')
     except (ValueError, LookupError, TypeError, AttributeError) as e:
       raise UserError(f'{path / "scores.json"} is damaged: {e}.') from e
     if found[title] is None:
@@ -144,57 +143,46 @@ class Pair(NamedTuple):
     return records
 
 
-def define_pair_flags(given: flags.FlagValues) -> None:
-  """The flags that name two domains; see `find_pair`."""
-  text = functools.partial(flags.DEFINE_string, flag_values=given)
-  text('source', 'streets/game', 'A prepared dataset: gta5, synthia.')
-  text('target', 'streets/city', 'Another one: cityscapes, camvid.')
+def define_pair_flags(command: cli.Flags) -> None:
+  """Define the flags that name two domains; see `find_pair`."""
+  command.text(
+    'config',
+    'configs/source_only.py:streets',
+    'A config file: its source, its target and its classes are compared.',
+  )
   for name in ('source', 'target'):
-    text(f'{name}_size', None, "As prepared; default: the configs' for it.")
-  text('classes', None, "The class space; default: the configs' for this pair.")
-  text('data_dir', None, 'Where prepared datasets are.')
+    command.text(name, None, f'Another {name}: gta5, cityscapes, camvid.')
+    command.text(f'{name}_size', None, "As prepared; default: the config's.")
+  command.text('classes', None, "The class space; default: the config's.")
+  command.text('data_dir', None, 'Where prepared datasets are.')
 
 
 def find_pair(given: flags.FlagValues) -> Pair:
-  """The pair that the flags name; sizes and classes as in configs/common.py.
+  """Return the pair that the flags name; what they leave out, the config has.
 
   Raises:
-    UserError: a size or the class space of this pair is in no config.
+    UserError: there is no such config, dataset, size or class space.
   """
-  from configs import common
-
-  sizes, spaces = {}, {}
-  for make in common.SETTINGS.values():
-    config = make()
-    names = (config.source.name, config.target.name)
-    sizes |= zip(names, (config.source.size, config.target.size), strict=True)
-    spaces[names] = config.eval.classes or config.classes
-  names = (given.source, given.target)
-
-  def size(name, text):
-    if text:
-      return specs.parse_size(text)
+  config = config_lib.load(given.config)
+  names, sizes = [], []
+  for key in ('source', 'target'):
+    of_config = config[key]
+    name, text = given[key].value or of_config.name, given[f'{key}_size'].value
     specs.split_spec(name)  # an unknown dataset has no size either
-    return sizes.get(name)
-
-  found = tuple(map(size, names, (given.source_size, given.target_size)))
-  for key, name, value in zip(('source', 'target'), names, found, strict=True):
-    if value is None and given[f'{key}_size'].value != 'full':
+    if not text and name != of_config.name:
       raise UserError(f'--{key}_size=HxW of {name} is needed, as prepared.')
-  space = given.classes or spaces.get(names)
-  if space is None:
-    raise UserError(
-      f'--classes is needed for {names[0]} and {names[1]}, such as '
-      'cityscapes19; see --help.'
-    )
+    names.append(name)
+    sizes.append(specs.parse_size(text) if text else of_config.size)
+  space = given.classes or config.eval.classes or config.classes
   labels.space(space)  # before anything is prepared for it
-  return Pair(names, found, space, given.data_dir)
+  data_dir = given.data_dir or config.data_dir
+  return Pair(tuple(names), tuple(sizes), space, data_dir)
 
 
 def write_csv(
   path: pathlib.Path, header: Sequence[str], rows: Iterable[Sequence]
 ) -> None:
-  """Writes a table, atomically; floats to six digits, NaN as nothing.
+  """Write a table whole; floats to six digits, NaN as nothing.
 
   Raises:
     UserError: the file cannot be written.
@@ -205,10 +193,4 @@ def write_csv(
       return value
     return '' if np.isnan(value) else f'{value:.6g}'
 
-  def write(file):
-    with file.open('w', newline='') as stream:
-      writer = csv.writer(stream, lineterminator='\n')
-      writer.writerow(header)
-      writer.writerows([cell(value) for value in row] for row in rows)
-
-  files.write(path, write)
+  files.write_csv(path, header, [[cell(v) for v in row] for row in rows])

@@ -40,8 +40,8 @@ from jaxuda.analyze import _common
 from jaxuda.figures import charts
 from jaxuda.input import inputs
 from jaxuda.labels import IGNORE
-from jaxuda.models import deeplab
-from jaxuda.utils import sharding
+from jaxuda.models.segmenter import Segmenter
+from jaxuda.utils import cli, sharding
 from jaxuda.utils.errors import UserError
 
 Array = jax.Array
@@ -63,26 +63,22 @@ class Moments(NamedTuple):
   square: np.ndarray
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_run_flags(given)
-  flags.DEFINE_enum(
+  _common.define_run_flags(command)
+  command.enum(
     'domains',
     'target',
     ['target', 'source', 'both'],
     'Whose features: of the scored split, of the training source, of both.',
-    flag_values=given,
   )
-  flags.DEFINE_integer(
+  command.integer(
     'images',
     2000,
     'How many images of each domain, picked at random; all if there are fewer.',
     lower_bound=1,
-    flag_values=given,
   )
-  flags.DEFINE_integer(
-    'seed', 0, 'Of the pick.', lower_bound=0, flag_values=given
-  )
+  command.integer('seed', 0, 'Of the pick.', lower_bound=0)
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:
@@ -169,7 +165,7 @@ def measure(
     functools.partial(batch_moments, net=one.net),
     out_shardings=sharding.replicated(mesh),
   )
-  put = sharding.putter(mesh)
+  put = sharding.shard_batch(mesh)
   total = Moments(0, 0, 0)
   for each in records:
     for batch in _picked(each, config.classes, batch_size, images, seed):
@@ -196,7 +192,7 @@ def batch_moments(
   image: Array,
   label: Array,
   *,
-  net: deeplab.DeepLabV2,
+  net: Segmenter,
 ) -> tuple[Array, Array, Array]:
   """A batch's n and s, and the squared distances from its own class means.
 
@@ -210,7 +206,7 @@ def batch_moments(
     f32[C], f32[C, D] and f32[C].
   """
   variables = {'params': params, 'batch_stats': batch_stats}
-  _, features = net.apply(variables, image, train=False)
+  features = net.apply(variables, image, train=False).deepest_features
   label = label_of_cells(label, features.shape[1:3], net.align_corners)
   x = features.reshape(-1, features.shape[-1])
   return class_sums(x, label.ravel(), net.num_classes)

@@ -17,11 +17,12 @@ from absl import flags
 from jaxuda.analyze import _common
 from jaxuda.evaluation.scores import Scores
 from jaxuda.figures import page
+from jaxuda.utils import cli
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_workdirs(given)
+  _common.define_workdirs(command)
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:

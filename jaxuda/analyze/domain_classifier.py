@@ -37,6 +37,7 @@ from jaxuda.analyze import _classifier, _common, _label_maps
 from jaxuda.datasets import prepare, specs, stored
 from jaxuda.evaluation.scores import plus_minus
 from jaxuda.figures import charts
+from jaxuda.utils import cli
 from jaxuda.utils.console import duration
 from jaxuda.utils.errors import UserError
 
@@ -59,57 +60,37 @@ _STREETS = {
 }
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_pair_flags(given)
+  _common.define_pair_flags(command)
 
   def text(name):
     return f'default: {_PUBLISHED[name]}, and {_STREETS[name]} for streets.'
 
-  flags.DEFINE_string(
-    'size', None, f'HxW of what is seen; {text("size")}', flag_values=given
-  )
-  flags.DEFINE_list(
+  command.text('size', None, f'HxW of what is seen; {text("size")}')
+  command.list(
     'patches',
     None,
     'Sides of the patches; default: the height of --size, a half, a quarter '
     'and an eighth of it. Whole maps are always there.',
-    flag_values=given,
   )
-  flags.DEFINE_enum(
-    'encoding',
-    'one_hot',
-    _label_maps.ENCODINGS,
-    'See above.',
-    flag_values=given,
-  )
-  flags.DEFINE_enum(
-    'void', 'filled', _label_maps.VOIDS, 'See above.', flag_values=given
-  )
+  command.enum('encoding', 'one_hot', _label_maps.ENCODINGS, 'See above.')
+  command.enum('void', 'filled', _label_maps.VOIDS, 'See above.')
   for name, help_text in (
     ('width', 'Channels of the first layers, 64 as published'),
     ('batch_size', 'Maps of each domain in a step'),
     ('iterations', 'Steps of each training'),
     ('every', 'Steps between two validations'),
   ):
-    flags.DEFINE_integer(
-      name,
-      None,
-      f'{help_text}; {text(name)}',
-      lower_bound=1,
-      flag_values=given,
-    )
-  flags.DEFINE_float('lr', 1e-3, 'Learning rate.', flag_values=given)
-  flags.DEFINE_integer(
-    'runs', 3, 'Trainings, of different seeds.', 1, flag_values=given
-  )
-  flags.DEFINE_integer(
+    command.integer(name, None, f'{help_text}; {text(name)}', lower_bound=1)
+  command.number('lr', 1e-3, 'Learning rate.')
+  command.integer('runs', 3, 'Trainings, of different seeds.', 1)
+  command.integer(
     'holdout',
     500,
     'Validation maps of a domain: its val split, or random ones of train '
     'that are not trained on; fewer if there are fewer.',
     lower_bound=1,
-    flag_values=given,
   )
 
 

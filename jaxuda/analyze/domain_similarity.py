@@ -24,19 +24,16 @@ from jaxuda import input as input_lib
 from jaxuda import labels
 from jaxuda.analyze import _common
 from jaxuda.figures import charts
-from jaxuda.utils import console
+from jaxuda.utils import cli, console
 from jaxuda.utils.errors import UserError
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_pair_flags(given)
+  _common.define_pair_flags(command)
   for name in ('source', 'target'):
-    flags.DEFINE_string(
-      f'{name}_split',
-      'train',
-      "Of the maps; CamVid's labels are in val.",
-      flag_values=given,
+    command.text(
+      f'{name}_split', 'train', "Of the maps; CamVid's labels are in val."
     )
 
 

@@ -31,8 +31,8 @@ from jaxuda.evaluation import figure_writer, inference
 from jaxuda.figures import segmentation
 from jaxuda.input import inputs
 from jaxuda.labels import IGNORE
-from jaxuda.models import deeplab
-from jaxuda.utils import sharding
+from jaxuda.models.segmenter import Segmenter
+from jaxuda.utils import cli, sharding
 from jaxuda.utils.errors import UserError
 
 Array = jax.Array
@@ -40,15 +40,14 @@ Array = jax.Array
 _UNKNOWN = ('ignored', 'all')  # whether these are predicted right
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_run_flags(given)
-  flags.DEFINE_integer(
+  _common.define_run_flags(command)
+  command.integer(
     'images',
     2,
     'How many images of each domain the figure shows.',
     lower_bound=1,
-    flag_values=given,
   )
 
 
@@ -121,7 +120,7 @@ def measure(one: experiment.Run, records: input_lib.Records):
     ),
     out_shardings=sharding.replicated(mesh),
   )
-  put = sharding.putter(mesh)
+  put = sharding.shard_batch(mesh)
   for batch in inputs.batches_of_eval(records, config):
     arrays = put({k: batch[k] for k in ('image', 'label')})
     found = jax.device_get(compute(*variables, **arrays))
@@ -138,7 +137,7 @@ def image_sums(
   image: Array,
   label: Array,
   *,
-  net: deeplab.DeepLabV2,
+  net: Segmenter,
   **protocol,
 ) -> Array:
   """Pixels, entropy and right predictions by image and class.

@@ -18,6 +18,7 @@ from jaxuda.analyze import _common
 from jaxuda.config import loading as config_lib
 from jaxuda.evaluation.scores import plus_minus, spread
 from jaxuda.figures import charts
+from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole'
@@ -25,14 +26,11 @@ WHOLE = 'whole'
 _FREE = ('patch.size', 'seed', 'init', 'data_dir')
 
 
-def define_flags(given: flags.FlagValues) -> None:
+def define_flags(command: cli.Flags) -> None:
   """The flags of this experiment."""
-  _common.define_workdirs(given)
-  flags.DEFINE_list(
-    'controls',
-    None,
-    'Folders of finished runs that are drawn as lines.',
-    flag_values=given,
+  _common.define_workdirs(command)
+  command.list(
+    'controls', None, 'Folders of finished runs that are drawn as lines.'
   )
 
 

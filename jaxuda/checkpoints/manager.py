@@ -150,7 +150,7 @@ class Checkpoints:
     except Exception as e:
       self._tell_failure(e)
     self._saving = None
-    sharding.meet('checkpoint written')
+    sharding.barrier('checkpoint written')
 
   def close(self) -> None:
     """Waits, then releases orbax's threads."""
@@ -209,9 +209,9 @@ class Checkpoints:
         reader.add_metrics(self._directory / str(step), metrics)
       self._metric[step] = metrics.get(self._best_of)
       self._prune()
-    except (OSError, reader.DamagedError) as e:
+    except (OSError, UserError, reader.DamagedError) as e:
       logging.warning('the score of step %d was not noted (%s)', step, e)
-    sharding.meet('metrics written')
+    sharding.barrier('metrics written')
 
   def _prune(self) -> None:
     """Removes all but the latest and the best.
@@ -271,7 +271,7 @@ class Checkpoints:
       self._metric.pop(step, None)
       if jax.process_index() == 0:
         reader.set_aside(self._directory / str(step))
-    sharding.meet('damaged checkpoints set aside')
+    sharding.barrier('damaged checkpoints set aside')
     self._manager.reload()
     logging.warning(
       '%s; renamed to damaged-*, going on from step %d',

@@ -18,6 +18,7 @@ from absl import logging
 from etils import epath
 
 from jaxuda.checkpoints import manifest as manifest_lib
+from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
 
@@ -115,12 +116,11 @@ def add_metrics(
 
   Raises:
     DamagedError: as read_manifest.
-    OSError: the new manifest cannot be written; the old one stays.
+    UserError: the new manifest cannot be written; the old one stays.
   """
   manifest = manifest_lib.with_metrics(read_manifest(folder), metrics)
-  part = folder / 'extra' / 'metadata.part'  # orbax's name for it, beside it
-  part.write_text(json.dumps(manifest))
-  part.replace(part.with_name('metadata'))
+  # orbax's name for it.
+  files.write_text(folder / 'extra' / 'metadata', json.dumps(manifest))
 
 
 def read_arrays(

@@ -1,160 +1,328 @@
-"""Experiments as config pages: how one is loaded, overridden and checked.
+"""Experiments as config files: how one is loaded, overridden and stored.
 
-A page is a file with `get_config(arg: str) -> ConfigDict`, whose `arg` is what
-stands behind the colon of `--config=configs/advent_patch.py:streets,steps=300`:
-at most one setting of the datasets, then KEY=VALUE overrides. `--config.KEY`
-flags mean the same. Both are refused with the nearest valid name.
+A config is a file with `get_config(arg) -> ConfigDict`, where `arg` stands
+behind the colon of `--config=configs/advent_patch.py:streets`: a preset of the
+datasets and the few further words that the file declares (`parse_arg`). Flags
+`--config.KEY=VALUE` override any key, as ml_collections.config_flags has it.
 """
 
-import difflib
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import ml_collections
+from absl import flags
+from ml_collections import config_flags
 
-from jaxuda.config import values
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 
-# What a network's weights mean: stages that follow one another share it.
-NETWORK = (
-  'classes',
-  'model.backbone',
-  'model.blocks',
-  'model.width',
-  'model.style',
-  'model.pixels',
-  'model.dilations',
-  'model.live_branches',
-  'model.multi_level',
-  'model.twin',
+ConfigDict = ml_collections.ConfigDict
+
+# What may differ when a run goes on: it does not change any number.
+MAY_CHANGE_ON_RESUME = (
+  'name',
+  'data_dir',
+  'log_every',
+  'eval_every',
+  'checkpoint_every',
+  'num_log_images',
+  'max_nonfinite_steps',
+  'eval.batch_size',
 )
 
 
-def parse_spec(spec: str) -> tuple[str, str]:
-  """Splits 'configs/x.py:streets,steps=3' into path and argument."""
-  path, _, arg = spec.partition(':')
-  return path, arg
-
-
-def load(spec: str, overrides: Iterable[str] = ()) -> ml_collections.ConfigDict:
-  """Runs a config page.
+def define(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+  """Define --config and its overrides for a command line.
 
   Args:
-    spec: PATH or PATH:ARG.
-    overrides: further KEY=VALUE strings.
+    given: the command's flags.
+    argv: the command and its arguments.
+
+  Returns:
+    The arguments in an order in which they can be parsed, with the path of the
+    config file as it is found from here.
+
+  Raises:
+    UserError: no such file, or an override of a key that it does not have.
+  """
+  argv = _config_first(argv)
+  argv, spec = _with_found_file(argv)
+  if spec:
+    _check_overrides(_defaults(spec), argv)
+  argv, nones = _without_nones(argv)
+  config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'A config file, with its argument behind a colon: '
+    'configs/advent_patch.py:streets. --config.KEY=VALUE overrides any of its '
+    'keys.',
+    flag_values=given,
+    sys_argv=argv,
+  )
+  given['config'].nones = nones
+  return argv
+
+
+def value(given: flags.FlagValues) -> ConfigDict | None:
+  """Return the config of parsed flags, locked; None where there is none."""
+  config = given.config
+  if config is None:
+    return None
+  with config.unlocked(), config.ignore_type():
+    for key in given['config'].nones:
+      _set(config, key, None)
+    for key, found in flatten(config).items():
+      if isinstance(found, tuple) and len(found) == 1:
+        _set(config, key, _as_sizes(found))
+  return config
+
+
+def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
+  """Load a config as a command line would.
+
+  Args:
+    spec: FILE or FILE:ARG.
+    overrides: KEY=VALUE strings.
 
   Returns:
     The locked config.
 
   Raises:
-    UserError: the page is missing, or an argument is refused.
+    UserError: the file is missing, or an argument or an override is refused.
   """
-  path, arg = parse_spec(spec)
-  file = pathlib.Path(path)
-  if not file.is_file() or file.suffix != '.py':
-    pages = sorted(str(p) for p in pathlib.Path('configs').glob('[a-z]*.py'))
-    raise UserError(
-      f'config page {path!r} does not exist{nearest(path, pages)}'
-    )
-  module_spec = importlib.util.spec_from_file_location(
-    f'jaxuda_config_{file.stem}', file
-  )
-  module = importlib.util.module_from_spec(module_spec)
-  module_spec.loader.exec_module(module)
-  items = [arg] if arg else []
-  for item in overrides:
-    key, _, text = item.partition('=')
-    # Brackets keep a value with commas whole, such as init's own overrides.
-    items.append(f'{key}=({text})' if ',' in text else item)
-  return module.get_config(','.join(items))
+  given = flags.FlagValues()
+  argv = ['', f'--config={spec}', *(f'--config.{o}' for o in overrides)]
+  argv = define(given, argv)
+  parse_flags(given, argv)
+  return value(given)
 
 
-def build(
-  arg: str, settings: dict[str, Callable[[], ml_collections.ConfigDict]]
-) -> tuple[ml_collections.ConfigDict, str]:
-  """What a page begins with: the datasets' setting named in `arg`.
+def parse_flags(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+  """Parse a command line; return the arguments that are no flags.
+
+  Raises:
+    UserError: an unknown flag, or a value that it cannot have.
+  """
+  try:
+    return given(argv)[1:]
+  except flags.IllegalFlagValueError as e:
+    match = re.match(r'flag --config\.([\w.]+)=(.*): ', str(e), re.DOTALL)
+    if not match:
+      raise UserError(str(e)) from e
+    kind = config_type(given.config, match[1])
+    raise UserError(f'config.{match[1]} takes {kind}, not {match[2]!r}.') from e
+  except flags.Error as e:
+    raise UserError(str(e)) from e
+
+
+def config_type(config: ConfigDict, key: str) -> str:
+  """Return the name of the type that a key's values have."""
+  *path, last = key.split('.')
+  for name in path:
+    config = config[name]
+  return config.get_type(last).__name__
+
+
+def _config_first(argv):
+  """The command line with --config before its overrides, as it must come."""
+  for i, argument in enumerate(argv[1:], 1):
+    name, is_value, text = argument.lstrip('-').partition('=')
+    if argument.startswith('-') and name == 'config':
+      if is_value:
+        rest = [*argv[1:i], *argv[i + 1 :]]
+      else:
+        text, rest = ''.join(argv[i + 1 : i + 2]), [*argv[1:i], *argv[i + 2 :]]
+      return [argv[0], f'--config={text}', *rest]
+  return list(argv)
+
+
+def _with_found_file(argv):
+  """The command line with the file's path as it is found, and what it names."""
+  if not (argv[1:] and argv[1].startswith('--config=')):
+    return argv, None
+  path, colon, arg = argv[1].removeprefix('--config=').partition(':')
+  # A config without an argument has its defaults.
+  spec = f'{find(path)}:{arg}' if colon else str(find(path))
+  return [argv[0], f'--config={spec}', *argv[2:]], spec
+
+
+def find(path: str) -> pathlib.Path:
+  """Return the path of a config file, from here or beside jaxuda.
+
+  Raises:
+    UserError: there is none; names the nearest.
+  """
+  root = pathlib.Path(__file__).parents[2]
+  for file in (pathlib.Path(path), root / path):
+    if file.is_file() and file.suffix == '.py':
+      return file
+  there = sorted((root / 'configs').glob('[a-z]*.py'))
+  known = [str(p.relative_to(root)) for p in there]
+  raise UserError(f'config file {path!r} does not exist{nearest(path, known)}')
+
+
+def _defaults(spec):
+  """The config before anything is written over it.
+
+  config_flags loads it once more; what it raises then has a traceback inside.
+  """
+  path, colon, arg = spec.partition(':')
+  source = importlib.util.spec_from_file_location('jaxuda_config', path)
+  module = importlib.util.module_from_spec(source)
+  source.loader.exec_module(module)
+  return module.get_config(*([arg] if colon else []))
+
+
+def _check_overrides(config, argv):
+  """Refuse keys that the config does not have; names the nearest."""
+  keys = [
+    argument.lstrip('-').partition('=')[0].partition('.')[2]
+    for argument in argv[2:]
+    if re.match(r'--?(no)?config\.', argument)
+  ]
+  flat = flatten(config)
+  stages = [k for k, v in _nodes(config) if k.endswith('_stage')]
+  for key in keys:
+    if key == 'method' or re.fullmatch(r'model\.(en|de)coder\.name', key):
+      raise UserError(
+        f'config.{key} is chosen by the config file, or by its argument, such '
+        'as --config=configs/advent.py:gta5,encoder=vgg16'
+      )
+    if key not in flat and key not in stages:
+      inner = [name for name in flat if name.startswith(key + '.')]
+      hint = f'; it holds {", ".join(inner)}' if inner else nearest(key, flat)
+      raise UserError(f'config has no key {key!r}{hint}')
+
+
+def _nodes(config, prefix=''):
+  """(key, ConfigDict) of all levels."""
+  for key, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield prefix + key, value
+      yield from _nodes(value, f'{prefix}{key}.')
+
+
+def _without_nones(argv):
+  """The command line without KEY=None, which not every parser takes; the keys."""
+  rest, keys = [], []
+  for argument in argv:
+    match = re.fullmatch(r'--?config\.([\w.]+)=None', argument)
+    if match:
+      keys.append(match[1])
+    else:
+      rest.append(argument)
+  return rest, keys
+
+
+def _set(config, key, value):
+  *path, last = key.split('.')
+  for name in path:
+    config = config[name]
+  with config.ignore_type():
+    config[last] = value
+
+
+def _as_sizes(value):
+  """('96x192',), as config_flags leaves it, as (96, 192)."""
+  match = re.fullmatch(r'(\d+)x(\d+)', str(value[0]))
+  return (int(match[1]), int(match[2])) if match else value
+
+
+def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
+  """Parse what stands behind the colon of a config file.
 
   Args:
-    arg: the page's argument; its overrides are applied by `finish`.
-    settings: name -> function that makes the default config; the first one is
-      used where `arg` names none.
+    arg: words with commas between them: WORD=VALUE, or a value alone for the
+      word that is declared first.
+    declared: a word's name to the values that it may have, the default first;
+      or to a whole number, its default.
 
   Returns:
-    The config and the setting's name.
+    The value of each word.
 
   Raises:
-    UserError: an unknown setting, or more than one.
+    UserError: a word that is not declared, a value that it cannot have, or one
+      that is given twice.
   """
-  names = [item for item in _split(arg) if '=' not in item]
-  for name in names:
-    if name not in settings:
+  parsed = {
+    word: may if isinstance(may, int) else may[0]
+    for word, may in declared.items()
+  }
+  seen = set()
+  for item in filter(None, (arg or '').split(',')):
+    word, is_value, text = item.strip().partition('=')
+    if not is_value:
+      word, text = next(iter(declared)), word
+    if word not in declared or word in seen:
+      twice = ' is given twice' if word in seen else ' is not declared'
       raise UserError(
-        f'config argument {name!r} is neither a setting nor KEY=VALUE'
-        f'{nearest(name, settings)}'
+        f'config argument {item!r}: {word}{twice}{nearest(word, declared)}'
+        ' Keys are set by flags, --config.KEY=VALUE.'
       )
-  if len(names) > 1:
-    raise UserError(f'config argument names several settings: {names}.')
-  name = names[0] if names else next(iter(settings))
-  return settings[name](), name
+    may = declared[word]
+    if isinstance(may, int):
+      if not text.isdecimal():
+        raise UserError(f'config argument {item!r} must be a whole number.')
+      text = int(text)
+    elif text not in may:
+      raise UserError(
+        f'config argument {text!r} is no {word}{nearest(text, may)}'
+      )
+    parsed[word] = text
+    seen.add(word)
+  return ConfigDict(parsed)
 
 
-def finish(
-  config: ml_collections.ConfigDict, arg: str
-) -> ml_collections.ConfigDict:
-  """What a page ends with: applies the overrides in `arg` and locks."""
-  for item in _split(arg):
-    if '=' in item:
-      key, _, text = item.partition('=')
-      override(config, key.strip(), text.strip())
-  config.lock()
-  return config
+def share(config: ConfigDict, stage: ConfigDict) -> ConfigDict:
+  """Let a stage have a config's network, classes, seed and data folder.
 
+  One object each, so that an override of the one reaches the other; and so on
+  to the stages of the stage.
 
-def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-  """Sets `config.key` (dots for levels) from text, in the default's type.
-
-  Raises:
-    UserError: no such key, or text of another type or length.
+  Returns:
+    The stage.
   """
-  flat = flatten(config)
-  if key not in flat:
-    inner = [name for name in flat if name.startswith(key + '.')]
-    hint = f'; it holds {", ".join(inner)}' if inner else nearest(key, flat)
-    raise UserError(f'config has no key {key!r}{hint}')
-  if key == 'method':
-    raise UserError(
-      f'a method is chosen by its page: --config=configs/{text}.py'
-    )
-  value = values.parse(key, text, flat[key])
-  *path, last = key.split('.')
-  node = config
-  for name in path:
-    node = node[name]
-  with node.ignore_type():
-    node[last] = value
+  for key in ('classes', 'seed', 'data_dir'):
+    share_value(config, stage, key)
+  _share_model(config, stage)
+  return stage
 
 
-def of(named: str) -> ml_collections.ConfigDict | None:
-  """The config of what a setting such as `init` names, None of a file.
+def share_value(config: ConfigDict, stage: ConfigDict, key: str) -> None:
+  """Let one key of a stage be that of a config, whichever is overridden."""
+  reference = config.get_ref(key)
+  if stage.get_ref(key) is not reference:  # shared already
+    stage[key] = reference
 
-  Args:
-    named: a page, a run's folder, or a file of weights.
 
-  Raises:
-    UserError: as `load` and `read_run`.
+def _share_model(config, stage):
+  stage.model = config.model
+  for inner in stages(stage).values():
+    _share_model(stage, inner)
+
+
+def stages(config: ConfigDict) -> dict[str, ConfigDict]:
+  """Return the experiments that come before another one, by their keys.
+
+  'init_stage' comes last, '<stream>.labels_stage' before it.
   """
-  path, _ = parse_spec(named)
-  if path.endswith('.py'):
-    return load(named)
-  return read_run(pathlib.Path(named)) if pathlib.Path(named).is_dir() else None
+  found = {
+    f'{stream}.labels_stage': config[stream].labels_stage
+    for stream in ('source', 'target')
+    if stream in config
+  }
+  found['init_stage'] = config.init_stage
+  return {key: stage for key, stage in found.items() if stage is not None}
 
 
-def read_run(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-  """The config that a workdir was trained with.
+def read_run(workdir: str | os.PathLike) -> ConfigDict:
+  """Return the config that a workdir was trained with.
 
   Raises:
     UserError: it has none, or a damaged one.
@@ -166,7 +334,7 @@ def read_run(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     content = json.loads(path.read_text())
   except ValueError as e:
     raise UserError(f'{path} is damaged: {e}.') from None
-  return ml_collections.ConfigDict(_tuples(content))
+  return ConfigDict(_tuples(content))
 
 
 def _tuples(value):
@@ -176,80 +344,62 @@ def _tuples(value):
   return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def given(arg: str, key: str) -> str | None:
-  """What a page's argument sets a key to; None where it does not."""
-  found = None
-  for item in _split(arg):
-    name, _, text = item.partition('=')
-    if name.strip() == key:
-      found = None if text.strip() in ('', 'None') else text.strip()
-  return found
-
-
-def _split(arg: str) -> list[str]:
-  """Splits at commas that are outside of brackets; 'a,b=(1,2)' has two."""
-  items, depth = [''], 0
-  for character in arg or '':
-    depth += (character in '([') - (character in ')]')
-    if character == ',' and depth <= 0:
-      items.append('')
-    else:
-      items[-1] += character
-  return [item.strip() for item in items if item.strip()]
-
-
-def split_overrides(argv: list[str]) -> tuple[list[str], list[str]]:
-  """Takes the --config.KEY=VALUE flags out of a command line.
-
-  Returns:
-    The other arguments, and the KEY=VALUE strings.
-  """
-  rest, overrides = [], []
-  arguments = iter(argv)
-  for argument in arguments:
-    name = argument.lstrip('-')
-    if argument.startswith('-') and name.startswith('config.'):
-      name = name.removeprefix('config.')
-      if '=' not in name:
-        name += '=' + next(arguments, '')
-      overrides.append(name)
-    else:
-      rest.append(argument)
-  return rest, overrides
-
-
-def flatten(config, prefix: str = '') -> dict:
-  """{'a.b': value} of nested dicts or ConfigDicts."""
+def flatten(config: Mapping, prefix: str = '') -> dict[str, Any]:
+  """Return {'a.b': value} of nested dicts or ConfigDicts."""
   flat = {}
   for key, value in config.items():
-    if isinstance(value, dict | ml_collections.ConfigDict):
+    if isinstance(value, dict | ConfigDict):
       flat |= flatten(value, f'{prefix}{key}.')
     else:
       flat[prefix + key] = value
   return flat
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-  """'; did you mean X?' or '; there are X, Y, Z.' for an unknown name."""
-  names = list(names)
-  last = {n.rpartition('.')[2]: n for n in names}
-  match = difflib.get_close_matches(name, names, 1, 0.5) or [
-    last[m] for m in difflib.get_close_matches(name, last, 1, 0.6)
-  ]
-  if match:
-    return f'; did you mean {match[0]!r}?'
-  return f'; there are {", ".join(names)}.'
-
-
-def to_json(config: ml_collections.ConfigDict) -> dict:
-  """The config as plain JSON values (tuples become lists)."""
+def to_json(config: ConfigDict) -> dict:
+  """Return the config as plain JSON values; tuples become lists."""
   return json.loads(json.dumps(config.to_dict()))
 
 
-def run_name(spec: str, overrides: Iterable[str] = ()) -> str:
-  """The default folder name of a run: 'advent_patch-streets-steps=300'."""
-  path, arg = parse_spec(spec)
-  parts = [pathlib.Path(path).stem, *_split(arg), *overrides]
+def may_change(key: str, more: Sequence[str] = ()) -> bool:
+  """Return whether a key, or one above it, may differ when a run goes on.
+
+  The same keys of the stages before it may.
+
+  Args:
+    key: dots for levels.
+    more: further keys that may.
+  """
+  own = re.sub(r'^(\w+\.)*\w+_stage\.', '', key)
+  parts = own.split('.')
+  above = {'.'.join(parts[: i + 1]) for i in range(len(parts))}
+  return not above.isdisjoint((*MAY_CHANGE_ON_RESUME, *more))
+
+
+def digest(config: ConfigDict, length: int = 8) -> str:
+  """Return a short hash of all that makes a trained network what it is.
+
+  How it is scored and logged is left out.
+  """
+  flat = flatten(to_json(config))
+  kept = {k: v for k, v in flat.items() if not may_change(k, ('eval', 'seed'))}
+  text = json.dumps(kept, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def run_name(given: flags.FlagValues, argv: Sequence[str]) -> str:
+  """Return the default folder name of a run: 'advent_patch-streets-steps=300'.
+
+  Args:
+    given, argv: of `define`.
+  """
+  path, _, arg = given['config'].config_filename.partition(':')
+  overrides = [
+    a.lstrip('-').removeprefix('config.')
+    for a in argv
+    if re.match(r'--?(no)?config\.', a)
+  ]
+  overrides += [f'{key}=None' for key in given['config'].nones]
+  parts = [pathlib.Path(path).stem, *filter(None, arg.split(',')), *overrides]
   name = re.sub(r'[^\w=.-]+', '_', '-'.join(parts))
   if len(name) <= 150:
     return name

@@ -15,7 +15,7 @@ import shutil
 import time
 
 from jaxuda.datasets import builder, gather, pool, specs, stored
-from jaxuda.utils import console, guard, lock
+from jaxuda.utils import console, guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
 
@@ -109,7 +109,7 @@ def _make(spec, folder, tasks, workers, write, done):
     # signal handler because its import can swallow what a handler raises.
     tf_lib.import_tfds()
     with (
-      guard.interruptible() as check_stop,
+      signals.StopSignal(unwind=True) as stop,
       guard.explained(root),
       guard.clean(folder),
       lock.hold(lock_file, lambda: print(waiting, flush=True)),
@@ -118,7 +118,7 @@ def _make(spec, folder, tasks, workers, write, done):
         return
       for stale in folder.parent.glob(f'incomplete.*_{folder.name}'):
         shutil.rmtree(stale)  # of a process that was killed
-      _write(spec, root, tasks, mapped, check_stop, write)
+      _write(spec, root, tasks, mapped, stop, write)
   seconds = time.monotonic() - start
   print(f'{spec}: {_summary(folder, tasks)}, {seconds:.0f} s: {folder}')
 
@@ -166,7 +166,7 @@ def _tasks(spec, size, jpeg, splits, allow_ignored):
   }
 
 
-def _write(spec, root, tasks, mapped, check_stop, write):
+def _write(spec, root, tasks, mapped, stop, write):
   """Makes all records; `write` is `builder.write` but for these."""
   # Late, because it is TensorFlow.
   from tensorflow_datasets.core import shuffle
@@ -178,7 +178,7 @@ def _write(spec, root, tasks, mapped, check_stop, write):
     written = 0
     with console.progress(f'{spec} {split}', len(todo)) as advance:
       for i, (record, noted) in enumerate(mapped(builder.record, todo), 1):
-        check_stop()
+        stop.check()
         warnings.extend(noted)
         written += sum(map(len, record.values()))
         if i == ENOUGH:

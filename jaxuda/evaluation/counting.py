@@ -9,13 +9,13 @@ import numpy as np
 
 from jaxuda import metrics
 from jaxuda.evaluation import inference
-from jaxuda.models import deeplab
 from jaxuda.models.ensemble import Ensemble
+from jaxuda.models.segmenter import Segmenter
 from jaxuda.utils import sharding
 
 
 def make_count(
-  net: deeplab.DeepLabV2 | Ensemble, eval_config, mesh: jax.sharding.Mesh
+  net: Segmenter | Ensemble, eval_config, mesh: jax.sharding.Mesh
 ) -> Callable:
   """Return the jitted count(params, batch_stats, image, label) -> i32[C, C].
 

@@ -12,7 +12,14 @@ from jaxuda.models.ensemble import Ensemble
 from jaxuda.utils.errors import UserError
 
 _BY_FLAG = ('scales', 'flip', 'split')  # what a flag sets for all
-_PROTOCOL = (*_BY_FLAG, 'name', 'size', 'average', 'upsample', 'absent')
+_PROTOCOL = (
+  *_BY_FLAG,
+  'name',
+  'size',
+  'average',
+  'upsample',
+  'missing_class_iou',
+)
 
 
 class Member(NamedTuple):
@@ -70,6 +77,28 @@ def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
       f'here {count}: numbers from 0, not all 0.'
     )
   return tuple(number / total for number in numbers)
+
+
+def open_members(
+  workdirs: str,
+  mix: Sequence[str] | None,
+  checkpoint: str,
+  network: str = 'segmenter',
+) -> list[Member]:
+  """Return the runs of --workdir with their weights of --mix.
+
+  Args:
+    workdirs, mix: the flags' values.
+    checkpoint, network: of each run, see experiment.load.
+
+  Raises:
+    UserError: as `folders`, `weights` and experiment.load.
+  """
+  paths = folders(workdirs)
+  return [
+    Member(path, experiment.load(path, checkpoint, network), weight)
+    for path, weight in zip(paths, weights(mix, len(paths)), strict=True)
+  ]
 
 
 def join(members: Sequence[Member]) -> experiment.Run:

@@ -17,19 +17,23 @@ def score_as(config, counts: np.ndarray, images: int) -> scores_lib.Scores:
   """Scores of an experiment's counts, in the classes and by its `eval`."""
   protocol = config.eval
   return scores_lib.score(
-    counts, images, config.classes, protocol.classes, protocol.absent
+    counts, images, config.classes, protocol.classes, protocol.missing_class_iou
   )
 
 
 def evaluate_run(
-  run, workdir: pathlib.Path, members: Sequence[dict] = ()
+  run,
+  workdir: pathlib.Path,
+  members: Sequence[dict] = (),
+  network: str = 'segmenter',
 ) -> scores_lib.Scores:
   """Scores a restored run as its config says, and writes what was found.
 
   Args:
-    run: a experiment.Run.
+    run: an experiment.Run.
     workdir: its folder; `evaluation/` in it receives scores and figures.
     members: of ensemble.record, where the run is of ensemble.join.
+    network: which of the run's it is, of experiment.NETWORKS.
 
   Raises:
     UserError: the scored data is not prepared, or another ensemble's scores are
@@ -43,13 +47,14 @@ def evaluate_run(
   records = inputs.open_eval(config)
   how = {
     'step': run.step,
+    'network': network,
     'dataset': config.eval.name,
     'split': records.split,
     'scales': list(config.eval.scales),
     'flip': config.eval.flip,
     'average': config.eval.average,
     'upsample': config.eval.upsample,
-    'absent': config.eval.absent,
+    'missing_class_iou': config.eval.missing_class_iou,
   }
   title, column = workdir.name, f'step {run.step}'
   if members:
@@ -65,7 +70,7 @@ def evaluate_run(
     counting.make_count(run.net, config.eval, mesh),
     *variables,
     inputs.batches_of_eval(records, config),
-    sharding.putter(mesh),
+    sharding.shard_batch(mesh),
   )
   scores = score_as(config, counts, images)
   print(scores_lib.table({column: scores}))
@@ -75,7 +80,7 @@ def evaluate_run(
     source = inputs.open_streams(config, ['source'])['source'].records
   except UserError as e:
     print(f'entropy.png shows the target alone: {e}')
-  figure_writer.Painter(config, run.net, records).draw(
+  figure_writer.FigureWriter(config, run.net, records).draw(
     folder, source, {title: variables}, scores
   )
   print(f'scores and figures: {folder}')
@@ -92,9 +97,10 @@ def _name(how: dict) -> str:
   if how['flip']:
     parts.append('flip')
   for key, default in (
+    ('network', 'segmenter'),
     ('average', 'probabilities'),
     ('upsample', 'logits'),
-    ('absent', 'left_out'),
+    ('missing_class_iou', 'excluded'),
   ):
     if how[key] != default:
       parts.append(f'{key}={how[key]}')

@@ -48,7 +48,7 @@ def examples(records: input_lib.Records, space: str, count: int) -> list:
   return found
 
 
-class Painter:
+class FigureWriter:
   """Draws what a config's networks make of fixed examples.
 
   Always what one pass sees, at the image's size: `eval.scales` and `eval.flip`
@@ -63,7 +63,7 @@ class Painter:
   def __init__(self, config, net, target: input_lib.Records):
     self._space = labels.space(config.classes)
     self._config = config
-    self._target = examples(target, config.classes, config.panels)
+    self._target = examples(target, config.classes, config.num_log_images)
     self._probabilities = inference.jitted_probabilities(
       net, config.eval.upsample
     )
@@ -101,7 +101,9 @@ class Painter:
     """
     shown = []
     if source is not None:
-      shown = examples(source, self._config.classes, self._config.panels)
+      shown = examples(
+        source, self._config.classes, self._config.num_log_images
+      )
     seen = {
       name: [self._predict(*variables, e) for e in self._target]
       for name, variables in networks.items()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxuda.models import deeplab, layers
+from jaxuda.models import layers
 from jaxuda.models.ensemble import Ensemble
+from jaxuda.models.segmenter import Segmenter
 
 Array = jax.Array
 
@@ -17,7 +18,7 @@ def probabilities(
   batch_stats: dict | tuple,
   image: Array,
   *,
-  net: deeplab.DeepLabV2 | Ensemble,
+  net: Segmenter | Ensemble,
   size: tuple[int, int],
   scales: Sequence[float] = (1.0,),
   flip: bool = False,
@@ -58,7 +59,7 @@ def probabilities(
 
 
 @functools.cache
-def jitted_probabilities(net: deeplab.DeepLabV2 | Ensemble, upsample: str):
+def jitted_probabilities(net: Segmenter | Ensemble, upsample: str):
   """Return the jitted p(params, batch_stats, image, size=) of one view."""
   return jax.jit(
     functools.partial(probabilities, net=net, upsample=upsample),
@@ -71,7 +72,7 @@ def one_view(
   batch_stats: dict | tuple,
   image: Array,
   *,
-  net: deeplab.DeepLabV2 | Ensemble,
+  net: Segmenter | Ensemble,
   size: tuple[int, int],
   upsample: str = 'logits',
 ) -> Array:
@@ -90,7 +91,7 @@ def upsampled(
   batch_stats: dict | tuple,
   image: Array,
   *,
-  net: deeplab.DeepLabV2 | Ensemble,
+  net: Segmenter | Ensemble,
   size: tuple[int, int],
   upsample: str,
 ) -> Array:
@@ -123,12 +124,9 @@ def upsampled(
 
 
 def logits(
-  params: dict, batch_stats: dict, image: Array, *, net: deeplab.DeepLabV2
+  params: dict, batch_stats: dict, image: Array, *, net: Segmenter
 ) -> Array:
-  """Return f32[B, h, w, C], logits at the network's own stride.
-
-  The main head's, or the sum of twin heads.
-  """
+  """Return f32[B, h, w, C], the prediction's logits at the network's stride."""
   variables = {'params': params, 'batch_stats': batch_stats}
-  found, _ = net.apply(variables, image, train=False)
-  return found['main'] + found['aux'] if net.twin else found['main']
+  outputs = net.apply(variables, image, train=False)
+  return net.decoder.predicted(outputs.logits)

@@ -152,7 +152,7 @@ def _resize(array, size, method):
   return np.asarray(Image.fromarray(array).resize(size[::-1], method))
 
 
-def _write(prefix, image, ids, entropy, space: labels.Space) -> None:
+def _write(prefix, image, ids, entropy, space: labels.LabelSpace) -> None:
   pictures = {
     'ids': ids,
     'color': labels.colorize(ids, space.name),
@@ -163,7 +163,7 @@ def _write(prefix, image, ids, entropy, space: labels.Space) -> None:
     segmentation.write_png(f'{prefix}{kind}.png', picture)
 
 
-def _describe(shares, space: labels.Space) -> str:
+def _describe(shares, space: labels.LabelSpace) -> str:
   """'road 38.1%, building 20.0%': what takes 0.1% or more, largest first."""
   order = np.argsort(-shares, kind='stable')
   named = [(space.classes[i], shares[i]) for i in order if shares[i] >= 0.001]

@@ -1,6 +1,7 @@
 """What an evaluation found: in a class space, as a table, as JSON."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 
@@ -23,7 +24,7 @@ class Scores:
     images: how many were counted.
   """
 
-  space: labels.Space
+  space: labels.LabelSpace
   counts: np.ndarray
   ious: np.ndarray
   means: dict[str, float]
@@ -40,7 +41,7 @@ def score(
   images: int,
   model_space: str,
   eval_space: str | None,
-  absent: str = 'left_out',
+  missing_class_iou: str = 'excluded',
 ) -> Scores:
   """Scores counts of the model's space in the space that is evaluated.
 
@@ -48,15 +49,15 @@ def score(
     counts: i64[C, C].
     images: how many were counted.
     model_space, eval_space: class spaces; None for the model's own.
-    absent: whether a class that is neither labelled nor predicted is
-      'left_out' of means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or counts
+    missing_class_iou: whether a class that is neither labelled nor predicted is
+      'excluded' from means (AdaptSegNet, ADVENT, BDL: numpy.nanmean) or counts
       as 'zero' (FADA, test.py; CRST).
   """
   space = labels.space(eval_space or model_space)
   if space.name != model_space:
     merge = labels.merge(model_space, space.name)
     counts = metrics.merge_confusion(counts, merge, len(space.classes))
-  ious = metrics.iou(counts, 0.0 if absent == 'zero' else np.nan)
+  ious = metrics.iou(counts, 0.0 if missing_class_iou == 'zero' else np.nan)
   return Scores(space, counts, ious, metrics.means(ious, space.subsets), images)
 
 
@@ -107,6 +108,13 @@ def from_json(content: dict) -> Scores:
     name: np.nan if v is None else v for name, v in content['means'].items()
   }
   return Scores(space, counts, ious, means, content['images'])
+
+
+def read(path: pathlib.Path) -> Scores | None:
+  """Return the scores of a run's scores.json, None where there is none."""
+  if not path.is_file():
+    return None
+  return from_json(json.loads(path.read_text()))
 
 
 def write(path: pathlib.Path, content: dict) -> None:

@@ -54,7 +54,7 @@ def entropy_map(entropy: np.ndarray) -> np.ndarray:
 def overlay(
   image: np.ndarray,
   ids: np.ndarray,
-  space: labels.Space,
+  space: labels.LabelSpace,
   alpha: float = 0.5,
 ) -> np.ndarray:
   """Lays class colours over an image; ignored pixels stay as they are.
@@ -78,7 +78,7 @@ def panel(
   ids: np.ndarray,
   label: np.ndarray | None,
   entropy: np.ndarray,
-  space: labels.Space,
+  space: labels.LabelSpace,
 ) -> np.ndarray:
   """Input, prediction, ground truth and entropy side by side.
 
@@ -115,7 +115,7 @@ def qualitative(
   path: str | pathlib.Path,
   rows: Sequence[Row],
   titles: Sequence[str],
-  space: labels.Space,
+  space: labels.LabelSpace,
   shade: str = 'entropy',
 ) -> None:
   """Draws images, predictions, ground truth and entropy (paper 001, Fig. 4).

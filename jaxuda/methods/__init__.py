@@ -1,71 +1,152 @@
-"""One file a method, found by its name.
+"""Methods, one file each, found by name: METHOD is what a file exports.
 
-A method module has
-
-  STREAMS: what is read and forwarded, in this order, 'source' first
-  discriminators(config) -> {name: flax module}
-  segmenter_terms(turn) -> {name: f32[]}
-  discriminator_terms(turn) -> {name: f32[]}
-  check(config), optional: raises UserError for settings that cannot work
-
-`turn` is a Turn: what the step has computed. What `discriminator_terms`
-receives is cut off from the segmenter's gradient. The cross entropy on the
-source, and on every other stream that has labels, is the step's own and not a
-method's. Each term is multiplied by the weight of its name in `config.weights`.
+Beside it stand the functions that METHOD names, in the order and the words of
+the method's paper. What two methods share is a function in `_adversarial.py`,
+`_augment.py` or `_views.py`; no method imports another one.
 """
 
-import importlib
-import pkgutil
-from collections.abc import Callable
-from types import ModuleType
+import dataclasses
+import sys
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 
-from jaxuda.models.deeplab import Outputs
+from jaxuda.models.segmenter import Outputs
+from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.settings import Setting
+
+Array = jax.Array
 
 
-class Turn(NamedTuple):
-  """What a method sees when it is a player's turn in one step.
+class Example(NamedTuple):
+  """What the segmenter is trained on in one forward pass.
 
   Attributes:
-    outputs: of each stream.
-    batch: images and labels of each stream; of the target pseudo labels at most.
-    discriminate: applies a discriminator: (name, what it sees) -> its answer.
-    rng: key[B], one for each place in the batch, the same in both turns.
-    params: the segmenter's.
-    step: i32[], from 0.
-    config: the experiment's, a ConfigDict.
+    image: u8[B, H, W, 3], or floats of the same range.
+    label: u8[B, H, W] class indices, 255 where ignored; None for no cross
+      entropy.
+    soft: u8[B, H, W, C], a distribution over the classes in the label's place,
+      up to a factor; None for the label alone.
+    extra: whatever else the method's terms want to know of it.
   """
 
-  outputs: dict[str, Outputs]
-  batch: dict[str, dict[str, jax.Array]]
-  discriminate: Callable[[str, jax.Array], jax.Array]
-  rng: jax.Array
-  params: dict
-  step: jax.Array
+  image: Array
+  label: Array | None = None
+  soft: Array | None = None
+  extra: Mapping[str, Array] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class StepContext:
+  """What a method sees of one step.
+
+  Attributes:
+    batch: a stream's name to its 'image', its 'label' where it has one, and
+      'soft' where that is soft; of the target pseudo labels at most.
+    config: the experiment's, a ConfigDict.
+    step: i32[], from 0.
+    keys: key[B], one for each place in the batch.
+    inputs: of `Method.inputs`; {} while that runs.
+    outputs: an input's name to the segmenter's Outputs; {} while inputs are
+      made, constants for the discriminators' losses.
+    params: the segmenter's.
+    discriminate: applies a discriminator: (name, its input) -> its logits.
+    predict: a teacher's Outputs for an image u8[B, H, W, 3], without gradient;
+      None where the method has no teacher. It normalises by the batch's
+      statistics and updates its own running ones, as the segmenter does.
+  """
+
+  batch: Mapping[str, Mapping[str, Array]]
   config: Any
+  step: Array
+  keys: Array
+  inputs: Mapping[str, Example] = dataclasses.field(default_factory=dict)
+  outputs: Mapping[str, Outputs] = dataclasses.field(default_factory=dict)
+  params: Mapping = dataclasses.field(default_factory=dict)
+  discriminate: Callable[[str, Array], Array] | None = None
+  predict: Callable[[Array], Outputs] | None = None
+
+  def rng(self, name: str, images: int | None = None) -> Array:
+    """Return key[images], for the first places of the batch.
+
+    Args:
+      name: what is drawn; each name has its own keys, the same in every call.
+      images: how many; None for one for each place.
+    """
+    number = zlib.crc32(name.encode())
+    return jax.vmap(jax.random.fold_in, (0, None))(self.keys[:images], number)
 
 
-def refuse_parts(config, what: str) -> None:
-  """Raises UserError where a step goes through its batch in parts.
+def _as_read(ctx: StepContext) -> dict[str, Example]:
+  """Return each stream as it is read, in the batch's order."""
+  return {
+    stream: Example(each['image'], each.get('label'), each.get('soft'))
+    for stream, each in ctx.batch.items()
+  }
+
+
+def _nothing(_) -> dict:
+  return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A method of domain adaptation.
+
+  Attributes:
+    streams: what is read, in this order; 'source' first.
+    inputs: what is forwarded, in its order: ctx -> {name: Example}; outside of
+      every gradient. By default the streams as they are read.
+    segmenter_losses: ctx -> {term: f32[]}, beside the cross entropies
+      `seg_<input>_<head>` of all inputs with labels, which are the step's own.
+    discriminators: config -> {name: flax module}.
+    discriminator_losses: ctx -> {term: f32[]}; no gradient of theirs reaches
+      the segmenter.
+    ema: (config, i32[] step) -> f32[], how much of itself a teacher keeps when
+      it takes over the segmenter's parameters after the step of that index;
+      None for no teacher.
+    settings: {key: Setting} of all that a config of the method has beyond what
+      every config has.
+    check: config -> None; raises UserError for settings that cannot work.
+    torch_layout: the layout by which its discriminators, or all its networks,
+      are exported; '' for the discriminators' own.
+
+  Each term is multiplied by `config.loss_weights` of its name.
+  """
+
+  streams: tuple[str, ...]
+  inputs: Callable[[StepContext], dict[str, Example]] = _as_read
+  segmenter_losses: Callable[[StepContext], dict[str, Array]] = _nothing
+  discriminators: Callable[[Any], dict[str, nn.Module]] = _nothing
+  discriminator_losses: Callable[[StepContext], dict[str, Array]] = _nothing
+  ema: Callable[[Any, Array], Array] | None = None
+  settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
+  check: Callable[[Any], None] = _nothing
+  torch_layout: str = ''
+
+
+def refuse_accumulation(config, what: str) -> None:
+  """Refuse a step that goes through its batch in parts.
 
   Args:
     config: an experiment's.
     what: of the method's is a mean over the pixels that count in a whole batch,
       of which parts have different numbers.
+
+  Raises:
+    UserError: config.grad_accum_steps is above 1.
   """
-  if config.iter_size > 1:
+  if config.grad_accum_steps > 1:
     raise UserError(
-      f'config.iter_size={config.iter_size}: {what} is a mean over the pixels '
-      'that count in the whole batch.'
+      f'config.grad_accum_steps={config.grad_accum_steps}: {what} is a mean '
+      'over the pixels that count in the whole batch.'
     )
 
 
-def load(name: str) -> ModuleType:
-  """The method module of that name; a UserError lists those there are."""
-  names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-  if name not in names:
-    raise UserError(f'method {name!r} is none of {", ".join(names)}.')
-  return importlib.import_module(f'jaxuda.methods.{name}')
+def load(name: str) -> Method:
+  """Return the method of that name; a UserError names the nearest."""
+  return names.load(sys.modules[__name__], name, 'method').METHOD

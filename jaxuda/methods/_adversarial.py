@@ -1,43 +1,59 @@
-"""The game that most methods play: fool a discriminator, tell domains apart.
+"""Adversarial alignment: discriminators tell domains apart, segmenters hide it.
 
-A method says what the discriminator sees, `see(stream, head)`, an array that
-is a function of one head's logits; there is one discriminator a head.
+There is one discriminator a head. A method says what it is shown: the
+discriminator's inputs of one domain, {head: array}, made of the head's logits.
 """
+
+from collections.abc import Mapping
+
+import jax
 
 from jaxuda.losses import SOURCE, TARGET, domain_loss
 
-# Which stream shall look like the other one, and what it shall pass for.
+Array = jax.Array
+
+# Whose alignment the segmenter's loss asks for, and which domain it is to pass for.
 DIRECTIONS = {
   'target_to_source': ('target', SOURCE),
   'source_to_target': ('source', TARGET),
 }
 
 
-def fool(
-  turn, see, gan: str = 'vanilla', direction: str = 'target_to_source'
-) -> dict:
-  """The segmenter's terms adv_<head>: one domain shall look like the other.
+def adversarial_losses(
+  ctx, seen: Mapping[str, Array], domain: float = SOURCE, gan: str = 'vanilla'
+) -> dict[str, Array]:
+  """Return the segmenter's terms adv_<head>: what is seen passes for a domain.
 
-  The target like the source (AdaptSegNet, train_gta2cityscapes_multi.py;
-  ADVENT, train_UDA.py), or the source like the target (paper 004, Eq. 2).
+  (AdaptSegNet, train_gta2cityscapes_multi.py; ADVENT, train_UDA.py.)
+
+  Args:
+    ctx: the step's.
+    seen: a head's name to the discriminator's input of the other domain.
+    domain: what it is to pass for, SOURCE or TARGET.
+    gan: of losses.domain_loss.
   """
-  stream, domain = DIRECTIONS[direction]
   return {
-    f'adv_{head}': domain_loss(
-      turn.discriminate(head, see(stream, head)), domain, gan
-    )
-    for head in turn.outputs[stream].logits
+    f'adv_{head}': domain_loss(ctx.discriminate(head, x), domain, gan)
+    for head, x in seen.items()
   }
 
 
-def tell_apart(turn, see, gan: str = 'vanilla') -> dict:
-  """The discriminators' terms d_<head>; each domain counts one half."""
+def discriminator_losses(
+  ctx,
+  source: Mapping[str, Array],
+  target: Mapping[str, Array],
+  gan: str = 'vanilla',
+) -> dict[str, Array]:
+  """Return the discriminators' terms d_<head>; each domain counts one half.
 
-  def half(head, stream, domain):
-    answer = turn.discriminate(head, see(stream, head))
-    return domain_loss(answer, domain, gan) / 2
-
-  return {
-    f'd_{head}': half(head, 'source', SOURCE) + half(head, 'target', TARGET)
-    for head in turn.outputs['target'].logits
-  }
+  Args:
+    ctx: the step's.
+    source, target: a head's name to the discriminator's input of that domain.
+    gan: of losses.domain_loss.
+  """
+  losses = {}
+  for head in target:
+    of_source = domain_loss(ctx.discriminate(head, source[head]), SOURCE, gan)
+    of_target = domain_loss(ctx.discriminate(head, target[head]), TARGET, gan)
+    losses[f'd_{head}'] = of_source / 2 + of_target / 2
+  return losses

@@ -1,21 +1,36 @@
-"""What a discriminator looks at: functions of a segmenter's outputs."""
+"""What a discriminator is shown: functions of a segmenter's outputs."""
 
 import jax
 import jax.numpy as jnp
+
+from jaxuda.models.segmenter import Outputs
 
 Array = jax.Array
 
 SELF_INFORMATION = ('normalised', 'natural')
 
 
+def segmentations(outputs: Outputs) -> dict[str, Array]:
+  """Return the softmax of each head's logits, {head: f32[B, H, W, C]}."""
+  return {h: jax.nn.softmax(logits) for h, logits in outputs.logits.items()}
+
+
+def information_maps(outputs: Outputs, form: str) -> dict[str, Array]:
+  """Return the `self_information` of each head, {head: f32[B, H, W, C]}."""
+  return {
+    head: self_information(logits, form)
+    for head, logits in outputs.logits.items()
+  }
+
+
 def self_information(logits: Array, form: str) -> Array:
-  """The weighted self-information map of the softmax, per class.
+  """Return the weighted self-information map of the softmax, per class.
 
   Args:
     logits: f32[B, H, W, C].
     form: 'normalised', -p log2(p + 1e-30) / log2(C) (ADVENT,
       advent/utils/func.py, prob_2_entropy), or 'natural', h(y) = -y log y
-      (paper 001, section 3.1).
+      (ACCV 2020, section 3.1).
 
   Returns:
     f32[B, H, W, C].
@@ -35,7 +50,7 @@ def self_information(logits: Array, form: str) -> Array:
 def patch_corners(
   keys: Array, count: int, size: tuple[int, int], patch: int
 ) -> Array:
-  """Uniform top-left corners of square patches.
+  """Draw uniform top-left corners of square patches.
 
   Args:
     keys: key[B], of the images.
@@ -53,7 +68,7 @@ def patch_corners(
 
 
 def crop(maps: Array, corners: Array, patch: int) -> Array:
-  """Cuts square patches from each map: g of paper 001, Eq. 2.
+  """Cut square patches from each map: g of ACCV 2020, Eq. 2.
 
   Args:
     maps: f[B, H, W, C].

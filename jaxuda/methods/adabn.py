@@ -5,10 +5,6 @@ batch norm as in every adversarial method. What a method gains over this
 control is what its loss gains.
 """
 
-from jaxuda.methods.source_only import (  # noqa: F401
-  discriminator_terms,
-  discriminators,
-  segmenter_terms,
-)
+from jaxuda.methods import Method
 
-STREAMS = ('source', 'target')
+METHOD = Method(streams=('source', 'target'))

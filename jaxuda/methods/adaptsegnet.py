@@ -4,32 +4,37 @@ Tsai et al., "Learning to Adapt Structured Output Space for Semantic
 Segmentation", CVPR 2018; train_gta2cityscapes_multi.py.
 """
 
-import jax
-
-from jaxuda.methods import _adversarial as adversarial
-from jaxuda.models.discriminators import one_a_head
-
-STREAMS = ('source', 'target')
+from jaxuda.losses import DOMAIN_LOSSES
+from jaxuda.methods import Method, _adversarial, _views
+from jaxuda.models.discriminators import one_per_head
+from jaxuda.utils.settings import Setting
 
 
-def discriminators(config) -> dict:
-  """One a head."""
-  return one_a_head(config)
+def segmenter_losses(ctx) -> dict:
+  """Return adv_<head>: one domain's segmentations look like the other's."""
+  stream, domain = _adversarial.DIRECTIONS[ctx.config.direction]
+  seen = _views.segmentations(ctx.outputs[stream])
+  return _adversarial.adversarial_losses(ctx, seen, domain, ctx.config.gan)
 
 
-def segmenter_terms(turn) -> dict:
-  """One domain's segmentations shall look like the other's."""
-  config = turn.config
-  return adversarial.fool(
-    turn, segmentations(turn), config.gan, config.direction
-  )
+def discriminator_losses(ctx) -> dict:
+  """Return d_<head>: which domain is a segmentation of?"""
+  source = _views.segmentations(ctx.outputs['source'])
+  target = _views.segmentations(ctx.outputs['target'])
+  return _adversarial.discriminator_losses(ctx, source, target, ctx.config.gan)
 
 
-def discriminator_terms(turn) -> dict:
-  """Tell the two domains' segmentations apart."""
-  return adversarial.tell_apart(turn, segmentations(turn), turn.config.gan)
-
-
-def segmentations(turn):
-  """Returns see(stream, head): the softmax of a head's logits."""
-  return lambda stream, head: jax.nn.softmax(turn.outputs[stream].logits[head])
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  discriminators=one_per_head,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'gan': Setting('vanilla', 'the loss of domains', tuple(DOMAIN_LOSSES)),
+    'direction': Setting(
+      'target_to_source',
+      'whose alignment is asked for; ASS aligns the source',
+      tuple(_adversarial.DIRECTIONS),
+    ),
+  },
+)

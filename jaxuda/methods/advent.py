@@ -4,33 +4,34 @@ Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in
 Semantic Segmentation", CVPR 2019; advent/domain_adaptation/train_UDA.py.
 """
 
-from jaxuda.methods import _adversarial as adversarial
-from jaxuda.methods._views import self_information
-from jaxuda.models.discriminators import one_a_head
-
-STREAMS = ('source', 'target')
+from jaxuda.methods import Method, _adversarial, _views
+from jaxuda.models.discriminators import one_per_head
+from jaxuda.utils.settings import Setting
 
 
-def discriminators(config) -> dict:
-  """One a head."""
-  return one_a_head(config)
+def segmenter_losses(ctx) -> dict:
+  """Return adv_<head>: the target's maps look like the source's."""
+  seen = _views.information_maps(ctx.outputs['target'], ctx.config.information)
+  return _adversarial.adversarial_losses(ctx, seen)
 
 
-def segmenter_terms(turn) -> dict:
-  """The target's maps shall look like the source's."""
-  return adversarial.fool(turn, information_maps(turn))
+def discriminator_losses(ctx) -> dict:
+  """Return d_<head>: which domain is a map of?"""
+  form = ctx.config.information
+  source = _views.information_maps(ctx.outputs['source'], form)
+  target = _views.information_maps(ctx.outputs['target'], form)
+  return _adversarial.discriminator_losses(ctx, source, target)
 
 
-def discriminator_terms(turn) -> dict:
-  """Tell the two domains' maps apart."""
-  return adversarial.tell_apart(turn, information_maps(turn))
-
-
-def information_maps(turn):
-  """Returns see(stream, head): the self-information of a head's softmax."""
-
-  def see(stream, head):
-    logits = turn.outputs[stream].logits[head]
-    return self_information(logits, turn.config.information)
-
-  return see
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  discriminators=one_per_head,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'information': Setting(
+      'normalised', 'the form of the maps', _views.SELF_INFORMATION
+    ),
+  },
+  torch_layout='advent_discriminator',
+)

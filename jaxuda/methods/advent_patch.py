@@ -7,82 +7,94 @@ h of the full image's prediction f. With `patch.size` None, g is the identity
 and this is the paper's global baseline, AGP-GI.
 """
 
-import jax
-
-from jaxuda.methods import _adversarial as adversarial
-from jaxuda.methods import _views as views
-from jaxuda.methods.advent import information_maps
-from jaxuda.models.discriminators import one_a_head
+from jaxuda.methods import Method, _adversarial, _views
+from jaxuda.models.discriminators import one_per_head
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.settings import Setting
 
 STREAMS = ('source', 'target')
 
 
 def check(config) -> None:
-  """Refuses a patch larger than an image.
+  """Refuse a patch larger than an image.
 
   Raises:
     UserError: names the key, and both sizes.
   """
-  if config.patch.count < 1:
-    raise UserError(
-      f'config.patch.count={config.patch.count} must be at least 1.'
-    )
   patch = config.patch.size
   for stream in STREAMS if patch is not None else ():
     s = config[stream]
     size = s.crop if any(s.crop) else s.size
-    if size is not None and not 32 <= patch <= min(size):
+    if size is not None and patch > min(size):
       raise UserError(
-        f'config.patch.size={patch} must be 32 (the discriminator halves it '
-        f'five times) to {min(size)}, or None: {stream} maps are {size}.'
+        f'config.patch.size={patch} must be 32 to {min(size)}, or None: '
+        f'{stream} maps are {size}.'
       )
 
 
-def discriminators(config) -> dict:
-  """One a head."""
-  return one_a_head(config)
+def segmenter_losses(ctx) -> dict:
+  """Return adv_<head>, the segmenter's half of Eq. 4, in one of two forms.
 
-
-def segmenter_terms(turn) -> dict:
-  """The segmenter's half of Eq. 4, in one of the two forms of `objective`.
-
-  'flipped' minimises the loss of calling the target's patches source, as the
-  paper's baseline ADVENT does; 'reversal' is Eq. 4 to the letter: it maximises
-  the discriminator's loss on both domains.
+  'non_saturating' minimises the loss of calling the target's patches source, as
+  the paper's baseline ADVENT does; 'minimax' is Eq. 4 to the letter: it
+  maximises the discriminator's loss on both domains.
   """
-  see = _patches(turn, turn.rng)
-  if turn.config.objective == 'flipped':
-    return adversarial.fool(turn, see)
-  told = adversarial.tell_apart(turn, see)
-  return {name.replace('d_', 'adv_'): -2 * loss for name, loss in told.items()}
+  if ctx.config.objective == 'non_saturating':
+    return _adversarial.adversarial_losses(ctx, _patches(ctx, 'target'))
+  losses = _adversarial.discriminator_losses(
+    ctx, _patches(ctx, 'source'), _patches(ctx, 'target')
+  )
+  return {k.replace('d_', 'adv_'): -2 * loss for k, loss in losses.items()}
 
 
-def discriminator_terms(turn) -> dict:
-  """The discriminator's half of Eq. 4; each domain counts one half."""
-  rng = turn.rng
-  if turn.config.patch.redraw:
-    rng = _fold_in(rng, 1)
-  return adversarial.tell_apart(turn, _patches(turn, rng))
+def discriminator_losses(ctx) -> dict:
+  """Return d_<head>, the discriminator's half of Eq. 4."""
+  draw = 'redrawn ' if ctx.config.patch.redraw else ''
+  source, target = (_patches(ctx, stream, draw) for stream in STREAMS)
+  return _adversarial.discriminator_losses(ctx, source, target)
 
 
-def _patches(turn, rng):
-  """Returns see(domain, level): g(h(f(x))) of that domain."""
-  patch = turn.config.patch
-  maps_of = information_maps(turn)
+def _patches(ctx, stream, draw=''):
+  """g(h(f(x))) of a domain, {head: f32[B N, patch, patch, C]}.
 
-  def see(domain, level):
-    maps = maps_of(domain, level)
-    if patch.size is None:
-      return maps
-    images, *size = maps.shape[:3]
-    # The heads of one image share its patches; the domains draw their own.
-    keys = _fold_in(rng[:images], 2 + (domain == 'target'))
-    corners = views.patch_corners(keys, patch.count, size, patch.size)
-    return views.crop(maps, corners, patch.size)
-
-  return see
+  The heads of one image share its patches; the domains draw their own.
+  """
+  patch = ctx.config.patch
+  maps = _views.information_maps(ctx.outputs[stream], ctx.config.information)
+  if patch.size is None:
+    return maps
+  images, *size = maps['main'].shape[:3]
+  keys = ctx.rng(f'{draw}patches of the {stream}', images)
+  corners = _views.patch_corners(keys, patch.count, size, patch.size)
+  return {h: _views.crop(x, corners, patch.size) for h, x in maps.items()}
 
 
-def _fold_in(keys, number):
-  return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+METHOD = Method(
+  streams=STREAMS,
+  segmenter_losses=segmenter_losses,
+  discriminators=one_per_head,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'patch.size': Setting(
+      256,
+      'side of the patches; None for whole maps. The discriminator halves it '
+      'five times',
+      least=32,
+      optional=int,
+    ),
+    'patch.count': Setting(1, 'patches an image and step', least=1),
+    'patch.redraw': Setting(
+      False, 'whether the discriminator trains on patches of its own'
+    ),
+    'information': Setting(
+      'natural', 'the form of the maps', _views.SELF_INFORMATION
+    ),
+    'objective': Setting(
+      'non_saturating',
+      "the segmenter's half of Eq. 4",
+      ('non_saturating', 'minimax'),
+    ),
+  },
+  check=check,
+  torch_layout='advent_discriminator',
+)

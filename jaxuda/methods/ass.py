@@ -1,7 +1,7 @@
 """ASS: alignment of semantics with a few labelled target images.
 
 Wang et al., "Alleviating Semantic-level Shift: A Semi-supervised Domain
-Adaptation Method for Semantic Segmentation" (paper 004). Three streams: the
+Adaptation Method for Semantic Segmentation", CVPRW 2020. Three streams: the
 labelled source, the target, and `labelled`, the few target images with labels,
 whose cross entropy is the step's own (Eq. 9). The source is aligned with the
 target, not the other way round. No code was published.
@@ -12,18 +12,15 @@ import jax.numpy as jnp
 
 from jaxuda import labels, methods
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
-from jaxuda.methods import _adversarial as adversarial
-from jaxuda.methods.adaptsegnet import segmentations
-from jaxuda.models import deeplab
-from jaxuda.models.discriminators import ClassDiscriminator, one_a_head
+from jaxuda.methods import Method, _adversarial, _views
+from jaxuda.models import segmenter
+from jaxuda.models.discriminators import ClassDiscriminator, one_per_head
 from jaxuda.utils.errors import UserError
-
-STREAMS = ('source', 'labelled', 'target')
-SEMANTICS = (None, 'vectors', 'pixels')
+from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuses a stream of no images, and parts of a batch.
+  """Refuse a stream of no images, and parts of a batch.
 
   Raises:
     UserError: names the key.
@@ -34,54 +31,60 @@ def check(config) -> None:
       'with none, GA alone is configs/ass_global.py.'
     )
   if config.semantics:
-    methods.refuse_parts(config, 'the alignment of classes')
+    methods.refuse_accumulation(config, 'the alignment of classes')
 
 
 def discriminators(config) -> dict:
-  """D_g, one a head, and D_s where semantics are aligned."""
-  if config.semantics is None:
-    return one_a_head(config)
-  classes = len(labels.space(config.classes).classes)
-  channels = deeplab.feature_channels(config.model)
-  d_s = ClassDiscriminator(channels, classes, config.discriminator.hidden)
-  return one_a_head(config) | {'semantic': d_s}
+  """Return D_g, one a head, and D_s where semantics are aligned."""
+  found = one_per_head(config)
+  if config.semantics:
+    found['semantic'] = ClassDiscriminator(
+      segmenter.deepest_channels(config),
+      len(labels.space(config.classes).classes),
+      config.discriminator.hidden,
+    )
+  return found
 
 
-def segmenter_terms(turn) -> dict:
-  """GA (Eq. 2), and the source's classes shall pass for the target's (5, 7)."""
-  terms = adversarial.fool(
-    turn, segmentations(turn), direction='source_to_target'
-  )
-  if turn.config.semantics:
-    terms['adv_semantic'] = _semantic_loss(turn, 'source', TARGET)
-  return terms
+def segmenter_losses(ctx) -> dict:
+  """Return GA's terms (Eq. 2), and adv_semantic (Eqs. 5 and 7).
+
+  The source's segmentations, and its classes, pass for the target's.
+  """
+  seen = _views.segmentations(ctx.outputs['source'])
+  losses = _adversarial.adversarial_losses(ctx, seen, TARGET)
+  if ctx.config.semantics:
+    losses['adv_semantic'] = _semantic_loss(ctx, 'source', TARGET)
+  return losses
 
 
-def discriminator_terms(turn) -> dict:
-  """Eq. 3, and Eq. 6 or 8 on the source and the labelled target."""
-  terms = adversarial.tell_apart(turn, segmentations(turn))
-  if turn.config.semantics:
-    source = _semantic_loss(turn, 'source', SOURCE)
-    target = _semantic_loss(turn, 'labelled', TARGET)
-    terms['d_semantic'] = source / 2 + target / 2
-  return terms
+def discriminator_losses(ctx) -> dict:
+  """Return Eq. 3, and Eq. 6 or 8 on the source and the labelled target."""
+  source = _views.segmentations(ctx.outputs['source'])
+  target = _views.segmentations(ctx.outputs['target'])
+  losses = _adversarial.discriminator_losses(ctx, source, target)
+  if ctx.config.semantics:
+    of_source = _semantic_loss(ctx, 'source', SOURCE)
+    of_target = _semantic_loss(ctx, 'labelled', TARGET)
+    losses['d_semantic'] = of_source / 2 + of_target / 2
+  return losses
 
 
-def _semantic_loss(turn, stream, domain):
-  features = turn.outputs[stream].features.astype(jnp.float32)
-  label = downsample(turn.batch[stream]['label'], features.shape[1:3])
-  classes = len(labels.space(turn.config.classes).classes)
+def _semantic_loss(ctx, stream, domain):
+  features = ctx.outputs[stream].deepest_features.astype(jnp.float32)
+  label = downsample(ctx.batch[stream]['label'], features.shape[1:3])
+  classes = len(labels.space(ctx.config.classes).classes)
   known = jax.nn.one_hot(label, classes)  # a row of zeros where ignored
-  if turn.config.semantics == 'vectors':
+  if ctx.config.semantics == 'vectors':
     vectors, present = class_vectors(features, known)
-    answer = turn.discriminate('semantic', vectors)
-    return class_domain_loss(answer, jnp.eye(classes), domain, present)
-  answer = turn.discriminate('semantic', features)
-  return class_domain_loss(answer, known, domain, label != labels.IGNORE)
+    logits = ctx.discriminate('semantic', vectors)
+    return class_domain_loss(logits, jnp.eye(classes), domain, present)
+  logits = ctx.discriminate('semantic', features)
+  return class_domain_loss(logits, known, domain, label != labels.IGNORE)
 
 
 def class_vectors(features, known):
-  """The mean feature of each class in each image (Eq. 4).
+  """Return the mean feature of each class in each image (Eq. 4).
 
   Args:
     features: f32[B, h, w, n].
@@ -97,7 +100,7 @@ def class_vectors(features, known):
 
 
 def downsample(label, size):
-  """The label at the middle of each feature's cell: u8[B, H, W] -> [B, h, w].
+  """Return the label at the middle of each cell, u8[B, H, W] -> [B, *size].
 
   Pillow's nearest neighbour, as all labels are resized here; unstated.
   """
@@ -106,3 +109,21 @@ def downsample(label, size):
     for small, large in zip(size, label.shape[1:3], strict=True)
   )
   return label[:, rows][:, :, columns]
+
+
+METHOD = Method(
+  streams=('source', 'labelled', 'target'),
+  segmenter_losses=segmenter_losses,
+  discriminators=discriminators,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'semantics': Setting(
+      'pixels',
+      'what is aligned by classes: None (GA), vectors (FCSA), pixels (CSA)',
+      ('vectors', 'pixels'),
+      optional=str,
+    ),
+    'discriminator.hidden': Setting(1024, 'channels inside of D_s', least=1),
+  },
+  check=check,
+)

@@ -9,31 +9,33 @@ matter of the labels: `pseudo.soft`.
 
 from jaxuda import methods
 from jaxuda.losses import smoothness
-from jaxuda.methods.source_only import (  # noqa: F401
-  discriminator_terms,
-  discriminators,
-)
+from jaxuda.methods import Method
 from jaxuda.utils.errors import UserError
-
-STREAMS = ('source', 'target')
 
 
 def check(config) -> None:
-  """Refuses a target without labels, and a mean that parts cannot share.
+  """Refuse a target without labels, and a mean that parts cannot share.
 
   Raises:
     UserError: names the key.
   """
-  if not config.target.labels:
+  if not (config.target.labels or config.target.labels_stage):
     raise UserError(
       'config.target.labels=None: self-training needs the pseudo labels of a '
       'run, or a folder of them.'
     )
-  if config.weights.kld_main:
-    methods.refuse_parts(config, "MRKLD's term")
+  if config.loss_weights.kld_main:
+    methods.refuse_accumulation(config, "MRKLD's term")
 
 
-def segmenter_terms(turn) -> dict:
-  """MRKLD: the target's labelled predictions shall not be too certain."""
-  logits = turn.outputs['target'].logits['main']
-  return {'kld_main': smoothness(logits, turn.batch['target']['label'])}
+def segmenter_losses(ctx) -> dict:
+  """Return kld_main, MRKLD's: labelled predictions are not too certain."""
+  logits = ctx.outputs['target'].logits['main']
+  return {'kld_main': smoothness(logits, ctx.batch['target']['label'])}
+
+
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  check=check,
+)

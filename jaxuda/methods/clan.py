@@ -2,7 +2,8 @@
 
 Luo et al., "Taking a Closer Look at Domain Shift: Category-level Adversaries
 for Semantics Consistent Domain Adaptation", CVPR 2019; CLAN_train.py. Both
-heads read layer4; the prediction is the softmax of their sum (`model.twin`).
+heads read the same features; the prediction is the softmax of their sum
+(`model.decoder.shared_features`).
 """
 
 import jax
@@ -11,100 +12,115 @@ import optax
 
 from jaxuda import optim
 from jaxuda.losses import SOURCE, TARGET, domain_loss
-from jaxuda.models import layers
-from jaxuda.models.discriminators import for_classes
+from jaxuda.methods import Method
+from jaxuda.models import layers, segmenter
+from jaxuda.models.discriminators import for_class_maps
 from jaxuda.utils.errors import UserError
-
-STREAMS = ('source', 'target')
+from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuses a network that has not two heads on the same features.
+  """Refuse a network that has not two heads on the same features.
 
   Raises:
     UserError: names the keys.
   """
-  if not (config.model.multi_level and config.model.twin):
+  decoder = config.model.decoder
+  if not (decoder.multi_level and decoder.shared_features):
     raise UserError(
-      'method clan needs config.model.multi_level=True and '
-      'config.model.twin=True: two heads on layer4.'
+      'method clan needs config.model.decoder.multi_level=True and '
+      'config.model.decoder.shared_features=True: two heads on one map.'
     )
 
 
 def discriminators(config) -> dict:
-  """One, for the sum of both heads."""
-  return {'main': for_classes(config)}
+  """Return one, for the sum of both heads."""
+  return {'main': for_class_maps(config)}
 
 
-def segmenter_terms(turn) -> dict:
-  """Fool it where the heads disagree; and let the heads' weights differ."""
-  damping = _damping(turn)
-  weight = disagreement(turn.outputs['target'].logits)
-  answer = _answer(turn, 'target')
+def segmenter_losses(ctx) -> dict:
+  """Return adv_main, weighted where heads disagree, and heads, their likeness."""
+  damping = 1 - ctx.step / optim.decay_steps(ctx.config)
+  logits = _domain_logits(ctx, 'target')
+  weight = disagreement(ctx.outputs['target'].logits)
+  heads = segmenter.head_params(ctx.params, ctx.config)
   return {
-    'adv_main': damping * _local_loss(turn, answer, SOURCE, weight),
-    'heads': damping * weight_similarity(turn.params),
+    'adv_main': damping * _local_loss(ctx, logits, SOURCE, weight),
+    'heads': damping * weight_similarity(heads['main'], heads['aux']),
   }
 
 
-def discriminator_terms(turn) -> dict:
-  """Tell the domains apart; the losses are not halved."""
-  weight = disagreement(turn.outputs['target'].logits)
-  source = domain_loss(_answer(turn, 'source'), SOURCE)
-  target = _local_loss(turn, _answer(turn, 'target'), TARGET, weight)
+def discriminator_losses(ctx) -> dict:
+  """Return d_main; the two domains' losses are not halved."""
+  weight = disagreement(ctx.outputs['target'].logits)
+  source = domain_loss(_domain_logits(ctx, 'source'), SOURCE)
+  target = _local_loss(ctx, _domain_logits(ctx, 'target'), TARGET, weight)
   return {'d_main': source + target}
 
 
 def disagreement(logits):
-  """1 - cos(p1, p2) of the heads' softmax: {head: f32[B, H, W, C]} -> [B, H, W].
+  """Return 1 - cos(p1, p2) of the heads' softmax, f32[B, H, W].
 
-  The gradient flows into it when it is the segmenter's turn, as in the code.
+  The segmenter's gradient flows into it, as in the code.
+
+  Args:
+    logits: {head: f32[B, H, W, C]} of two heads.
   """
   main, aux = (jax.nn.softmax(logits[head]) for head in ('main', 'aux'))
   return 1 - optax.cosine_similarity(main, aux, epsilon=1e-8)
 
 
-def weighted_loss(answer, domain, weight, epsilon: float, local: float):
-  """Mean of epsilon l + local weight l, l a pixel's binary cross entropy.
+def weighted_loss(logits, domain, weight, epsilon: float, local: float):
+  """Return the mean of epsilon l + local weight l, l being binary cross entropy.
 
   (CLAN, utils/loss.py, WeightedBCEWithLogitsLoss.)
 
   Args:
-    answer, weight: f32[B, H, W].
+    logits, weight: f32[B, H, W].
     domain: SOURCE or TARGET.
     epsilon, local: the published 0.4, and 40 for GTA5, 10 for SYNTHIA.
   """
-  loss = optax.sigmoid_binary_cross_entropy(answer, domain)
+  loss = optax.sigmoid_binary_cross_entropy(logits, domain)
   return ((epsilon + local * weight) * loss).mean()
 
 
-def weight_similarity(params):
-  """cos(W5, W6) + 1 of the heads' parameters, biases among them."""
+def weight_similarity(first, second):
+  """Return cos(W1, W2) + 1 of two heads' parameters, biases among them."""
   first, second = (
-    jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params[head])])
-    for head in ('layer5', 'layer6')
+    jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(head)])
+    for head in (first, second)
   )
   return optax.cosine_similarity(first, second, epsilon=1e-8) + 1
 
 
-def _answer(turn, stream):
-  """f32[B, H, W]: the discriminator's map at the image's size."""
-  logits = turn.outputs[stream].logits
-  answer = turn.discriminate(
+def _domain_logits(ctx, stream):
+  """f32[B, H, W]: the discriminator's logits at the image's size."""
+  logits = ctx.outputs[stream].logits
+  found = ctx.discriminate(
     'main', jax.nn.softmax(logits['main'] + logits['aux'])
   )
   size = logits['main'].shape[1:3]
-  align = turn.config.model.align_corners
-  return layers.resize(answer[..., None], size, align)[..., 0]
+  align = ctx.config.model.align_corners
+  return layers.resize(found[..., None], size, align)[..., 0]
 
 
-def _local_loss(turn, answer, domain, weight):
+def _local_loss(ctx, logits, domain, weight):
   """Plain for the first steps, weighted afterwards."""
-  clan = turn.config.clan
-  weighted = weighted_loss(answer, domain, weight, clan.epsilon, clan.local)
-  plain = domain_loss(answer, domain)
-  return jnp.where(turn.step > clan.preheat, weighted, plain)
+  clan = ctx.config.clan
+  weighted = weighted_loss(logits, domain, weight, clan.epsilon, clan.local)
+  plain = domain_loss(logits, domain)
+  return jnp.where(ctx.step > clan.preheat, weighted, plain)
 
 
-def _damping(turn):
-  return 1 - turn.step / optim.horizon(turn.config)
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  discriminators=discriminators,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'clan.epsilon': Setting(0.4, 'weight of the plain loss', least=0.0),
+    'clan.local': Setting(40.0, 'weight of disagreement', least=0.0),
+    'clan.preheat': Setting(5_000, 'steps with the plain loss', least=0),
+  },
+  check=check,
+)

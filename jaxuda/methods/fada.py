@@ -10,16 +10,15 @@ import jax.numpy as jnp
 
 from jaxuda import labels, methods
 from jaxuda.losses import SOURCE, TARGET, class_domain_loss
-from jaxuda.models import deeplab, layers
+from jaxuda.methods import Method
+from jaxuda.models import layers, segmenter
 from jaxuda.models.discriminators import PixelDiscriminator
 from jaxuda.utils.errors import UserError
-
-STREAMS = ('source', 'target')
-ENCODINGS = ('soft', 'hard', 'binary')
+from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuses a clip that is no probability, and parts where few pixels count.
+  """Refuse a clip that is no probability, and parts where few pixels count.
 
   Raises:
     UserError: names the key.
@@ -29,15 +28,15 @@ def check(config) -> None:
       f'config.clip={config.clip} must be above 0 and at most 1: a probability.'
     )
   if config.encoding == 'hard':
-    methods.refuse_parts(config, 'the loss of hard labels')
+    methods.refuse_accumulation(config, 'the loss of hard labels')
 
 
 def discriminators(config) -> dict:
-  """One, on the features that the main head reads."""
+  """Return one, on the features that the main head reads."""
   classes = len(labels.space(config.classes).classes)
   return {
     'main': PixelDiscriminator(
-      channels=deeplab.feature_channels(config.model),
+      channels=segmenter.deepest_channels(config),
       num_classes=1 if config.encoding == 'binary' else classes,
       width=config.discriminator.width,
       dtype=jnp.dtype(config.model.dtype),
@@ -45,23 +44,23 @@ def discriminators(config) -> dict:
   }
 
 
-def segmenter_terms(turn) -> dict:
-  """The target's features shall pass for the source's, class by class.
+def segmenter_losses(ctx) -> dict:
+  """Return adv_main: the target's features pass for the source's, by class.
 
-  Paper 003, Eq. 6: the class knowledge is the target's own and a constant, so
-  that the gradient reaches the features alone.
+  Eq. 6: the class knowledge is the target's own and a constant, so that the
+  gradient reaches the features alone.
   """
-  return {'adv_main': _loss(turn, 'target', SOURCE)}
+  return {'adv_main': _loss(ctx, 'target', SOURCE)}
 
 
-def discriminator_terms(turn) -> dict:
-  """Paper 003, Eq. 5; each domain's loss counts one half."""
-  source, target = _loss(turn, 'source', SOURCE), _loss(turn, 'target', TARGET)
+def discriminator_losses(ctx) -> dict:
+  """Return d_main, Eq. 5; each domain's loss counts one half."""
+  source, target = _loss(ctx, 'source', SOURCE), _loss(ctx, 'target', TARGET)
   return {'d_main': source / 2 + target / 2}
 
 
 def encode(logits, encoding: str, clip: float):
-  """The class knowledge of paper 003, Eqs. 7 and 8, and where there is any.
+  """Return the class knowledge of Eqs. 7 and 8, and where there is any.
 
   Also the source's is predicted (train_adv.py; the paper does not say so).
 
@@ -85,13 +84,32 @@ def encode(logits, encoding: str, clip: float):
   return jax.nn.one_hot(p.argmax(-1), p.shape[-1]), p.max(-1) >= clip
 
 
-def _loss(turn, stream, domain):
-  config, outputs = turn.config, turn.outputs[stream]
+def _loss(ctx, stream, domain):
+  config, outputs = ctx.config, ctx.outputs[stream]
   logits = outputs.logits['main']
-  answer = layers.resize(
-    turn.discriminate('main', outputs.features),
+  of_domain = layers.resize(
+    ctx.discriminate('main', outputs.deepest_features),
     logits.shape[1:3],
     config.model.align_corners,
   )
   knowledge, kept = encode(logits, config.encoding, config.clip)
-  return class_domain_loss(answer, knowledge, domain, kept)
+  return class_domain_loss(of_domain, knowledge, domain, kept)
+
+
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  discriminators=discriminators,
+  discriminator_losses=discriminator_losses,
+  settings={
+    'encoding': Setting(
+      'soft',
+      'the class knowledge: the softmax cut at `clip`; the likeliest class of '
+      'pixels that reach it; or none at all',
+      ('soft', 'hard', 'binary'),
+    ),
+    'clip': Setting(0.9, 'a probability'),
+  },
+  check=check,
+  torch_layout='fada',
+)

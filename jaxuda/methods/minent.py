@@ -1,4 +1,4 @@
-"""MinEnt: the target's predictions shall be certain.
+"""MinEnt: the target's predictions become certain.
 
 Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in
 Semantic Segmentation", CVPR 2019, section 3.1; train_UDA.py, train_minent. Two
@@ -10,17 +10,13 @@ import jax.numpy as jnp
 
 from jaxuda import labels
 from jaxuda.losses import class_prior, entropy
-from jaxuda.methods.source_only import (  # noqa: F401
-  discriminator_terms,
-  discriminators,
-)
+from jaxuda.methods import Method
 from jaxuda.utils.errors import UserError
-
-STREAMS = ('source', 'target')
+from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuses a prior that is none, and no pixels.
+  """Refuse a prior that is none, and no pixels.
 
   Raises:
     UserError: names the key.
@@ -33,8 +29,6 @@ def check(config) -> None:
   shares, classes = config.prior.shares, labels.space(config.classes).classes
   if shares is None:
     return
-  if not all(isinstance(share, int | float) for share in shares):
-    raise UserError(f'config.prior.shares={shares} must be numbers.')
   if len(shares) != len(classes) or abs(sum(shares) - 1) > 0.01:
     raise UserError(
       f'config.prior.shares has {len(shares)} numbers of sum {sum(shares):.3g}; '
@@ -42,12 +36,34 @@ def check(config) -> None:
     )
 
 
-def segmenter_terms(turn) -> dict:
-  """The mean entropy of each head on the target, and the prior's term."""
-  config, terms = turn.config, {}
-  for head, logits in turn.outputs['target'].logits.items():
-    terms[f'ent_{head}'] = entropy(logits, config.entropy_share)
+def segmenter_losses(ctx) -> dict:
+  """Return ent_<head>, the mean entropy on the target; and the prior's terms."""
+  config, losses = ctx.config, {}
+  for head, logits in ctx.outputs['target'].logits.items():
+    losses[f'ent_{head}'] = entropy(logits, config.entropy_share)
     if config.prior.shares is not None:
       expected = config.prior.relax * jnp.array(config.prior.shares)
-      terms[f'prior_{head}'] = class_prior(logits, expected)
-  return terms
+      losses[f'prior_{head}'] = class_prior(logits, expected)
+  return losses
+
+
+METHOD = Method(
+  streams=('source', 'target'),
+  segmenter_losses=segmenter_losses,
+  settings={
+    'entropy_share': Setting(
+      1.0,
+      "of each image's pixels those of the highest entropy train: 0.3, say; the "
+      'code has all',
+    ),
+    'prior.shares': Setting(
+      None,
+      "each class's share of the source's pixels, which predictions reach but "
+      'for the factor `relax`; None for no such term',
+      optional=tuple,
+      item=float,
+    ),
+    'prior.relax': Setting(0.5, 'the factor', least=0.0),
+  },
+  check=check,
+)

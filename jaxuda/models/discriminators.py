@@ -1,11 +1,12 @@
-"""Domain discriminators: from what a view shows to 'source or target?'."""
+"""Domain discriminators: is what they are shown source or target?"""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxuda import labels
-from jaxuda.models import deeplab, layers
+from jaxuda.models import layers, segmenter, torch_names
+from jaxuda.models.torch_names import Layout
 
 Array = jax.Array
 
@@ -16,12 +17,14 @@ class FCDiscriminator(nn.Module):
   (AdaptSegNet, model/discriminator.py; ADVENT, advent/model/discriminator.py.)
 
   Attributes:
-    channels: of what it looks at.
+    channels: of its input.
     width: channels of the first layer, 64 as published.
-    outputs: 1 for a logit (ADVENT), 2 for paper 001's d: x -> R^2, whose
+    outputs: 1 for a logit (ADVENT), 2 for the d: x -> R^2 of ACCV 2020, whose
       softmax depends on the difference of its outputs alone.
     dtype: compute type.
   """
+
+  LAYOUT = 'discriminator'
 
   channels: int
   width: int = 64
@@ -30,7 +33,7 @@ class FCDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, H, W, C] -> f32[B, H // 32, W // 32]: the logit of 'target'."""
+    """Map f[B, H, W, C] to f32[B, H // 32, W // 32], the logits of 'target'."""
     for i in range(4):
       conv = layers.Conv(
         self.width * 2**i,
@@ -62,6 +65,8 @@ class PixelDiscriminator(nn.Module):
     dtype: compute type.
   """
 
+  LAYOUT = 'fada_discriminator'
+
   channels: int
   num_classes: int
   width: int = 256
@@ -69,7 +74,7 @@ class PixelDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, h, w, channels] -> f32[B, h, w, 2 K], the source's classes first."""
+    """Map f[B, h, w, channels] to f32[B, h, w, 2 K], source classes first."""
 
     def conv(features, name):
       return layers.Conv(
@@ -86,7 +91,7 @@ class OnePixelDiscriminator(nn.Module):
   """Source or target, of each pixel by itself.
 
   Three layers of 1x1 convolutions, LeakyReLU 0.2 between them, as pix2pix's
-  pixel discriminator (the reference of paper 000), but without its batch norm:
+  pixel discriminator (the reference of ICIP 2020), but without its batch norm:
   AdaptSegNet's discriminators, beside which it trains, have none.
 
   Attributes:
@@ -94,12 +99,14 @@ class OnePixelDiscriminator(nn.Module):
     width: channels of the first layer, 64 in pix2pix; the second has twice.
   """
 
+  LAYOUT = 'one_pixel_discriminator'
+
   channels: int
   width: int = 64
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, H, W, channels] -> f32[B, H, W]: the logit of 'target'."""
+    """Map f[B, H, W, channels] to f32[B, H, W], the logits of 'target'."""
     for i in range(2):
       conv = layers.Conv(
         self.width * 2**i, 1, use_bias=True, name=f'conv{i + 1}'
@@ -110,7 +117,7 @@ class OnePixelDiscriminator(nn.Module):
 
 
 class ClassDiscriminator(nn.Module):
-  """Paper 004's D_s: which class, and of which domain, is a feature vector?
+  """D_s of ASS: which class, and of which domain, is a feature vector?
 
   n -> 1024, LeakyReLU 0.2, 1024 -> 2 K; of one vector (Eq. 6) or, as 1x1
   convolutions, of every pixel (Eq. 8).
@@ -121,13 +128,15 @@ class ClassDiscriminator(nn.Module):
     width: of the hidden layer.
   """
 
+  LAYOUT = 'class_discriminator'
+
   channels: int
   num_classes: int
   width: int = 1024
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[..., n] -> f32[..., 2 K], the source's classes first."""
+    """Map f[..., n] to f32[..., 2 K], the source's classes first."""
     init = layers.torch_uniform(x.shape[-1])
     x = nn.Dense(self.width, kernel_init=init, bias_init=init, name='fc1')(
       x.astype(jnp.float32)
@@ -138,8 +147,8 @@ class ClassDiscriminator(nn.Module):
     return nn.Dense(classes, kernel_init=init, bias_init=init, name='fc2')(x)
 
 
-def for_classes(config) -> FCDiscriminator:
-  """A discriminator for maps of an experiment's classes."""
+def for_class_maps(config) -> FCDiscriminator:
+  """Return a discriminator for maps of an experiment's classes."""
   d = config.discriminator
   classes = len(labels.space(config.classes).classes)
   return FCDiscriminator(
@@ -147,7 +156,47 @@ def for_classes(config) -> FCDiscriminator:
   )
 
 
-def one_a_head(config) -> dict[str, FCDiscriminator]:
-  """A discriminator for the class maps of each head: {head: module}."""
-  heads = deeplab.heads(config.model)
-  return {head: for_classes(config) for head in heads}
+def one_per_head(config) -> dict[str, FCDiscriminator]:
+  """Return a discriminator for the class maps of each head, by its name."""
+  return {head: for_class_maps(config) for head in segmenter.heads(config)}
+
+
+LAYOUTS = (
+  Layout(
+    'discriminator',
+    "AdaptSegNet's, BDL's and CLAN's discriminators",
+    (r'conv4\.weight', r'classifier\.weight'),
+    torch_names.unchanged,
+    suffixes={'aux': '_D1', 'main': '_D2'},
+  ),
+  Layout(
+    'advent_discriminator',
+    "ADVENT's discriminators",
+    (r'0\.weight', r'8\.weight'),
+    torch_names.in_order(
+      (r'conv1\.', '0.'),
+      (r'conv2\.', '2.'),
+      (r'conv3\.', '4.'),
+      (r'conv4\.', '6.'),
+      (r'classifier\.', '8.'),
+    ),
+  ),
+  Layout(
+    'fada_discriminator',
+    "FADA's discriminator alone",
+    (r'D\.0\.weight', r'cls1\.weight', r'cls2\.weight'),
+    torch_names.unchanged,
+  ),
+  Layout(
+    'one_pixel_discriminator',
+    'the pixel discriminator of the joint alignment (ICIP 2020); names of ours',
+    (r'conv2\.weight', r'classifier\.weight'),
+    torch_names.unchanged,
+  ),
+  Layout(
+    'class_discriminator',
+    'the semantic discriminator of ASS; names of ours',
+    (r'fc1\.weight', r'fc2\.weight'),
+    torch_names.unchanged,
+  ),
+)

@@ -1,13 +1,13 @@
-"""Networks that answer together."""
+"""Networks that predict together."""
 
 import dataclasses
 
-from jaxuda.models import deeplab
+from jaxuda.models.segmenter import Segmenter
 
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-  """Separately trained segmenters; see step.upsampled for what they answer.
+  """Separately trained segmenters; see evaluation/inference.py, upsampled.
 
   It stands where one network is expected, with a tuple of params and one of
   batch_stats, an entry a member.
@@ -17,7 +17,7 @@ class Ensemble:
     mix: the weight of each; together 1.
   """
 
-  members: tuple[deeplab.DeepLabV2, ...]
+  members: tuple[Segmenter, ...]
   mix: tuple[float, ...]
 
   @property

@@ -30,6 +30,14 @@ def torch_uniform(fan_in: int) -> Initializer:
   return init
 
 
+# How an encoder's convolutions are drawn: N(0, 0.01) as in the originals before
+# they load ImageNet weights, or for training from scratch.
+KERNEL_INITS = {
+  'caffe': nn.initializers.normal(0.01),
+  'he': nn.initializers.he_normal(),
+}
+
+
 def use_matrix_forms() -> bool:
   """Whether convolutions are rewritten as matrix products.
 

@@ -19,7 +19,7 @@ from jaxuda.evaluation import figure_writer, inference
 from jaxuda.figures import segmentation
 from jaxuda.input import Records, open_records
 from jaxuda.pseudo_labels import rules, statistics
-from jaxuda.utils import console, guard, lock
+from jaxuda.utils import console, guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.console import print0
 
@@ -167,7 +167,7 @@ def make(
   command = _command(workdir, folder, records, run.step, chosen)
   waiting = f'{folder}: waiting for another process that makes it'
   with (
-    guard.interruptible() as check_stop,
+    signals.StopSignal(unwind=True) as stop,
     guard.explained(folder.parent),
     guard.clean(folder),
     lock.hold(
@@ -179,25 +179,27 @@ def make(
       return
     shutil.rmtree(root, ignore_errors=True)  # of a process that was killed
     try:
-      _write(run, records, root, chosen, command, check_stop).rename(folder)
+      _write(run, records, root, chosen, command, stop).rename(folder)
     finally:
       shutil.rmtree(root, ignore_errors=True)
   print0(f'pseudo labels: {folder}')
 
 
-def _write(run, records, root, chosen, command, check_stop):
+def _write(run, records, root, chosen, command, stop):
   """All files of a folder of pseudo labels; the folder, somewhere in `root`."""
   labeller = _Labeller(run, records, chosen)
   print0(f'{records.name}: {len(records):,} images, rule {chosen["rule"]}')
   limits = labeller.thresholds()
   summary = statistics.Summary(labeller.classes)
-  shown = dict.fromkeys(figure_writer.spread(records, run.config.panels))
+  shown = dict.fromkeys(
+    figure_writer.spread(records, run.config.num_log_images)
+  )
   ids = labels.stored_ids(run.space.name)
 
   def generate(split):
     del split  # there is one
     for index, found in enumerate(labeller.labelled(limits)):
-      check_stop()
+      stop.check()
       label, keep, sure = found['label'], found['keep'], found['confidence']
       summary.add(label, sure, keep)
       kept = np.where(keep, label, np.uint8(labels.IGNORE))
@@ -237,8 +239,10 @@ def _write(run, records, root, chosen, command, check_stop):
   rows = summary.rows(run.space.classes, limits)
   statistics.write(folder, rows)
   print0(statistics.table(rows))
-  examples = figure_writer.examples(records, run.space.name, run.config.panels)
-  indices = figure_writer.spread(records, run.config.panels)
+  examples = figure_writer.examples(
+    records, run.space.name, run.config.num_log_images
+  )
+  indices = figure_writer.spread(records, run.config.num_log_images)
   segmentation.qualitative(
     folder / 'pseudo_labels.png',
     [

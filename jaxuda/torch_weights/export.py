@@ -3,29 +3,25 @@
 import pathlib
 
 import numpy as np
+from flax import traverse_util
 
-from jaxuda import experiment
+from jaxuda import experiment, methods
+from jaxuda.models import decoders
+from jaxuda.models.torch_names import Layout, plain_name
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import layouts, matching
-from jaxuda.torch_weights.load import _paths
 from jaxuda.utils.errors import UserError
 
-# Where each repository puts its discriminators: beside the segmenter's file.
-_D_FILES = {
-  'discriminator': {'aux': '_D1', 'main': '_D2'},
-  'advent_discriminator': {'aux': '_D_aux', 'main': '_D_main'},
-}
 
-
-def to_tensors(tree: dict, layout: layouts.Layout) -> dict[str, np.ndarray]:
-  """A network's variables by their names in a file, in torch's layout.
+def to_tensors(tree: dict, layout: Layout) -> dict[str, np.ndarray]:
+  """Return a network's variables by their names in a file, as torch has them.
 
   Raises:
     UserError: the layout has no name for one of them.
   """
   tensors = {}
-  for path, leaf in _paths(tree):
-    name = layouts.plain_name(path)
+  for path, leaf in traverse_util.flatten_dict(tree).items():
+    name = plain_name(path)
     key = layout.rename(name)
     if key is None:
       raise UserError(f'layout {layout.name} has no place for {name}.')
@@ -40,8 +36,9 @@ def export(
   output: pathlib.Path,
   checkpoint: str = 'latest',
   layout: str | None = None,
+  network: str = 'segmenter',
 ) -> list[pathlib.Path]:
-  """Writes a run's networks as the originals name them; returns the files.
+  """Write a run's networks as the originals name them; return the files.
 
   The discriminators go into files beside `output`, as AdaptSegNet (_D1, _D2)
   and ADVENT (_D_aux, _D_main) keep them, or into the same file, as FADA does.
@@ -51,43 +48,48 @@ def export(
     output: the segmenter's file.
     checkpoint: 'latest', 'best' or a step.
     layout: 'bdl' for one head called layer5; None for the method's own.
+    network: 'segmenter', or 'ema' for its teacher.
 
   Raises:
     UserError: not a run, a layout that is not for it, or a file that cannot be
       written.
   """
-  run = experiment.load(workdir, checkpoint)
-  names = layouts.BY_NAME[_export_layout(run.config, layout)]
+  run = experiment.load(workdir, checkpoint, network)
+  names = layouts.BY_NAME[_segmenter_layout(run.config, layout)]
   tensors = to_tensors(run.params, names) | to_tensors(run.batch_stats, names)
   d_params = experiment.load_discriminators(workdir, run.step)
-  if names.name == 'fada':
+  if names.discriminator:  # it holds all networks
     for params in d_params.values():
       tensors |= to_tensors(params, names)
     torch_files.write(output, _by_network(tensors))
     return [output]
-  torch_files.write(output, tensors)
-  written = [output]
-  d_names = 'advent_discriminator'
-  if run.config.method == 'adaptsegnet':
-    d_names = 'discriminator'
-  for head, params in d_params.items():
-    suffix = _D_FILES[d_names][head]
+  files = {output: tensors}
+  modules = methods.load(run.config.method).discriminators(run.config)
+  for name, params in d_params.items():
+    own = layouts.BY_NAME[_discriminator_layout(run.config, modules[name])]
+    suffix = own.suffixes.get(name, f'_D_{name}')
     path = output.with_name(f'{output.stem}{suffix}{output.suffix}')
-    torch_files.write(path, to_tensors(params, layouts.BY_NAME[d_names]))
-    written.append(path)
-  return written
+    files[path] = to_tensors(params, own)
+  for path, content in files.items():
+    torch_files.write(path, content)
+  return list(files)
 
 
-def _export_layout(config, layout) -> str:
+def _segmenter_layout(config, asked) -> str:
   """The name of the layout to write, which has a place for every tensor."""
-  own = ('deeplab', 'bdl')
-  if config.model.backbone == 'vgg16':
-    own = ('deeplab_vgg',)
-  if config.method == 'fada':
-    own = ('fada',)
-  if layout not in (None, *own):
-    raise UserError(f'--layout={layout} is none of {", ".join(own)}.')
-  return layout or own[0]
+  model = config.model
+  own = decoders.load(model.decoder.name).EXPORTS[model.encoder.name]
+  of_method = layouts.BY_NAME.get(methods.load(config.method).torch_layout)
+  if of_method and of_method.discriminator:
+    own = (of_method.name,)
+  if asked not in (None, *own):
+    raise UserError(f'--layout={asked} is none of {", ".join(own)}.')
+  return asked or own[0]
+
+
+def _discriminator_layout(config, module) -> str:
+  """The method's own, or else that of the kind of discriminator."""
+  return methods.load(config.method).torch_layout or module.LAYOUT
 
 
 def _by_network(tensors):
@@ -100,7 +102,7 @@ def _by_network(tensors):
 
 
 def inspect(path: pathlib.Path) -> None:
-  """Prints what a file holds."""
+  """Print what a file holds."""
   tensors = torch_files.read(path)
   layout = layouts.detect(tensors, path)
   count = sum(t.size for t in tensors.values() if t.dtype.kind == 'f')

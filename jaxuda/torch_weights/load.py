@@ -1,24 +1,22 @@
 """Networks of an experiment with the weights of PyTorch files."""
 
+import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
-import jax
+from flax import traverse_util
 
 from jaxuda import experiment, state
-from jaxuda.models import deeplab
+from jaxuda.models import segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import matching
-from jaxuda.torch_weights.matching import Match
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
 
 def load_segmenter(
-  config, path: str | pathlib.Path
-) -> tuple[experiment.Run, Match]:
-  """The segmenter of an experiment with the weights of a file; says the match.
+  config, path: str | os.PathLike
+) -> tuple[experiment.Run, matching.Match]:
+  """Return an experiment's segmenter with a file's weights; print the match.
 
   Args:
     config: an experiment's; its network, and the exceptions `init_unused` and
@@ -31,7 +29,8 @@ def load_segmenter(
   Raises:
     UserError: the file cannot be read, or does not fit the network.
   """
-  leaves = dict(_paths(deeplab.abstract(experiment.segmenter(config))))
+  abstract = segmenter.abstract(experiment.segmenter(config))
+  leaves = traverse_util.flatten_dict(abstract)
   found = matching.match(
     {keys[1:]: leaf.shape for keys, leaf in leaves.items()},
     torch_files.read(path),
@@ -39,7 +38,7 @@ def load_segmenter(
     config.init_unused,
     config.init_fresh,
   )
-  filled = _nested(
+  filled = traverse_util.unflatten_dict(
     {
       keys: found.arrays[keys[1:]].astype(leaf.dtype)
       for keys, leaf in leaves.items()
@@ -47,27 +46,29 @@ def load_segmenter(
     }
   )
   print0(f'{path}: {found.describe()}')
-  _tell_settings(config, path, found.layout.settings)
+  _print_settings(config, path, found.layout.settings)
   run = experiment.from_variables(
     config, filled['params'], filled.get('batch_stats', {}), step=0
   )
   return run, found
 
 
-def _tell_settings(config, path, settings):
-  """Says what no shape tells: a network of another geometry or input."""
-  for key, value in settings.items():
-    if config.model[key] != value:
+def _print_settings(config, path, settings):
+  """Note what no shape tells: a network of another geometry or input."""
+  for key, wanted in settings.items():
+    node = config.model
+    for name in key.split('.'):
+      node = node.get(name) if node is not None else None
+    if node is not None and node != wanted:
       print0(
-        f'note: {path} is for model.{key}={value}; the config has '
-        f'{config.model[key]}.'
+        f'note: {path} is for model.{key}={wanted}; the config has {node}.'
       )
 
 
 def load_discriminators(config) -> dict[str, dict]:
-  """{discriminator: params} of what `config.discriminator.init` names.
+  """Return {discriminator: params} of what `config.discriminator.init` names.
 
-  A run, one file for all (FADA's), or NAME=FILE,NAME=FILE.
+  That is a run, one file for all (FADA's), or NAME=FILE,NAME=FILE.
 
   Raises:
     UserError: no such discriminator, or one that does not fit.
@@ -107,25 +108,9 @@ def _load_discriminator(abstract, path):
     _shapes(abstract), torch_files.read(path), path, part='discriminator'
   )
   print0(f'{path}: {found.describe()}')
-  return _nested(found.arrays)
-
-
-def _paths(tree):
-  """(path of names, leaf) of nested dicts."""
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    yield tuple(key.key for key in path), leaf
+  return traverse_util.unflatten_dict(found.arrays)
 
 
 def _shapes(tree):
-  return {path: leaf.shape for path, leaf in _paths(tree)}
-
-
-def _nested(leaves: Mapping[tuple[str, ...], Any]) -> dict:
-  """Nested dicts of leaves by path."""
-  tree = {}
-  for (*parents, last), leaf in leaves.items():
-    node = tree
-    for name in parents:
-      node = node.setdefault(name, {})
-    node[last] = leaf
-  return tree
+  leaves = traverse_util.flatten_dict(tree)
+  return {path: leaf.shape for path, leaf in leaves.items()}

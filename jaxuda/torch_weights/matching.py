@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxuda.models.norm import COUNTER
+from jaxuda.models.torch_names import Layout, plain_name
 from jaxuda.torch_weights import layouts
 from jaxuda.utils.errors import UserError
 
@@ -26,7 +27,7 @@ class Match:
     fresh: plain name of ours -> why it keeps its initial value.
   """
 
-  layout: layouts.Layout
+  layout: Layout
   arrays: dict[Path, np.ndarray]
   unused: dict[str, str]
   fresh: dict[str, str]
@@ -46,14 +47,28 @@ class Match:
     return ', '.join(parts)
 
 
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}  # of kernels, by their dimensions
+_FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
+
+
 def to_torch(array: np.ndarray) -> np.ndarray:
-  """A kernel [h, w, in, out] as torch's [out, in, h, w]; others as they are."""
-  return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+  """Return an array as torch has it.
+
+  A convolution's kernel [h, w, in, out] becomes [out, in, h, w], a dense
+  layer's [in, out] becomes [out, in]; others stay as they are.
+  """
+  return (
+    array.transpose(_TO_TORCH[array.ndim]) if array.ndim in _TO_TORCH else array
+  )
 
 
 def from_torch(array: np.ndarray) -> np.ndarray:
-  """The inverse of to_torch."""
-  return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+  """Return the inverse of `to_torch`."""
+  return (
+    array.transpose(_FROM_TORCH[array.ndim])
+    if array.ndim in _FROM_TORCH
+    else array
+  )
 
 
 def match(
@@ -84,7 +99,7 @@ def match(
   rest, reasons = _split(tensors, layout, part)
   arrays, missing, kept, shapes = {}, [], {}, []
   for path, shape in wanted.items():
-    name = layouts.plain_name(path)
+    name = plain_name(path)
     key = layout.rename(name)
     found = key in rest
     tensor = from_torch(rest.pop(key, _NONE))

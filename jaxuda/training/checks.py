@@ -1,77 +1,64 @@
-"""Refuses settings that cannot work, before anything is written."""
+"""What is refused before anything is written."""
 
 import jax
 
 from jaxuda import experiment, labels, methods
-from jaxuda.config import loading as config_lib
+from jaxuda.models import segmenter
 from jaxuda.pseudo_labels import rules
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
-# The least and the largest value of numbers, and of each of several.
-_BOUNDS = {
-  'steps': (1, None),
-  'iter_size': (1, None),
-  'log_every': (1, None),
-  'eval_every': (1, None),
-  'checkpoint_every': (1, None),
-  'max_skipped': (1, None),
-  'panels': (1, None),
-  'eval.scales': (0.1, 10.0),
-  'model.blocks': (1, None),
-  'model.width': (1, None),
-  'model.dilations': (1, None),
-  'model.live_branches': (1, None),
-  'model.temperature': (1e-3, None),
-  'discriminator.width': (1, None),
-  'optim.lr': (0.0, None),
-  'optim.horizon': (1, None),
-}
-
 
 def check(config, mesh: jax.sharding.Mesh) -> None:
-  """Raises a UserError that names the key and what it may be.
+  """Refuse settings that cannot work; the message names the key.
 
   Args:
     config: an experiment's.
     mesh: of the devices that share each batch.
+
+  Raises:
+    UserError: names the key and what it may be.
   """
-  bounds(config_lib.flatten(config))
-  method = methods.load(config.method)
   experiment.segmenter(config)
-  for stream in method.STREAMS:
-    sharding.check_batch(
-      f'{stream}.batch_size', config[stream].batch_size, mesh, config.iter_size
-    )
+  method = methods.load(config.method)
+  parts = config.grad_accum_steps
+  for stream in method.streams:
+    size = config[stream].batch_size
+    sharding.check_batch(f'{stream}.batch_size', size, mesh, parts)
+    _check_sides(stream, config)
   # Each process evaluates batches of its own.
   sharding.check_batch(
     'eval.batch_size', config.eval.batch_size, mesh.local_mesh
   )
+  _check_sides('eval', config)
   labels.space(config.eval.classes or config.classes)
-  _check_pseudo(config, method)
-  if hasattr(method, 'check'):
-    method.check(config)
+  _check_pseudo_labels(config, method)
+  method.check(config)
 
 
-def _check_pseudo(config, method):
+def _check_sides(key, config):
+  """Sides that the encoder cannot take."""
+  divisor = segmenter.sides_divide_by(config)
+  given = config[key]
+  cropped = 'crop' in given and any(given.crop)
+  size = given.crop if cropped else given.size
+  if size and any(side % divisor for side in size):
+    name = f'{key}.crop' if cropped else f'{key}.size'
+    raise UserError(
+      f'config.{name}={size}: the encoder {config.model.encoder.name} takes '
+      f'sides that are divisible by {divisor}.'
+    )
+
+
+def _check_pseudo_labels(config, method):
   """Pseudo labels that nothing reads, or that no rule can make."""
   for stream in ('source', 'target'):
-    if config[stream].get('labels') and stream not in method.STREAMS:
-      raise UserError(
-        f'config.{stream}.labels={config[stream].labels}: {config.method} does '
-        f'not read the {stream}.'
-      )
+    s = config[stream]
+    for key in ('labels', 'labels_stage'):
+      if s.get(key) and stream not in method.streams:
+        raise UserError(
+          f'config.{stream}.{key}: {config.method} does not read the {stream}.'
+        )
   if 'pseudo' in config:
     given = config.pseudo.to_dict()
     rules.settings(given.pop('rule'), given)
-
-
-def bounds(flat: dict) -> None:
-  """Refuses numbers that are too small or too large; {key: value}."""
-  for key, (least, most) in _BOUNDS.items():
-    value = flat.get(key)
-    values = value if isinstance(value, tuple) else (value,)
-    for v in values if value is not None else ():
-      if not (least <= v and (most is None or v <= most)):
-        most = '' if most is None else f' and at most {most}'
-        raise UserError(f'config.{key}={value} must be at least {least}{most}.')

@@ -6,10 +6,11 @@ import pathlib
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from jaxuda import checkpoints, experiment, state
 from jaxuda.config import loading as config_lib
-from jaxuda.models import deeplab, norm
+from jaxuda.models import norm, segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import load
 from jaxuda.utils import files
@@ -18,12 +19,12 @@ from jaxuda.utils.errors import UserError
 
 
 def find_start(
-  workdir: pathlib.Path | None, config, resumed: bool
+  path: pathlib.Path | None, config, resumed: bool
 ) -> experiment.Run | None:
-  """The run that another one starts from, None if it starts from nothing.
+  """Return what a run starts from, None if it starts from nothing.
 
   Args:
-    workdir: of `folder`.
+    path: of stages.init_dir.
     config: of the run that starts.
     resumed: whether training goes on from a checkpoint. The start then is only
       drawn beside it: one that is gone is said and left out.
@@ -31,10 +32,10 @@ def find_start(
   Raises:
     UserError: as load_start, where the start is needed.
   """
-  if workdir is None:
+  if path is None:
     return None
   try:
-    return load_start(workdir, config)
+    return load_start(path, config)
   except UserError as e:
     if not resumed:
       raise
@@ -43,9 +44,13 @@ def find_start(
 
 
 def load_start(path: pathlib.Path, config) -> experiment.Run:
-  """What another run, of `config`, starts from: a run, or a PyTorch file.
+  """Return the run, or the PyTorch file as one, that another run starts from.
 
   The params of a file may lack what is drawn afresh, such as the heads.
+
+  Args:
+    path: of a run's folder or of a file.
+    config: of the run that starts.
 
   Raises:
     UserError: neither, or its network differs; names the difference.
@@ -58,64 +63,63 @@ def load_start(path: pathlib.Path, config) -> experiment.Run:
 def _load_run(workdir, config):
   """A run whose network is that of `config`, but for the norms' counters."""
   run = experiment.load(workdir)
-  taken = fitted(leaves(variables(run)), config, workdir)
-  for key in ('style', 'pixels', 'dilations', 'live_branches'):
-    # None of a run of a version that did not have this setting.
-    before, now = run.config.model.get(key), config.model[key]
-    if before != now:
-      print0(f'note: {workdir} has model.{key}={before}; the config has {now}.')
+  taken = _fitted(variables(run), config, workdir)
+  before, now = (config_lib.flatten(c.model) for c in (run.config, config))
+  # What no shape tells; remat and the like change nothing.
+  for key in ('input_norm', 'encoder.variant', 'decoder.dilations'):
+    if before.get(key) != now.get(key):
+      print0(
+        f'note: {workdir} has model.{key}={before.get(key)}; the config has '
+        f'{now.get(key)}.'
+      )
   return dataclasses.replace(
     run, params=taken['params'], batch_stats=taken['batch_stats']
   )
 
 
-def fitted(theirs, config, where):
-  """The variables of a network, by path, as the tree that a config has."""
-
-  def take(path, leaf):
-    found = theirs.pop(path, None)
-    if found is None and path[-1].key == norm.COUNTER:
-      return np.zeros((), np.int32)  # that run's norm is fixed
-    if found is None or found.shape != leaf.shape:
-      there = 'missing' if found is None else found.shape
+def _fitted(theirs, config, where):
+  """The variables of a network as the tree that a config has."""
+  found = traverse_util.flatten_dict(theirs)
+  abstract = segmenter.abstract(experiment.segmenter(config))
+  taken = {}
+  for path, leaf in traverse_util.flatten_dict(abstract).items():
+    array = found.pop(path, None)
+    if array is None and path[-1] == norm.COUNTER:
+      array = np.zeros((), np.int32)  # that run's norm is fixed
+    if array is None or array.shape != leaf.shape:
+      there = 'missing' if array is None else array.shape
       raise UserError(
-        f'config.init: {_name(path)} is {leaf.shape} here and {there} in '
+        f'config.init: {"/".join(path)} is {leaf.shape} here and {there} in '
         f'{where}.'
       )
-    return found
-
-  abstract = deeplab.abstract(experiment.segmenter(config))
-  taken = jax.tree_util.tree_map_with_path(take, abstract)
-  left = [path for path in theirs if path[-1].key != norm.COUNTER]
+    taken[path] = array
+  left = [path for path in found if path[-1] != norm.COUNTER]
   if left:
-    raise UserError(f'config.init: {where} also has {_name(left[0])}.')
-  return taken
-
-
-def _name(path) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator='/')
+    raise UserError(f'config.init: {where} also has {"/".join(left[0])}.')
+  return {'batch_stats': {}} | traverse_util.unflatten_dict(taken)
 
 
 def variables(run: experiment.Run) -> dict:
-  """The segmenter's variables of a run, as flax has them."""
+  """Return the segmenter's variables of a run, as flax has them."""
   return {'params': run.params, 'batch_stats': run.batch_stats}
 
 
 def is_complete(run: experiment.Run) -> bool:
-  """Whether nothing of a start is drawn afresh."""
-  ours = deeplab.abstract(experiment.segmenter(run.config))
-  return set(leaves(ours)) == set(leaves(variables(run)))
+  """Return whether nothing of a start is drawn afresh."""
+  ours = segmenter.abstract(experiment.segmenter(run.config))
+  paths = (traverse_util.flatten_dict(t) for t in (ours, variables(run)))
+  return set(next(paths)) == set(next(paths))
 
 
-def begin(
+def init_state(
   seed: int,
-  nets,
-  txs,
+  nets: state.Nets,
+  txs: state.Txs,
   run: experiment.Run | None,
   d_params: dict,
   sharding=None,
 ) -> state.TrainState:
-  """A fresh state on its devices, with the weights that are given.
+  """Return a fresh state on its devices, with the weights that are given.
 
   What is not given is drawn; optimizers start afresh, as in FADA's stages.
 
@@ -131,34 +135,31 @@ def begin(
   current = jax.jit(init, out_shardings=sharding)(
     jax.random.key(seed), variables=known
   )
-  seg, d = current.segmenter, current.discriminators
   if run and known is None:
-    seg = seg.replace(
-      params=_replace(seg.params, run.params),
-      batch_stats=_replace(seg.batch_stats, run.batch_stats),
+    params = _replaced(current.segmenter.params, run.params)
+    stats = _replaced(current.segmenter.batch_stats, run.batch_stats)
+    current = current.replace(
+      segmenter=current.segmenter.replace(params=params, batch_stats=stats),
+      ema=state.teacher_of(params, stats) if nets.teacher else None,
     )
+  d = current.discriminators
   return current.replace(
-    segmenter=seg,
-    discriminators=d.replace(params=_replace(d.params, d_params)),
+    discriminators=d.replace(params=_replaced(d.params, d_params))
   )
 
 
-def _replace(tree, new):
+def _replaced(tree, new):
   """A tree with the leaves that `new` has, by path, on the same devices."""
-  known = leaves(new)
-
-  def leaf(path, old):
-    return jax.device_put(known[path], old.sharding) if path in known else old
-
-  return jax.tree_util.tree_map_with_path(leaf, tree)
-
-
-def leaves(tree) -> dict:
-  return dict(jax.tree_util.tree_leaves_with_path(tree))
+  old = traverse_util.flatten_dict(tree)
+  placed = {
+    path: jax.device_put(array, old[path].sharding)
+    for path, array in traverse_util.flatten_dict(new).items()
+  }
+  return traverse_util.unflatten_dict(old | placed)
 
 
 def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
-  """Makes a run of a file, at step 0, with what it lacks drawn afresh.
+  """Make a run of a PyTorch file, at step 0, with what it lacks drawn afresh.
 
   Raises:
     UserError: `workdir` holds something, or the file does not fit.
@@ -169,10 +170,10 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
     config.init = str(path)
   run, _ = load.load_segmenter(config, path)
   d_params = load.load_discriminators(config)
-  current = begin(config.seed, *experiment.build(config), run, d_params)
+  current = init_state(config.seed, *experiment.build(config), run, d_params)
   files.write_json(workdir / 'config.json', config_lib.to_json(config))
-  with checkpoints.Checkpoints(workdir / 'checkpoints') as written:
-    written.save(0, current)
-  for reason in written.failed.values():
+  with checkpoints.Checkpoints(workdir / 'checkpoints') as manager:
+    manager.save(0, current)
+  for reason in manager.failed.values():
     raise UserError(f'{workdir} could not be written ({reason}).')
   print(f'run: {workdir}')

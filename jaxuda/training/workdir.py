@@ -8,12 +8,10 @@ metrics.csv   one row a logged step
 import contextlib
 import csv
 import errno
-import fcntl
 import io
 import json
 import os
 import pathlib
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,14 +21,13 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from jaxuda.config import loading as config_lib
+from jaxuda.utils import files, lock
 from jaxuda.utils.errors import UserError
 
 
 @contextlib.contextmanager
 def open_workdir(
-  path: str | pathlib.Path,
-  config: Mapping[str, Any],
-  harmless: Sequence[str] = (),
+  path: str | pathlib.Path, config: Mapping[str, Any]
 ) -> Iterator[bool]:
   """Takes a run's folder: `with open_workdir(path, config) as resumed:`.
 
@@ -38,9 +35,8 @@ def open_workdir(
 
   Args:
     path: created with its parents if need be.
-    config: nested, JSON-able. Stored as config.json the first time.
-    harmless: dotted keys that may differ from the stored config; config.json
-      is brought up to date. A key stands for all keys below it.
+    config: nested, JSON-able; stored as config.json, and brought up to date
+      where it may change.
 
   Yields:
     Whether the folder already held a run of this config.
@@ -54,7 +50,7 @@ def open_workdir(
     resumed = False
     if jax.process_index() == 0:
       stack.enter_context(_locked(path))
-      resumed = _store_config(path, config, harmless)
+      resumed = _store_config(path, config)
     if jax.process_count() > 1:
       resumed = multihost_utils.broadcast_one_to_all(np.array(resumed))
     yield bool(resumed)
@@ -96,9 +92,9 @@ class MetricsCsv:
       return
     try:
       self._flush()
-    except OSError as e:
+    except (OSError, UserError) as e:
       count = len(self._waiting)
-      logging.warning('%s: %d row(s) wait (%s)', self.path, count, e.strerror)
+      logging.warning('%s: %d row(s) wait (%s)', self.path, count, e)
 
   def truncate(self, step: int) -> None:
     """Drops the rows after a step, which a resumed run will write again.
@@ -109,7 +105,7 @@ class MetricsCsv:
     rows = self._load()
     kept = [row for row in rows if int(row['step']) <= step]
     if len(kept) < len(rows):
-      _write_whole(self.path, _format(self._columns, kept, True))
+      files.write_text(self.path, _format(self._columns, kept, True))
 
   def _load(self) -> list[dict[str, str]]:
     """The rows on disk, cleared of half-written lines."""
@@ -117,7 +113,7 @@ class MetricsCsv:
     if torn:
       logging.warning('%s: dropped %d half-written line', self.path, torn)
       if self._columns:
-        _write_whole(self.path, _format(self._columns, rows, True))
+        files.write_text(self.path, _format(self._columns, rows, True))
       else:
         self.path.unlink()
     return rows
@@ -130,7 +126,8 @@ class MetricsCsv:
     columns = list(dict.fromkeys([*self._columns, *names]))
     if columns != self._columns or not self.path.exists():
       rows = _parse(self.path)[1]
-      _write_whole(self.path, _format(columns, rows + self._waiting, True))
+      whole = _format(columns, rows + self._waiting, True)
+      files.write_text(self.path, whole)
       self._columns = columns
     else:
       _append_whole(self.path, _format(columns, self._waiting))
@@ -152,21 +149,14 @@ def read_metrics(path: str | pathlib.Path) -> list[dict[str, float]]:
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> Iterator[None]:
-  """Makes and holds a folder; the system frees it however the process ends."""
+  """Make and hold a folder; the system frees it however the process ends."""
   with contextlib.ExitStack() as stack:
     try:
-      path.mkdir(parents=True, exist_ok=True)
-      lock = stack.enter_context(open(path / '.lock', 'a+'))
-      lock.seek(0)
-      holder = lock.read()
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      lock.truncate(0)
-      lock.write(f'{os.getpid()} on {socket.gethostname()}')
-      lock.flush()
-    except BlockingIOError:
+      stack.enter_context(lock.hold(path / '.lock'))
+    except lock.HeldError as e:
       raise UserError(
-        f'{path} is in use by process {holder or "(unknown)"}: stop it, wait '
-        'for it, or give another --workdir'
+        f'{path} is in use by process {e}: stop it, wait for it, or give '
+        'another --workdir'
       ) from None
     except OSError as e:
       raise UserError(
@@ -176,25 +166,25 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def _store_config(
-  path: pathlib.Path, config: Mapping[str, Any], harmless: Sequence[str]
-) -> bool:
-  """Writes config.json, or compares with it; whether it was there."""
-  resumed = check_config(path, config, harmless)
-  file = path / 'config.json'
-  try:
-    _write_whole(file, json.dumps(config, indent=2) + '\n')
-  except OSError as e:
-    raise UserError(f'cannot write {file} ({e.strerror})') from None
+def _store_config(path: pathlib.Path, config: Mapping[str, Any]) -> bool:
+  """Write config.json, or compare with it; return whether it was there."""
+  resumed = check_config(path, config)
+  files.write_json(path / 'config.json', config)
   return resumed
 
 
 def check_config(
   path: str | pathlib.Path,
   config: Mapping[str, Any],
-  harmless: Sequence[str] = (),
+  may_change: Sequence[str] = (),
 ) -> bool:
-  """Whether a folder holds a run of this config; changes nothing.
+  """Return whether a folder holds a run of this config; change nothing.
+
+  Args:
+    path: of the folder.
+    config: nested, JSON-able.
+    may_change: keys that may differ, beyond config.MAY_CHANGE_ON_RESUME; a key
+      stands for all keys below it.
 
   Raises:
     UserError: it holds a run of another config, or nobody knows of which.
@@ -217,13 +207,11 @@ def check_config(
   given = config_lib.flatten(json.loads(json.dumps(config)))
   lines = []
   for key in dict.fromkeys([*stored, *given]):
-    parts = key.split('.')
-    above = {'.'.join(parts[: i + 1]) for i in range(len(parts))}
     sides = [
       json.dumps(side[key]) if key in side else 'absent'
       for side in (stored, given)
     ]
-    if sides[0] != sides[1] and not above & set(harmless):
+    if sides[0] != sides[1] and not config_lib.may_change(key, may_change):
       lines.append(f'  {key}: {sides[0]} -> {sides[1]}')
   if lines:
     raise UserError(
@@ -232,20 +220,6 @@ def check_config(
       + '\ngive another --workdir, or the stored values'
     )
   return True
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-  """Replaces a file in one move, so that no reader sees half of it."""
-  part = path.with_name(f'.{path.name}.part')
-  try:
-    with open(part, 'w') as f:
-      f.write(text)
-      f.flush()
-      os.fsync(f.fileno())
-    part.replace(path)
-  except OSError:
-    part.unlink(missing_ok=True)
-    raise
 
 
 def _append_whole(path: pathlib.Path, text: str) -> None:

@@ -1,33 +1,143 @@
-"""What the command lines have in common."""
+"""What the command lines have in common: one style, one way to end.
 
-from collections.abc import Sequence
+A command is a module with `main(argv) -> exit status`; its flags are absl's, in
+a FlagValues of its own, and what is no flag comes by its place.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
 from jaxuda.utils.errors import UserError
 
+INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT
 
-def parse(given: flags.FlagValues, argv: Sequence[str], doc: str) -> bool:
-  """Reads a command line into its flags.
 
-  Args:
-    given: the flags, which nobody has parsed yet.
-    argv: the command and its arguments.
-    doc: what --help prints before the flags.
+def run_cli(main: Callable[..., int | None], *args) -> None:
+  """Run `main(*args)` and exit with its status.
 
-  Returns:
-    False where help was asked for and printed, and there is nothing to do.
+  A UserError becomes one line on stderr and status 2, Ctrl-C a line and 130. A
+  reader that has left the pipe (`| head`) ends the program without a word.
+  """
+  try:
+    sys.exit(main(*args))
+  except BrokenPipeError:
+    # Python would complain once more when it closes stdout.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)  # 128 + SIGPIPE
+  except KeyboardInterrupt:
+    print('interrupted; nothing was left half-written', file=sys.stderr)
+    sys.exit(INTERRUPTED)
+  except UserError as e:
+    print(f'error: {e}', file=sys.stderr)
+    sys.exit(2)
+
+
+class Flags:
+  """The flags of one command.
+
+  Attributes:
+    values: as absl keeps them; `values.NAME` is a flag's value once `parse` has
+      read a command line.
+  """
+
+  def __init__(self):
+    """Defines no flag yet."""
+    self.values = flags.FlagValues()
+    self.values.set_gnu_getopt(True)  # flags may come behind their places
+    define = functools.partial
+    self.text = define(flags.DEFINE_string, flag_values=self.values)
+    self.number = define(flags.DEFINE_float, flag_values=self.values)
+    self.integer = define(flags.DEFINE_integer, flag_values=self.values)
+    self.boolean = define(flags.DEFINE_bool, flag_values=self.values)
+    self.list = define(flags.DEFINE_list, flag_values=self.values)
+    self.enum = define(flags.DEFINE_enum, flag_values=self.values)
+
+  def parse(
+    self, argv: Sequence[str], doc: str, places: Sequence[str] = ()
+  ) -> list[str] | None:
+    """Read a command line.
+
+    Args:
+      argv: the command and its arguments.
+      doc: what --help prints before the flags.
+      places: names of the arguments that are no flags, all of them needed.
+
+    Returns:
+      Those arguments; None where help was asked for and printed, and there is
+      nothing to do.
+
+    Raises:
+      UserError: an unknown flag, a bad value, an argument that has no place, or
+        one that is missing.
+    """
+    if wants_help(argv):
+      print(f'{doc}\n{self.values.get_help(include_special_flags=False)}')
+      return None
+    try:
+      given = self.values(argv)[1:]
+    except flags.Error as e:
+      raise UserError(str(e)) from e
+    return placed(given, places)
+
+  def require(self, *names: str) -> None:
+    """Raise UserError where one of these flags has no value."""
+    for name in names:
+      if not self.values[name].value:
+        raise UserError(f'--{name} is needed; see --help.')
+
+
+def placed(given: Sequence[str], places: Sequence[str]) -> list[str]:
+  """Return the arguments that are no flags, one for each place.
 
   Raises:
-    UserError: an unknown flag, a bad value, or an argument that is no flag.
+    UserError: there are more, or fewer.
   """
-  if not {'--help', '-h'}.isdisjoint(argv):
-    print(f'{doc}\n{given.get_help(include_special_flags=False)}')
-    return False
+  if len(given) > len(places):
+    extra = given[len(places)]
+    raise UserError(f'unexpected argument {extra!r}; see --help.')
+  if len(given) < len(places):
+    raise UserError(f'{places[len(given)]} is needed; see --help.')
+  return list(given)
+
+
+def wants_help(argv: Sequence[str]) -> bool:
+  """Return whether a command line asks for help."""
+  return not {'--help', '-h', '-?', '--helpfull'}.isdisjoint(argv)
+
+
+def define_checkpoint(command: Flags) -> None:
+  """Define the flags that say which network of a run is meant."""
+  command.text('checkpoint', 'latest', 'latest, best or a step.')
+  command.enum(
+    'network',
+    'segmenter',
+    ['segmenter', 'ema'],
+    "The run's segmenter, or its teacher.",
+  )
+
+
+def print_if_best(checkpoint: str) -> None:
+  """Say what it means that a checkpoint is the best one."""
+  if checkpoint == 'best':
+    print('oracle-selected: this checkpoint was chosen by target labels.')
+
+
+def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
+  """Return the numbers of a --scales flag, None where it is not given.
+
+  Raises:
+    UserError: no numbers, or out of bounds.
+  """
   try:
-    extra = given(argv)[1:]
-  except flags.Error as e:
-    raise UserError(str(e)) from e
-  if extra:
-    raise UserError(f'unexpected argument {extra[0]!r}; see --help.')
-  return True
+    scales = tuple(float(text) for text in texts) if texts else None
+  except ValueError:
+    scales = (0.0,)
+  if scales and not all(0.1 <= scale <= 10 for scale in scales):
+    raise UserError(
+      f'--scales takes numbers from 0.1 to 10, not {",".join(texts)!r}.'
+    )
+  return scales

@@ -21,37 +21,44 @@ _LOST = re.compile(
 )
 
 
-def define_flags() -> None:
-  """The flags by which a command line joins others."""
-  flags.DEFINE_bool(
+def define_flags(command) -> None:
+  """Define the flags by which a command line joins others.
+
+  Args:
+    command: a cli.Flags.
+  """
+  command.boolean(
     'distributed',
     False,
     'Join the other hosts of this job: SLURM, Open MPI, Kubernetes and TPU '
     'pods are known to jax; elsewhere give --coordinator.',
   )
-  flags.DEFINE_string(
+  command.text(
     'coordinator',
     None,
     'HOST:PORT of the first process, reachable by all; with --num_processes '
     'and --process_id.',
   )
-  flags.DEFINE_integer('num_processes', None, 'With --coordinator.')
-  flags.DEFINE_integer('process_id', None, 'With --coordinator; from 0.')
+  command.integer('num_processes', None, 'With --coordinator.')
+  command.integer('process_id', None, 'With --coordinator; from 0.')
 
 
-def join() -> None:
-  """Joins the other processes, once, if the flags say so; before any array.
+def join(values: flags.FlagValues) -> None:
+  """Join the other processes, once, if the flags say so; before any array.
+
+  Args:
+    values: of the command.
 
   Raises:
     UserError: there is nothing to join, or some but not all flags are given.
   """
   names = ('coordinator', 'num_processes', 'process_id')
-  given = {name: flags.FLAGS[name].value for name in names}
+  given = {name: values[name].value for name in names}
   there = [name for name, value in given.items() if value is not None]
   if there and len(there) < len(names):
     missing = ', '.join(f'--{name}' for name in names if name not in there)
     raise UserError(f'--{there[0]} also needs {missing}.')
-  if not there and not flags.FLAGS.distributed:
+  if not there and not values.distributed:
     return
   import jax  # late, because command lines answer before they need it
 
@@ -75,7 +82,7 @@ def join() -> None:
 
 
 def is_lost(error: Exception) -> bool:
-  """Whether an error says that another process of the run has died."""
+  """Return whether an error says that another process of the run has died."""
   import jax
 
   if isinstance(error, UserError) or jax.process_count() == 1:
@@ -84,8 +91,8 @@ def is_lost(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def ends_with_its_peers() -> Iterator[None]:
-  """Ends this process with a sentence, and status 2, when another has died.
+def exit_if_peer_lost() -> Iterator[None]:
+  """End this process with a sentence, and status 2, when another has died.
 
   At once, as jax's own exit would wait at a barrier for the dead. A process
   that waits for one on another way is ended by jax, after HEARTBEAT_S.

@@ -1,36 +1,44 @@
-"""One preparation of a dataset at a time, also across processes and hosts."""
+"""One process at a time, also across processes and hosts that share a disk."""
 
 import contextlib
 import fcntl
 import os
 import pathlib
+import socket
 from collections.abc import Callable, Iterator
+
+
+class HeldError(Exception):
+  """Another process holds the lock; its message names the process."""
 
 
 @contextlib.contextmanager
 def hold(
-  path: pathlib.Path, waiting: Callable[[], None] = lambda: None
+  path: pathlib.Path, wait: Callable[[], None] | None = None
 ) -> Iterator[None]:
-  """Holds the lock file `path` while inside, then removes it.
+  """Hold the lock file `path` while inside, then remove it.
 
   A killed process leaves the file, but not the lock.
 
   Args:
     path: its folder is made if needed.
-    waiting: called once if somebody else holds the lock.
+    wait: called once if somebody else holds the lock, before this waits for it;
+      None not to wait.
+
+  Raises:
+    HeldError: somebody else holds it, and there is no `wait`.
+    OSError: the file cannot be made or written.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   while True:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-      try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        waiting()
-        fcntl.flock(handle, fcntl.LOCK_EX)
+      _take(handle, wait)
       # The holder before us removed the file: lock the one that is there now.
       if not _is(path, handle):
         continue
+      os.truncate(handle, 0)
+      os.write(handle, f'{os.getpid()} on {socket.gethostname()}'.encode())
       try:
         yield
       finally:
@@ -38,6 +46,17 @@ def hold(
       return
     finally:
       os.close(handle)
+
+
+def _take(handle, wait):
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    if wait is None:
+      holder = os.pread(handle, 200, 0).decode(errors='replace')
+      raise HeldError(holder or '(unknown)') from None
+    wait()
+    fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _is(path, handle):

@@ -28,7 +28,7 @@ def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
   return jax.NamedSharding(mesh, jax.P())
 
 
-def putter(mesh: jax.sharding.Mesh) -> Callable:
+def shard_batch(mesh: jax.sharding.Mesh) -> Callable:
   """A function that moves this process's share of a batch to its devices.
 
   Arrays are split along their first axis; whatever is not an array stays.
@@ -60,7 +60,7 @@ def check_batch(
     )
 
 
-def meet(where: str) -> None:
+def barrier(where: str) -> None:
   """Lets the processes of a run wait for each other."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(where)

@@ -1,7 +1,8 @@
-"""Stopping when asked: SIGTERM or Ctrl-C ends a run at its next step."""
+"""Stopping when asked: SIGTERM, Ctrl-C, or the end of the terminal."""
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,20 +14,94 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-  """Turns the first SIGTERM or SIGINT into a flag; a second exits at once.
+  """Turns signals into a flag, or into an exception; a context manager.
 
-  A context manager for the main thread; the handlers of before come back at
-  its end. With several processes the signals stay with jax's preemption
-  service, which lets all of them stop at the same step.
+  As a flag: the first SIGTERM or SIGINT is noted, a second one exits at once.
+  With several processes the signals stay with jax's preemption service, which
+  lets all of them stop at the same step.
+
+  With `unwind`: the first one raises where the program is, so that everything
+  is cleaned up; so does a SIGHUP, unless `nohup` or the like told this process
+  to outlive its terminal. What a handler raises inside a callback of some
+  library is lost: call `check` between the steps of the work.
+
+  The handlers of before come back at its end. In another thread than the main
+  one nothing is handled.
   """
 
-  def __init__(self):
+  def __init__(self, unwind: bool = False):
+    """Handles nothing yet."""
+    self._unwind = unwind
     self._received = threading.Event()
-    self._before = {}
+    self._number: int | None = None
+    self._before: dict = {}
+    self._writer: int | None = None
 
   def __enter__(self) -> 'StopSignal':
-    if jax.process_count() > 1:
+    if threading.current_thread() is not threading.main_thread():
       return self
+    if self._unwind:
+      stops = [*_STOP_SIGNALS]
+      if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        stops.append(signal.SIGHUP)
+      self._before = {s: signal.signal(s, self._raise) for s in stops}
+    elif jax.process_count() == 1:
+      self._watch_signals()
+      self._before = {
+        s: signal.signal(s, lambda *_: None) for s in _STOP_SIGNALS
+      }
+    return self
+
+  def __exit__(self, *exc_info) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+    self._before = {}
+    if self._writer is not None:
+      signal.set_wakeup_fd(self._wakeup_before)
+      os.close(self._writer)
+      self._thread.join()
+      self._writer = None
+    if self._unwind:
+      self.check()
+
+  @property
+  def requested(self) -> bool:
+    """Whether this process was asked to stop; never set with several.
+
+    For places that one process may leave alone, such as an evaluation.
+    """
+    return self._received.is_set()
+
+  def requested_at(self, step: int) -> bool:
+    """Return whether to stop at this step, the same on every process.
+
+    Args:
+      step: call it once for each step, on every process.
+    """
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(step)
+    return self.requested
+
+  def until_requested(self, items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items, up to the moment that a stop is requested."""
+    for item in items:
+      if self.requested:
+        return
+      yield item
+
+  def check(self) -> None:
+    """Raise what a signal that has come means: a stop of the program."""
+    if self._number == signal.SIGINT:
+      raise KeyboardInterrupt
+    if self._number is not None:
+      sys.exit(128 + self._number)
+
+  def _raise(self, number, frame):
+    del frame
+    self._number = number
+    self.check()
+
+  def _watch_signals(self):
     # A Python handler runs only between bytecodes, so not while XLA compiles
     # for minutes. The system also writes each signal's number to this pipe.
     reader, self._writer = os.pipe()
@@ -38,46 +113,9 @@ class StopSignal:
     self._wakeup_before = signal.set_wakeup_fd(
       self._writer, warn_on_full_buffer=False
     )
-    self._before = {s: signal.signal(s, lambda *_: None) for s in _STOP_SIGNALS}
-    return self
-
-  def __exit__(self, *exc_info) -> None:
-    if not self._before:
-      return
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-    self._before = {}
-    signal.set_wakeup_fd(self._wakeup_before)
-    os.close(self._writer)
-    self._thread.join()
-
-  @property
-  def requested(self) -> bool:
-    """Whether this process was asked to stop; never set with several.
-
-    For places that one process may leave alone, such as an evaluation.
-    """
-    return self._received.is_set()
-
-  def requested_at(self, step: int) -> bool:
-    """Whether to stop at this step: the same answer on every process.
-
-    Args:
-      step: call it once for each step, on every process.
-    """
-    if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(step)
-    return self.requested
-
-  def until_requested(self, items: Iterable[Any]) -> Iterator[Any]:
-    """The items, up to the moment that a stop is requested."""
-    for item in items:
-      if self.requested:
-        return
-      yield item
 
   def _watch(self, reader: int) -> None:
-    """Reads signal numbers until the pipe is closed."""
+    """Read signal numbers until the pipe is closed."""
     while numbers := os.read(reader, 1):
       number = numbers[0]
       if number not in _STOP_SIGNALS:

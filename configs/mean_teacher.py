@@ -1,0 +1,21 @@
+"""Mean teacher: consistency with the moving average of oneself (NeurIPS 2017).
+
+  python -m jaxuda.main --config=configs/mean_teacher.py:streets
+
+About 27 hours on one V100 (estimated by benchmarks/hours.py).
+
+Tarvainen and Valpola's loss on the target, as French et al. (ICLR 2018) adapt
+classifiers with it; no number is published for these datasets and networks. The
+smallest method with a teacher: DACS and what came after build on it.
+`python -m jaxuda.evaluate --workdir=RUN --network=ema` scores the teacher.
+"""
+
+from configs import _stages, common
+
+
+def get_config(arg=None):
+  """Presets: gta5 (default), synthia, streets, camvid."""
+  config, arg = common.start(arg, 'mean_teacher')
+  common.set_weights(config, consistency_main=1.0)
+  _stages.adapt(config, arg.preset)
+  return config

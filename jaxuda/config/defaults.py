@@ -1,0 +1,289 @@
+"""Every key that all experiments have: its default, and what it may be.
+
+Numbers are those of the published code of AdaptSegNet and ADVENT, on which all
+four papers build, unless a line says otherwise. A method declares the keys that
+it adds in its own file, as encoders and decoders do.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from jaxuda.utils.settings import Setting
+
+_STREAM = {
+  'name': Setting('', 'a prepared dataset, NAME or NAME/VARIANT'),
+  'split': Setting('train', 'which of its splits'),
+  'size': Setting(
+    None,
+    '(height, width); images are resized at preparation; None for their own',
+    least=1,
+    optional=tuple,
+    length=2,
+  ),
+  'batch_size': Setting(1, 'of all devices and hosts together', least=1),
+  'flip': Setting(False, 'whether images are mirrored at random'),
+  'jitter': Setting(
+    (0.0, 0.0, 0.0, 0.0),
+    'strengths of brightness, contrast, saturation, hue',
+    least=0.0,
+    length=4,
+    item=float,
+  ),
+  'scale': Setting(
+    (1.0, 1.0),
+    'range of the random scale before the crop',
+    length=2,
+    item=float,
+  ),
+  'crop': Setting((0, 0), '(height, width); (0, 0) for whole images', length=2),
+  'shuffle': Setting(True, "False: the files' order, epoch after epoch"),
+  'sampling': Setting(
+    'uniform',
+    'every image once an epoch; or rare classes more often, by the labels '
+    '(FADA; input/order.py)',
+    ('uniform', 'class_balanced'),
+  ),
+  'count': Setting(
+    None,
+    'None for all images; n for the first of a random order that is the same '
+    'for every n and every seed (ASS)',
+    optional=int,
+  ),
+  'labels': Setting(
+    None,
+    'None for its own labels, of which the target has none; else a folder of '
+    'pseudo labels, or that of a run that makes them as `pseudo` says',
+    optional=str,
+  ),
+  'labels_stage': Setting(
+    None,
+    'the experiment that is trained first and makes them as `pseudo` says',
+    optional=ml_collections.ConfigDict,
+  ),
+}
+
+_EVAL = {
+  'name': Setting('', 'the dataset that is scored'),
+  'split': Setting('val', 'which of its splits'),
+  'size': Setting(None, 'as of a stream', least=1, optional=tuple, length=2),
+  'classes': Setting(
+    None, 'the class space that is scored; None for `classes`', optional=str
+  ),
+  'batch_size': Setting(4, 'images at a time', least=1),
+  'scales': Setting(
+    (1.0,),
+    "factors of the input's size that are averaged",
+    least=0.1,
+    most=10.0,
+    item=float,
+  ),
+  'flip': Setting(False, 'whether the mirrored input is averaged, too'),
+  'average': Setting(
+    'probabilities',
+    'what is averaged over scales and flips',
+    ('probabilities', 'logits'),
+  ),
+  'upsample': Setting(
+    'logits',
+    "what is enlarged to the label's size; probabilities in BDL",
+    ('logits', 'probabilities'),
+  ),
+  'missing_class_iou': Setting(
+    'excluded',
+    'what a class that is nowhere counts in means; zero in FADA',
+    ('excluded', 'zero'),
+  ),
+}
+
+_MODEL = {
+  'input_norm': Setting(
+    'caffe',
+    'what the weights expect of the input; models/segmenter.py',
+    ('caffe', 'caffe_vgg', 'torchvision'),
+  ),
+  'kernel_init': Setting(
+    'caffe', 'how random weights are drawn', ('caffe', 'he')
+  ),
+  'align_corners': Setting(True, "of the logits' upsampling; False since 2021"),
+  'dtype': Setting(
+    'float32',
+    'of convolutions; parameters and losses stay float32',
+    ('float32', 'bfloat16'),
+  ),
+  'remat': Setting(
+    False, 'whether activations are recomputed: less memory, more time'
+  ),
+}
+
+_DISCRIMINATOR = {
+  'width': Setting(64, 'channels of the first layer', least=1),
+  'outputs': Setting(1, 'a logit, or two (ACCV 2020)', (1, 2)),
+  'lr': Setting(1e-4, "Adam's learning rate", least=0.0),
+  'init': Setting(
+    None,
+    'None for random weights; a run or a PyTorch file that holds all; or '
+    'NAME=FILE,NAME=FILE: main=model_D_main.pth,aux=model_D_aux.pth',
+    optional=str,
+  ),
+}
+
+_OPTIM = {
+  'name': Setting('sgd', "of the segmenter's optimizer", ('sgd', 'adamw')),
+  'duplicate_params': Setting(
+    True,
+    "whether a ResNet's block convolutions are updated three times a step and "
+    'shortcuts four times, as the originals list them so often: the encoder '
+    'moves about three times as far',
+  ),
+  'lr': Setting(2.5e-4, 'learning rate of the encoder', least=0.0),
+  'head_factor': Setting(
+    10.0, "of the decoder's; 1.0 in AdaptSegNet's VGG-16", least=0.0
+  ),
+  'momentum': Setting(0.9, 'or the first beta of AdamW'),
+  'nesterov': Setting(False, 'form of the momentum'),
+  'warmup': Setting(
+    0, 'steps in which the rate rises from 0; 5,000 in CLAN', least=0
+  ),
+  'weight_decay': Setting(5e-4, 'as torch has it', least=0.0),
+  'power': Setting(0.9, 'of the poly schedule'),
+  'decay_steps': Setting(
+    250_000,
+    'where the schedule would reach 0, beyond the last step; None for `steps`',
+    least=1,
+    optional=int,
+  ),
+}
+
+_TOP = {
+  'name': Setting('', "the experiment's, for folders and figures"),
+  'method': Setting('', 'a file of jaxuda/methods'),
+  'seed': Setting(0, 'of all that is random', least=0),
+  'steps': Setting(150_000, 'of training', least=1),
+  'grad_accum_steps': Setting(
+    1,
+    'parts in which a step goes through its batch: the memory of one and the '
+    "gradient of the whole, but for batch norm, whose statistics are a part's",
+    least=1,
+  ),
+  'classes': Setting('cityscapes19', 'the class space; jaxuda/labels.py'),
+  'init': Setting(
+    None,
+    "where training starts in place of init_stage: a run's folder, or a "
+    'PyTorch file. The originals start from weights trained on ImageNet, '
+    'AdaptSegNet and CLAN on COCO, too',
+    optional=str,
+  ),
+  'init_stage': Setting(
+    None,
+    'the experiment that is trained first, where it is not there yet; None to '
+    'start from random weights, or from init',
+    optional=ml_collections.ConfigDict,
+  ),
+  'init_unused': Setting(
+    None, 'regex of keys that may be left over in such a file', optional=str
+  ),
+  'init_fresh': Setting(
+    None,
+    "regex, in ADVENT's names, of what may keep its random values: "
+    'layer[56].* for heads of other classes',
+    optional=str,
+  ),
+  'data_dir': Setting(
+    None, "where prepared datasets are; None for TFDS's default", optional=str
+  ),
+  'bn_mode': Setting(
+    'batch',
+    'of batch norm in training; models/norm.py',
+    ('batch', 'running', 'running_updated', 'fixed', 'frozen'),
+  ),
+  'train_bn_affine': Setting(
+    False, "whether batch norm's scale and bias learn"
+  ),
+  'bn_stats_from': Setting(
+    'both',
+    'which domain the running statistics follow; both: source, then target, as '
+    'in the originals',
+    ('both', 'target'),
+  ),
+  'temperature': Setting(
+    1.0, 'divides the logits in training; 1.8 in FADA', least=1e-3
+  ),
+  'ce_reduction': Setting(
+    'batch',
+    'over which valid pixels a cross entropy is a mean: those of its '
+    "domain's batch, of each image, or of all domains together (CRST)",
+    ('batch', 'image', 'all'),
+  ),
+  'focal_gamma': Setting(0.0, 'of the focal loss; 2 in CLAN', least=0.0),
+  'max_nonfinite_steps': Setting(
+    20, 'steps in a row without finite gradients, then stop', least=1
+  ),
+  'log_every': Setting(50, 'steps', least=1),
+  'eval_every': Setting(5_000, 'steps', least=1),
+  'checkpoint_every': Setting(1_000, 'steps', least=1),
+  'num_log_images': Setting(4, 'in figures and TensorBoard', least=1),
+}
+
+
+def _below(prefix, settings):
+  return {f'{prefix}.{key}': setting for key, setting in settings.items()}
+
+
+SETTINGS = {
+  **_TOP,
+  **_below('source', _STREAM),
+  **_below('target', _STREAM),
+  **_below('labelled', _STREAM),
+  **_below('eval', _EVAL),
+  **_below('model', _MODEL),
+  **_below('discriminator', _DISCRIMINATOR),
+  **_below('optim', _OPTIM),
+}
+
+
+def stream(**given) -> ml_collections.ConfigDict:
+  """Return a stream of examples with these settings, and all others' defaults."""
+  config = _with(ml_collections.ConfigDict(), _STREAM)
+  config.update(given)
+  return config
+
+
+def experiment() -> ml_collections.ConfigDict:
+  """Return the defaults of all keys but the method's and the network's."""
+  config = ml_collections.ConfigDict()
+  with config.unlocked():
+    add(config, _TOP)
+    add(config, _below('eval', _EVAL))
+    add(config, _below('model', _MODEL))
+    add(config, _below('discriminator', _DISCRIMINATOR))
+    add(config, _below('optim', _OPTIM))
+    config.source, config.target = stream(), stream()
+    config.loss_weights = {}
+  return config
+
+
+def add(config: ml_collections.ConfigDict, settings: dict) -> None:
+  """Give a config the defaults of settings, dots for levels."""
+  for key, setting in settings.items():
+    *path, last = key.split('.')
+    node = config
+    for name in path:
+      if name not in node:
+        node[name] = ml_collections.ConfigDict()
+      node = node[name]
+    _put(node, last, setting)
+
+
+def _with(config, settings):
+  for key, setting in settings.items():
+    _put(config, key, setting)
+  return config
+
+
+def _put(node, key, setting):
+  # A placeholder knows the type of the values that may come in None's place.
+  node[key] = (
+    config_dict.placeholder(setting.optional)
+    if setting.default is None
+    else setting.default
+  )

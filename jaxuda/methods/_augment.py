@@ -1,0 +1,101 @@
+"""Strong augmentation on the device, inside of the step, with fixed shapes."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+_TURN = 2 * np.pi
+_ORDERS = np.array(list(itertools.permutations(range(4))))
+
+
+def color_jitter(images: Array, keys: Array, strength: float) -> Array:
+  """Change brightness, contrast, saturation and hue of each image.
+
+  As kornia 0.5.8's ColorJitter, which DACS and DAFormer run: factors are drawn
+  from [1 - strength, 1 + strength], the hue's shift from [-strength, strength]
+  turns, and the order of the four for each image anew.
+
+  Args:
+    images: [B, H, W, 3], 0 to 255.
+    keys: key[B].
+    strength: 0.2 in DACS' recipe within DAFormer's framework.
+
+  Returns:
+    f32[B, H, W, 3], 0 to 255.
+  """
+
+  def one(image, key):
+    of_factors, of_order = jax.random.split(key)
+    low, high = 1 - strength, 1 + strength
+    factors = jax.random.uniform(of_factors, (4,), minval=low, maxval=high)
+    order = jnp.asarray(_ORDERS)[jax.random.randint(of_order, (), 0, 24)]
+    operations = (
+      lambda x: brightness(x, factors[0]),
+      lambda x: contrast(x, factors[1]),
+      lambda x: saturation(x, factors[2]),
+      lambda x: hue(x, factors[3] - 1),
+    )
+    image = image.astype(jnp.float32) / 255
+    for place in range(4):
+      image = jax.lax.switch(order[place], operations, image)
+    return image * 255
+
+  return jax.vmap(one)(images, keys)
+
+
+def brightness(image: Array, factor: Array) -> Array:
+  """Add factor - 1 to f32[..., 3] in 0..1."""
+  return jnp.clip(image + (factor - 1), 0, 1)
+
+
+def contrast(image: Array, factor: Array) -> Array:
+  """Multiply f32[..., 3] in 0..1 by a factor; not around the mean."""
+  return jnp.clip(image * factor, 0, 1)
+
+
+def saturation(image: Array, factor: Array) -> Array:
+  """Multiply the saturation of f32[..., 3] in 0..1 by a factor."""
+  h, s, v = _to_hsv(image)
+  return _to_rgb(h, jnp.clip(s * factor, 0, 1), v)
+
+
+def hue(image: Array, turns: Array) -> Array:
+  """Shift the hue of f32[..., 3] in 0..1 by so many turns."""
+  h, s, v = _to_hsv(image)
+  return _to_rgb(jnp.fmod(h + turns * _TURN, _TURN), s, v)
+
+
+def _to_hsv(image):
+  """Hue in radians, saturation and value of f32[..., 3] in 0..1."""
+  r, g, b = image[..., 0], image[..., 1], image[..., 2]
+  v = image.max(-1)
+  spread = v - image.min(-1)
+  s = spread / (v + 1e-6)
+  safe = jnp.where(spread == 0, 1, spread)
+  # The first channel that attains the maximum decides.
+  sixths = jnp.select(
+    [r == v, g == v],
+    [(g - b) / safe % 6, (b - r) / safe + 2],
+    (r - g) / safe + 4,
+  )
+  return jnp.where(spread == 0, 0, sixths) / 6 * _TURN, s, v
+
+
+def _to_rgb(h, s, v):
+  """The inverse of _to_hsv."""
+  sixths = jnp.mod(h / _TURN, 1) * 6
+  part = sixths - jnp.floor(sixths)
+  p, q, t = v * (1 - s), v * (1 - part * s), v * (1 - (1 - part) * s)
+  which = jnp.floor(sixths).astype(jnp.int32) % 6
+  channels = (
+    (v, q, p, p, t, v),
+    (t, v, v, q, p, p),
+    (p, p, t, v, v, q),
+  )
+  return jnp.stack(
+    [jnp.select([which == i for i in range(6)], c) for c in channels], -1
+  )

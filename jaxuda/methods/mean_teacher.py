@@ -1,0 +1,58 @@
+"""Mean teacher: the student agrees with its own moving average on the target.
+
+Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, as
+French et al., "Self-ensembling for visual domain adaptation", ICLR 2018, have
+it for adaptation: the student sees the target under colour jitter, the teacher
+as it is, and the squared distance of their probabilities is a loss.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxuda.methods import Example, Method, _augment
+from jaxuda.utils.settings import Setting
+
+
+def inputs(ctx) -> dict:
+  """Return the source, and the jittered target with what the teacher says."""
+  source, target = ctx.batch['source'], ctx.batch['target']['image']
+  keys = ctx.rng('jitter', len(target))
+  taught = jax.nn.softmax(ctx.predict(target).logits['main'])
+  return {
+    'source': Example(source['image'], source['label']),
+    'target': Example(
+      _augment.color_jitter(target, keys, ctx.config.teacher.jitter),
+      extra={'teacher': taught},
+    ),
+  }
+
+
+def segmenter_losses(ctx) -> dict:
+  """Return consistency_main: the mean squared distance of probabilities."""
+  student = jax.nn.softmax(ctx.outputs['target'].logits['main'])
+  teacher = ctx.inputs['target'].extra['teacher']
+  return {'consistency_main': jnp.square(student - teacher).mean()}
+
+
+def ema(config, step):
+  """Return min(1 - 1 / (step + 2), decay): after step 0 both count alike."""
+  return jnp.minimum(1 - 1 / (step + 2), config.teacher.decay)
+
+
+METHOD = Method(
+  streams=('source', 'target'),
+  inputs=inputs,
+  segmenter_losses=segmenter_losses,
+  ema=ema,
+  settings={
+    'teacher.decay': Setting(
+      0.99,
+      'how much of itself the teacher keeps at a step',
+      least=0.0,
+      most=1.0,
+    ),
+    'teacher.jitter': Setting(
+      0.2, "strength of the student's colour jitter", least=0.0, most=0.5
+    ),
+  },
+)

@@ -1,0 +1,162 @@
+"""DeepLabV2's heads: one or two sums of dilated convolutions (ASPP).
+
+(AdaptSegNet, model/deeplab_multi.py; ADVENT, advent/model/deeplabv2.py.)
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxuda.models import encoders, layers, torch_names
+from jaxuda.models.torch_names import Layout
+from jaxuda.utils.errors import UserError
+from jaxuda.utils.settings import Setting
+
+Array = jax.Array
+
+SETTINGS = {
+  'dilations': Setting((6, 12, 18, 24), 'of the branches', least=1),
+  'aspp_branches': Setting(
+    4, "how many of `dilations` are summed; 2 in AdaptSegNet's code", least=1
+  ),
+  'multi_level': Setting(True, 'whether a second head reads layer3'),
+  'shared_features': Setting(
+    False, 'both heads read layer4, the prediction is their sum (CLAN)'
+  ),
+}
+
+_NAMES = {'main': 'layer6', 'aux': 'layer5'}  # of the heads' parameters
+
+
+class Decoder(nn.Module):
+  """One head, or two.
+
+  Attributes:
+    num_classes: channels of the logits.
+    reads: which of the encoder's maps each head reads; the main one comes first.
+    dilations, aspp_branches: see layers.ASPP.
+    summed: whether the prediction is the sum of all heads (CLAN,
+      model/CLAN_G.py), in place of the main one.
+    dtype: compute type; logits are float32.
+  """
+
+  num_classes: int
+  reads: tuple[tuple[str, str], ...]
+  dilations: Sequence[int]
+  aspp_branches: int
+  summed: bool
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Array]) -> dict[str, Array]:
+    """Map {name: f[B, h, w, c]} to {head: f32[B, h, w, num_classes]}."""
+    return {
+      head: layers.ASPP(
+        self.num_classes,
+        self.dilations,
+        self.aspp_branches,
+        self.dtype,
+        name=_NAMES[head],
+      )(features[name])
+      for head, name in self.reads
+    }
+
+  @nn.nowrap
+  def predicted(self, logits: dict[str, Array]) -> Array:
+    """Return the prediction's logits, of those of the heads."""
+    return sum(logits.values()) if self.summed else logits['main']
+
+
+def build(config, num_classes: int) -> Decoder:
+  """Return the decoder that `config.model` describes.
+
+  Raises:
+    UserError: two heads are asked for, and the encoder has maps for one.
+  """
+  model, d = config.model, config.model.decoder
+  encoder = encoders.load(model.encoder.name)
+  maps = list(encoder.channels(model.encoder))
+  if d.multi_level and len(maps) < 2:
+    raise UserError(
+      'config.model.decoder.multi_level=True needs the ResNet; '
+      f'{model.encoder.name} has one head.'
+    )
+  reads = {'main': encoder.DEEPEST}
+  if d.multi_level:
+    reads['aux'] = encoder.DEEPEST if d.shared_features else maps[-2]
+  return Decoder(
+    num_classes,
+    tuple(reads.items()),
+    d.dilations,
+    d.aspp_branches,
+    d.shared_features and d.multi_level,
+    jnp.dtype(model.dtype),
+  )
+
+
+def heads(decoder_config) -> tuple[str, ...]:
+  """Return the names of the logits, the main head's first."""
+  return ('main', 'aux') if decoder_config.multi_level else ('main',)
+
+
+def head_params(params: dict) -> dict[str, dict]:
+  """Return each head's own parameters, of those of a decoder."""
+  return {h: params[name] for h, name in _NAMES.items() if name in params}
+
+
+def param_group(path: tuple[str, ...], config) -> str:
+  """Return 'head', or 'frozen' for a branch that nothing sums.
+
+  torch leaves alone what has no gradient, without decay and momentum.
+  """
+  branch = int(path[1].rpartition('_')[2])
+  live = branch < config.model.decoder.aspp_branches
+  return 'head' if live else 'frozen'
+
+
+_CAFFE = {'encoder.variant': 'caffe', 'input_norm': 'caffe'}
+_FIRST = r'layer1\.0\.conv1\.weight'
+
+LAYOUTS = (
+  Layout(
+    'fada',
+    "FADA's checkpoints",
+    (r'feature_extractor\.backbone\.', r'classifier\.conv2d_list\.'),
+    torch_names.in_order(
+      (r'layer6\.', 'classifier.'),
+      (r'features\.', 'feature_extractor.backbone.'),
+      (r'(D\.|cls[12]\.)', r'model_D.\1'),
+      ('', 'feature_extractor.backbone.'),
+    ),
+    {
+      r'iteration$': 'training goes by our own step',
+      r'optimizer_': "torch's optimizer state",
+    },
+    discriminator=r'model_D\.',
+    settings={'encoder.variant': 'torchvision'},
+  ),
+  Layout(
+    'deeplab',
+    "AdaptSegNet's and ADVENT's segmenters",
+    (_FIRST, r'layer6\.conv2d_list\.0\.weight'),
+    torch_names.unchanged,
+    settings=_CAFFE,
+  ),
+  Layout(
+    'bdl',
+    "BDL's segmenter, whose main head is called layer5",
+    (_FIRST, r'layer5\.conv2d_list\.0\.weight'),
+    torch_names.in_order((r'layer5\.', None), (r'layer6\.', 'layer5.')),
+    settings=_CAFFE,
+  ),
+  Layout(
+    'deeplab_vgg',
+    "AdaptSegNet's VGG-16 segmenter",
+    (r'features\.0\.weight', r'classifier\.conv2d_list\.0\.weight'),
+    torch_names.in_order((r'layer6\.', 'classifier.')),
+  ),
+)
+# What a run's segmenter can be written as, by its encoder; the first by default.
+EXPORTS = {'resnet': ('deeplab', 'bdl'), 'vgg16': ('deeplab_vgg',)}

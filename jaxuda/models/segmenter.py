@@ -1,0 +1,210 @@
+"""A segmenter: an encoder, a decoder, and what the encoder's input looks like."""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from jaxuda import labels
+from jaxuda.models import decoders, encoders, layers
+
+Array = jax.Array
+
+
+class InputNorm(NamedTuple):
+  """How pretrained weights want their input: (x / scale - mean) / std.
+
+  Attributes:
+    bgr: whether the channels are blue, green, red; mean and std in that order.
+  """
+
+  bgr: bool
+  scale: float
+  mean: tuple[float, float, float]
+  std: tuple[float, float, float]
+
+
+# caffe: the ResNets of AdaptSegNet, ADVENT, BDL and CLAN; caffe_vgg: FADA's
+# VGG-16 (configs/deeplabv2_vgg16_adv.yaml); torchvision: FADA's ResNet.
+INPUT_NORMS = {
+  'caffe': InputNorm(
+    True, 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)
+  ),
+  'caffe_vgg': InputNorm(
+    True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
+  ),
+  'torchvision': InputNorm(
+    False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+  ),
+}
+
+
+@flax.struct.dataclass
+class Outputs:
+  """What one forward pass of a segmenter gives to the losses.
+
+  Attributes:
+    logits: a head's name ('main', and what the decoder has besides) to
+      f32[B, h, w, C]; of `forward` at the image's size.
+    features: a name to f[B, h, w, c]: the encoder's maps.
+    deepest: the name of the map that the main head reads.
+  """
+
+  logits: dict[str, Array]
+  features: dict[str, Array]
+  deepest: str = flax.struct.field(pytree_node=False)
+
+  @property
+  def deepest_features(self) -> Array:
+    """The map that the main head reads."""
+    return self.features[self.deepest]
+
+
+class Segmenter(nn.Module):
+  """uint8 RGB images in, logits of the decoder's heads out.
+
+  Attributes:
+    encoder, decoder: see the packages of these names.
+    input_norm: a name of INPUT_NORMS.
+    deepest: the name of the map that the main head reads.
+    num_classes: channels of the logits.
+    align_corners: of the upsampling of the logits, see layers.resize.
+    temperature: what the logits are divided by in training, 1.8 in FADA.
+    dtype: compute type of the convolutions; logits are float32.
+  """
+
+  encoder: nn.Module
+  decoder: nn.Module
+  input_norm: str
+  deepest: str
+  num_classes: int
+  align_corners: bool = True
+  temperature: float = 1.0
+  dtype: jnp.dtype = jnp.float32
+
+  def __call__(self, image: Array, train: bool) -> Outputs:
+    """Map u8[B, H, W, 3], or floats of the same range, to small logits."""
+    norm = INPUT_NORMS[self.input_norm]
+    x = image.astype(jnp.float32)
+    x = (x[..., ::-1] if norm.bgr else x) / norm.scale
+    x = (x - jnp.array(norm.mean)) / jnp.array(norm.std)
+    features = self.encoder(x.astype(self.dtype), train)
+    return Outputs(self.decoder(features), features, self.deepest)
+
+
+def build(config) -> Segmenter:
+  """Return the segmenter of an experiment.
+
+  Args:
+    config: reads `model`, `classes`, `bn_mode` and `temperature`.
+
+  Raises:
+    UserError: no such encoder, decoder or class space, or they do not fit.
+  """
+  model = config.model
+  encoder = encoders.load(model.encoder.name)
+  num_classes = len(labels.space(config.classes).classes)
+  return Segmenter(
+    encoder.build(config),
+    decoders.load(model.decoder.name).build(config, num_classes),
+    model.input_norm,
+    encoder.DEEPEST,
+    num_classes,
+    model.align_corners,
+    config.temperature,
+    jnp.dtype(model.dtype),
+  )
+
+
+def heads(config) -> tuple[str, ...]:
+  """Return the names of an experiment's logits, the main head's first."""
+  decoder = config.model.decoder
+  return decoders.load(decoder.name).heads(decoder)
+
+
+def deepest_channels(config) -> int:
+  """Return the channels of Outputs.deepest_features of an experiment."""
+  encoder = config.model.encoder
+  module = encoders.load(encoder.name)
+  return module.channels(encoder)[module.DEEPEST]
+
+
+def sides_divide_by(config) -> int:
+  """Return the number by which both sides of each image must be divisible."""
+  return encoders.load(config.model.encoder.name).SIDES_DIVIDE_BY
+
+
+def head_params(params: dict, config) -> dict[str, dict]:
+  """Return each head's own parameters, of those of an experiment's segmenter."""
+  decoder = decoders.load(config.model.decoder.name)
+  return decoder.head_params(params['decoder'])
+
+
+def param_groups(params: dict, config) -> dict:
+  """Return the tree of the parameters' groups.
+
+  A group is 'backbone', 'head', or 'frozen' for what is never updated; encoder
+  and decoder tell which.
+
+  Args:
+    params: the segmenter's, or their shapes.
+    config: the experiment's.
+  """
+  parts = {
+    'encoder': encoders.load(config.model.encoder.name),
+    'decoder': decoders.load(config.model.decoder.name),
+  }
+  return traverse_util.path_aware_map(
+    lambda path, _: parts[path[0]].param_group(path[1:], config), params
+  )
+
+
+def times_listed(params: dict, config) -> dict:
+  """Return how often the originals' SGD lists each parameter, as a tree."""
+  encoder = encoders.load(config.model.encoder.name)
+
+  def times(path, _):
+    return encoder.times_listed(path[1:]) if path[0] == 'encoder' else 1
+
+  return traverse_util.path_aware_map(times, params)
+
+
+@functools.cache  # to trace a ResNet-101 takes seconds
+def abstract(net: Segmenter) -> dict:
+  """Return shapes and types of a network's params and batch_stats."""
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  init = functools.partial(net.init, train=False)
+  return {'batch_stats': {}} | jax.eval_shape(init, jax.random.key(0), image)
+
+
+def forward(
+  net: Segmenter, params: dict, batch_stats: dict, image: Array
+) -> tuple[Outputs, dict]:
+  """Run a training forward pass; return its outputs and new batch statistics.
+
+  Args:
+    net: the segmenter.
+    params, batch_stats: its variables.
+    image: u8[B, H, W, 3], or floats of the same range.
+
+  Returns:
+    Outputs whose logits are divided by the temperature and upsampled to the
+    image's size.
+  """
+  outputs, updated = net.apply(
+    {'params': params, 'batch_stats': batch_stats},
+    image,
+    train=True,
+    mutable=['batch_stats'],
+  )
+  size = image.shape[1:3]
+  logits = {
+    head: layers.resize(small / net.temperature, size, net.align_corners)
+    for head, small in outputs.logits.items()
+  }
+  new_stats = updated.get('batch_stats', batch_stats)
+  return outputs.replace(logits=logits), new_stats

@@ -1,0 +1,82 @@
+"""How PyTorch files name what our networks hold.
+
+Our modules are named as those of AdaptSegNet and ADVENT, so that their name of
+a tensor follows from a path of ours (`plain_name`). Each `Layout` says what its
+files call that instead; it stands in the file of the network that it is for.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+_LEAVES = {
+  'kernel': 'weight',
+  'scale': 'weight',
+  'mean': 'running_mean',
+  'var': 'running_var',
+}
+_PARTS = ('encoder', 'decoder')  # of a segmenter; no file names them
+
+
+class Layout(NamedTuple):
+  """How the tensors of a kind of file are named.
+
+  Attributes:
+    name: as `inspect` prints it and `export --layout` takes it.
+    about: whose files these are.
+    marks: regexes, each of which some key of such a file matches; the first
+      layout that has all of its marks is the file's.
+    rename: a plain name to the file's; None for what the file never holds.
+    unused: regex of keys -> why nothing reads them.
+    fresh: why parameters without a name in the file keep their initial values.
+    discriminator: regex of the keys of the discriminator in a file that holds
+      both networks.
+    suffixes: of a discriminator's own file, by its name, behind the segmenter's.
+    settings: of config.model, with dots: what such files are for and no shape
+      tells.
+  """
+
+  name: str
+  about: str
+  marks: tuple[str, ...]
+  rename: Callable[[str], str | None]
+  unused: Mapping[str, str] = {}
+  fresh: str = ''
+  discriminator: str = ''
+  suffixes: Mapping[str, str] = {}
+  settings: Mapping[str, str] = {}
+
+
+def plain_name(path: tuple[str, ...]) -> str:
+  """Return ADVENT's name of a parameter or statistic of ours.
+
+  ('encoder', 'layer1_0', 'conv1', 'kernel') -> 'layer1.0.conv1.weight'.
+  """
+  *modules, leaf = (name for name in path if name not in _PARTS)
+  modules = [re.sub(r'_(\d+)$', r'.\1', name) for name in modules]
+  return '.'.join([*modules, _LEAVES.get(leaf, leaf)])
+
+
+def unchanged(name: str) -> str:
+  """Return the plain name: what files of AdaptSegNet and ADVENT have."""
+  return name
+
+
+def in_order(*replacements: tuple[str, str | None]) -> Callable:
+  """Return a rename by the first (regex, replacement) whose regex matches.
+
+  A replacement of None stands for a name that is in no file; a name that none
+  matches stays as it is.
+  """
+
+  def rename(name):
+    for pattern, replacement in replacements:
+      if re.match(pattern, name):
+        return replacement and re.sub(pattern, replacement, name, count=1)
+    return name
+
+  return rename
+
+
+HEADLESS = 'the file holds an encoder without our heads'
+NO_HEAD = (r'layer[56]\.', None)
