@@ -29,7 +29,7 @@ def random_batch(config) -> dict:
   rng = np.random.default_rng(0)
   classes = len(labels.space(config.classes).classes)
   batch = {}
-  for name in methods.load(config.method).STREAMS:
+  for name in methods.load(config.method).streams:
     stream = config[name]
     size = stream.crop if any(stream.crop) else stream.size
     shape = (stream.batch_size, *size)

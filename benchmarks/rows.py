@@ -32,7 +32,7 @@ METHODS = {
   # Of what starts from an adapted network: it has trained as long.
   'AdaBN control, longer': 'adabn.py:streets,init=configs/adabn.py:streets',
   'AdaptSegNet': _GLOBAL,
-  'AdaptSegNet, two levels': 'adaptsegnet.py:streets,model.multi_level=True',
+  'AdaptSegNet, two levels': 'adaptsegnet.py:streets,model.decoder.multi_level=True',
   'AdaptSegNet, LSGAN': (
     'adaptsegnet.py:streets,gan=lsgan,weights.adv_main=0.1'
   ),
@@ -46,7 +46,7 @@ METHODS = {
   'ADVENT': 'advent.py:streets',
   'A+E': ('advent.py:streets', _ENTROPY_RANGE),
   'random patches, ALP-GI': 'advent_patch.py:streets',
-  'ALP-GI, literal minimax': 'advent_patch.py:streets,objective=reversal',
+  'ALP-GI, literal minimax': 'advent_patch.py:streets,objective=minimax',
   # Its weight chosen on tune, as that of the patches: 0.1 (21.9 there), 0.02
   # (23.0), 0.005 (23.4).
   'whole maps, AGP-GI': f'{_WHOLE},weights.adv_main=0.005',

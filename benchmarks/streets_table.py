@@ -27,7 +27,6 @@ from typing import NamedTuple
 from absl import app, flags
 
 from benchmarks import rows, table_file
-from jaxuda import train as train_lib
 from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.training import stages
@@ -149,7 +148,7 @@ def train(spec: str) -> float:
   if _DATA_DIR.value:
     overrides.append(f'data_dir={_DATA_DIR.value}')
   stored = config_lib.to_json(config_lib.load(spec, overrides))
-  workdir_lib.check_config(workdir, stored, train_lib.HARMLESS)
+  workdir_lib.check_config(workdir, stored, config_lib.MAY_CHANGE_ON_RESUME)
   command = [
     *(sys.executable, '-m', 'jaxuda.main'),
     *(f'--config={spec}', f'--workdir={workdir}'),

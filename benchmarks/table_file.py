@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from benchmarks import rows
-from jaxuda import train
 from jaxuda.config import loading as config_lib
 from jaxuda.utils import files
 
@@ -54,7 +53,9 @@ def digest(specs: Iterable[str]) -> str:
   hashed = hashlib.sha256()
   for spec in specs:
     flat = config_lib.flatten(config_lib.to_json(config_lib.load(spec)))
-    flat = {k: v for k, v in flat.items() if k not in train.HARMLESS}
+    flat = {
+      k: v for k, v in flat.items() if k not in config_lib.MAY_CHANGE_ON_RESUME
+    }
     hashed.update(json.dumps(flat, sort_keys=True).encode())
   return hashed.hexdigest()[:12]
 

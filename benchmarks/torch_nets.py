@@ -95,26 +95,34 @@ class DeepLab(nn.Module):
   def __init__(self, model, classes):
     super().__init__()
     norm = NORMS[model.norm]
-    width, inputs = model.width, model.width
+    width, inputs = model.encoder.width, model.encoder.width
     self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
     self.bn1 = norm(width)
     self.relu = nn.ReLU(inplace=True)
-    self.pool = nn.MaxPool2d(3, 2, 1, ceil_mode=model.style == 'caffe')
-    for layer, count in enumerate(model.blocks):
+    self.pool = nn.MaxPool2d(
+      3, 2, 1, ceil_mode=model.encoder.variant == 'caffe'
+    )
+    for layer, count in enumerate(model.encoder.blocks):
       planes, blocks = width * 2**layer, []
       for i in range(count):
-        kept = i == 0 and model.style == 'torchvision'
+        kept = i == 0 and model.encoder.variant == 'torchvision'
         stride = 2 if (layer, i) == (1, 0) else 1
         dilation = _DILATIONS[max(layer - kept, 0)]
         blocks.append(
           Bottleneck(
-            inputs, planes, stride, dilation, model.style, norm, i == 0
+            inputs,
+            planes,
+            stride,
+            dilation,
+            model.encoder.variant,
+            norm,
+            i == 0,
           )
         )
         inputs = 4 * planes
       setattr(self, f'layer{layer + 1}', nn.Sequential(*blocks))
-    aspp = (classes, model.dilations, model.live_branches)
-    if model.multi_level:
+    aspp = (classes, model.decoder.dilations, model.decoder.aspp_branches)
+    if model.decoder.multi_level:
       self.layer5 = ASPP(inputs // 2, *aspp)
     self.layer6 = ASPP(inputs, *aspp)
     for module in self.modules():

@@ -86,7 +86,7 @@ class TorchStep:
 
     The pixels are normalised here and not in the step.
     """
-    pixels = deeplab.PIXELS[self.config.model.pixels]
+    pixels = deeplab.PIXELS[self.config.model.input_norm]
     loaded = {}
     for name, arrays in batch.items():
       x = torch.tensor(arrays['image']).to(self.device).float()
@@ -111,8 +111,8 @@ class TorchStep:
     loss = 0
     for head, map_ in logits.items():
       label = batch['source']['label']
-      terms[f'seg_{head}'] = _cross_entropy(map_, label, config.seg_mean)
-      loss = loss + config.weights[f'seg_{head}'] * terms[f'seg_{head}']
+      terms[f'seg_{head}'] = _cross_entropy(map_, label, config.ce_reduction)
+      loss = loss + config.loss_weights[f'seg_{head}'] * terms[f'seg_{head}']
     loss.backward()
     if 'target' in batch:
       target, *_ = seen = self._forward(batch['target']['image'])
@@ -141,7 +141,7 @@ class TorchStep:
     model, size = self.config.model, image.shape[2:]
     logits = {
       head: F.interpolate(
-        map_.float() / model.temperature,
+        map_.float() / temperature,
         size,
         mode='bilinear',
         align_corners=model.align_corners,
@@ -176,7 +176,7 @@ class TorchStep:
       terms['adv_main'] = self._class_loss(logits, features, SOURCE)
     ours = [name for name in terms if name.startswith(('ent_', 'adv_'))]
     if ours:
-      sum(config.weights[name] * terms[name] for name in ours).backward()
+      sum(config.loss_weights[name] * terms[name] for name in ours).backward()
 
   def _class_loss(self, logits, features, domain):
     knowledge = logits['main'].detach().softmax(1).clamp(max=self.config.clip)
@@ -202,7 +202,7 @@ class TorchStep:
         else:
           view = self.see(logits[head].detach(), corners)
           loss = _domain_loss(config, self._judge(head, view), domain)
-        (config.weights[f'd_{head}'] * loss / 2).backward()
+        (config.loss_weights[f'd_{head}'] * loss / 2).backward()
         terms[f'd_{head}'] = terms.get(f'd_{head}', 0) + loss.detach() / 2
 
 

@@ -19,7 +19,7 @@ from jaxuda.torch_weights import load
 from jaxuda.training import checks, stages, start
 from jaxuda.training import workdir as workdir_lib
 from jaxuda.training.log import Log, describe
-from jaxuda.utils import sharding, signals
+from jaxuda.utils import lock, sharding, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -92,18 +92,27 @@ def _prepare(config, workdir, mesh):
 
 
 def _train_stage(stage, workdir) -> int:
-  """Train a stage of the run in `workdir`, unless that is done; exit status."""
+  """Train a stage of the run in `workdir`, unless that is done; exit status.
+
+  Another run that has the same stage, and trains it now, is waited for.
+  """
   folder = stages.stage_dir(stage, workdir)
-  if scores_lib.read(folder / 'scores.json'):
-    # How it was scored is no matter to what goes on from it.
-    stored = config_lib.to_json(stage)
-    workdir_lib.check_config(folder, stored, may_change=('eval',))
-    return 0
-  print0(f'first stage: {stage.name} in {folder}')
-  status = train(stage, folder)
-  if not status:
-    print0(f'\nfirst stage done; now {workdir}')
-  return status
+  with contextlib.ExitStack() as stack:
+    if jax.process_index() == 0:
+      waiting = f'{folder}: waiting for another run that trains this stage'
+      path = folder.with_name(f'.{folder.name}.lock')
+      stack.enter_context(lock.hold(path, lambda: print0(waiting)))
+    sharding.barrier('stage')
+    if scores_lib.read(folder / 'scores.json'):
+      # How it was scored is no matter to what goes on from it.
+      stored = config_lib.to_json(stage)
+      workdir_lib.check_config(folder, stored, may_change=('eval',))
+      return 0
+    print0(f'first stage: {stage.name} in {folder}')
+    status = train(stage, folder)
+    if not status:
+      print0(f'\nfirst stage done; now {workdir}')
+    return status
 
 
 @functools.cache  # a run that goes on in the same process does not trace again

@@ -281,9 +281,9 @@ def _with(config, settings):
 
 
 def _put(node, key, setting):
-  # A placeholder knows the type of the values that may come in None's place.
+  # A reference keeps the type of the values that may come in None's place.
   node[key] = (
-    config_dict.placeholder(setting.optional)
-    if setting.default is None
+    config_dict.FieldReference(setting.default, field_type=setting.optional)
+    if setting.optional
     else setting.default
   )

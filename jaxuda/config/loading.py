@@ -53,8 +53,11 @@ def define(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
   """
   argv = _config_first(argv)
   argv, spec = _with_found_file(argv)
+  overrides = [a for a in argv if re.match(r'--?(no)?config\.', a)]
   if spec:
-    _check_overrides(_defaults(spec), argv)
+    _check_overrides(_defaults(spec), overrides)
+  elif overrides:
+    raise UserError(f'{overrides[0]} needs --config=configs/NAME.py.')
   argv, nones = _without_nones(argv)
   config_flags.DEFINE_config_file(
     'config',
@@ -112,7 +115,7 @@ def parse_flags(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
   try:
     return given(argv)[1:]
   except flags.IllegalFlagValueError as e:
-    match = re.match(r'flag --config\.([\w.]+)=(.*): ', str(e), re.DOTALL)
+    match = re.match(r'flag --config\.([\w.]+)=(.*?): ', str(e), re.DOTALL)
     if not match:
       raise UserError(str(e)) from e
     kind = config_type(given.config, match[1])
@@ -179,12 +182,11 @@ def _defaults(spec):
   return module.get_config(*([arg] if colon else []))
 
 
-def _check_overrides(config, argv):
+def _check_overrides(config, overrides):
   """Refuse keys that the config does not have; names the nearest."""
   keys = [
     argument.lstrip('-').partition('=')[0].partition('.')[2]
-    for argument in argv[2:]
-    if re.match(r'--?(no)?config\.', argument)
+    for argument in overrides
   ]
   flat = flatten(config)
   stages = [k for k, v in _nodes(config) if k.endswith('_stage')]

@@ -114,7 +114,7 @@ class ASPP(nn.Module):
   Attributes:
     num_classes: output channels.
     dilations: of the branches.
-    live_branches: how many of them are summed, from the first; None for all.
+    aspp_branches: how many of them are summed, from the first; None for all.
       AdaptSegNet's code returns inside the loop, after two; its other branches
       stay what they were, in every checkpoint.
     dtype: compute type.
@@ -122,7 +122,7 @@ class ASPP(nn.Module):
 
   num_classes: int
   dilations: Sequence[int]
-  live_branches: int | None = None
+  aspp_branches: int | None = None
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -131,8 +131,8 @@ class ASPP(nn.Module):
     branches = [
       _Branch(self.num_classes, name=f'conv2d_list_{i}')(x.shape[-1])
       for i in range(len(self.dilations))
-    ][: self.live_branches]
-    dilations = self.dilations[: self.live_branches]
+    ][: self.aspp_branches]
+    dilations = self.dilations[: self.aspp_branches]
     kernels = [kernel.astype(self.dtype) for kernel, _ in branches]
     bias = sum(bias for _, bias in branches)
     x = x.astype(self.dtype)

@@ -7,7 +7,6 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from flax import traverse_util
 
 from jaxuda import labels
 from jaxuda.models import decoders, encoders, layers
@@ -158,19 +157,30 @@ def param_groups(params: dict, config) -> dict:
     'encoder': encoders.load(config.model.encoder.name),
     'decoder': decoders.load(config.model.decoder.name),
   }
-  return traverse_util.path_aware_map(
-    lambda path, _: parts[path[0]].param_group(path[1:], config), params
+  return _map_paths(
+    lambda path: parts[path[0]].param_group(path[1:], config), params
   )
 
 
 def times_listed(params: dict, config) -> dict:
   """Return how often the originals' SGD lists each parameter, as a tree."""
   encoder = encoders.load(config.model.encoder.name)
+  return _map_paths(
+    lambda path: encoder.times_listed(path[1:]) if path[0] == 'encoder' else 1,
+    params,
+  )
 
-  def times(path, _):
-    return encoder.times_listed(path[1:]) if path[0] == 'encoder' else 1
 
-  return traverse_util.path_aware_map(times, params)
+def _map_paths(function, params):
+  """The tree of what a function says of each leaf's path.
+
+  Not by flax.traverse_util, which takes what optax masks for leaves.
+  """
+
+  def leaf(path, _):
+    return function(tuple(key.key for key in path))
+
+  return jax.tree_util.tree_map_with_path(leaf, params)
 
 
 @functools.cache  # to trace a ResNet-101 takes seconds

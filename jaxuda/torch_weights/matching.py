@@ -177,7 +177,7 @@ def _differences(where, layout, left, unread, shapes) -> str:
     'config.init_fresh (of the network).'
   )
   if counters and counters == unread:
-    hint = 'Its batch norm was not frozen: config.model.norm=batch.'
+    hint = 'Its batch norm was not frozen: config.bn_mode=batch.'
   return (
     f'{where} ({layout.name}) does not fit the network of the config: '
     f'{"; ".join(parts) or "nothing in it is known"}. {hint}'

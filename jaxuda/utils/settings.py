@@ -49,7 +49,7 @@ def check(key: str, value: Any, setting: Setting) -> None:
   if value is None and setting.optional:
     return
   if not _is_of(value, setting):
-    none = ' or None' if setting.optional else ''
+    none = ', or None' if setting.optional else ''
     raise UserError(
       f'config.{key}={value!r} must be {_describe(setting)}{none}.'
     )

@@ -53,10 +53,10 @@ def check_batch(
 ) -> None:
   """A UserError where a batch, or a part of it, cannot be split evenly."""
   if size < 1 or size % (mesh.size * parts):
-    iter_size = f' times iter_size={parts}' if parts > 1 else ''
+    times = f' times grad_accum_steps={parts}' if parts > 1 else ''
     raise UserError(
       f'config.{key}={size} must be a multiple of the {mesh.size} '
-      f'device(s){iter_size}.'
+      f'device(s){times}.'
     )
 
 

@@ -1,0 +1,129 @@
+"""The benchmarks measure what they say, at small size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from benchmarks import common, floor
+from jaxuda.config import loading as config_lib
+from jaxuda.torch_weights import export, layouts
+
+PAGES = (
+  'source_only',
+  'minent',
+  'adaptsegnet',
+  'advent',
+  'advent_patch',
+  'fada',
+)
+
+
+def test_operations_by_hand():
+  """A strided convolution and both of its gradients."""
+  x, kernel = jnp.zeros((2, 8, 12, 3)), jnp.zeros((3, 3, 3, 5))
+
+  def f(x, kernel):
+    y = jax.lax.conv_general_dilated(
+      x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )  # fmt: skip
+    return jnp.sum(y**2)
+
+  forward = 2 * (2 * 4 * 6) * (3 * 3 * 3) * 5
+  program = jax.make_jaxpr(f)(x, kernel)
+  sizes = 4 * (2 * 8 * 12 * 3 + 3 * 3 * 3 * 5 + 2 * 4 * 6 * 5)
+  assert floor.count(program.jaxpr) == (forward, sizes)
+  program = jax.make_jaxpr(jax.jit(jax.grad(f, (0, 1))))(x, kernel)
+  operations, moved = floor.count(program.jaxpr)
+  assert (operations, moved) == (3 * forward, 3 * sizes)
+
+
+def test_the_paper_s_step_is_counted_in_full():
+  """ADVENT with two heads, every layer reckoned by hand."""
+  config = config_lib.load(f'{tiny.ROOT}/configs/advent.py')
+  found = floor.of_step(config, common.random_batch(config))
+  total = 0
+  for h, w in ((720, 1280), (512, 1024)):
+    # Forward, and the gradients of inputs and of weights; not of the image.
+    stem = (h // 2) * (w // 2) * 49 * 3 * 64
+    total += 3 * (_blocks(h, w) + _heads(h, w)) + 2 * stem
+    # Each discriminator judges each domain; not for its own inputs' sake.
+    first, others = _discriminator(h, w)
+    total += 2 * (2 * first + 3 * others)
+  # The target's maps are judged for the segmenter's sake, too.
+  total += 2 * 2 * (first + others)
+  assert found.operations == 2 * total
+
+
+def _blocks(h, w):
+  """Multiplications of ResNet-101's blocks at output stride 8."""
+  total, inputs = 0, 64
+  h, w = h // 4 + 1, w // 4 + 1
+  for layer, blocks in enumerate((3, 4, 23, 3)):
+    planes = 64 * 2**layer
+    if layer == 1:
+      h, w = (h + 1) // 2, (w + 1) // 2
+    for i in range(blocks):
+      shortcut = inputs * 4 * planes if i == 0 else 0
+      total += h * w * (13 * planes**2 + inputs * planes + shortcut)
+      inputs = 4 * planes
+  return total
+
+
+def _heads(h, w):
+  """Two of four dilated branches, on 1024 and on 2048 channels."""
+  return (h // 8 + 1) * (w // 8 + 1) * 4 * 9 * 19 * (1024 + 2048)
+
+
+def _discriminator(h, w):
+  """Multiplications of its first layer, and of its other four."""
+  channels, layers = (19, 64, 128, 256, 512, 1), []
+  for i in range(5):
+    h, w = h // 2, w // 2
+    layers.append(h * w * 16 * channels[i] * channels[i + 1])
+  return layers[0], sum(layers[1:])
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_pytorch_takes_the_same_step(page):
+  """Losses of two steps from the same weights, to float32's rounding."""
+  pytest.importorskip('torch')
+  import torch
+
+  from benchmarks import torch_step
+
+  quirks = ['optim.duplicate_params=False', 'bn_mode=batch', 'optim.lr=1e-3']
+  if page == 'fada':
+    quirks += ['model.encoder.variant=torchvision', 'ce_reduction=image']
+  if page == 'advent_patch':  # the draws differ, so that nothing is cut
+    quirks += ['bn_mode=running', 'bn_stats_from=both', 'patch.size=None']
+  config = tiny.config(page, *quirks)
+  current = tiny.first_state(page, *quirks)
+  net = torch_step.TorchStep(config, 'channels_last', 'cpu')
+
+  def load(module, layout, *trees):
+    tensors = {}
+    for tree in trees:
+      named = export.to_tensors(jax.device_get(tree), layouts.BY_NAME[layout])
+      tensors |= {k: torch.tensor(v) for k, v in named.items()}
+    module.load_state_dict(tensors)
+
+  segmenter = current.segmenter
+  load(net.segmenter, 'deeplab', segmenter.params, segmenter.batch_stats)
+  layout = 'fada_discriminator' if page == 'fada' else 'discriminator'
+  for name, module in net.discriminators.items():
+    load(module, layout, current.discriminators.params[name])
+
+  step = tiny.stepper(page, *quirks)
+  for i in range(2):
+    batch = tiny.batch(config, seed=i)
+    current, measured = step(current, batch, config.loss_weights.to_dict())
+    theirs = net(net.load(batch))
+    assert {f'loss_{k}' for k in theirs} == {
+      k for k in measured if k.startswith('loss_')
+    }
+    for name, value in theirs.items():
+      np.testing.assert_allclose(
+        measured[f'loss_{name}'], float(value), rtol=2e-4, err_msg=f'{name} {i}'
+      )

@@ -1,0 +1,255 @@
+"""The training step, for every method by its config page."""
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from tiny import assert_close, one_step, same
+
+from jaxuda import experiment, losses, methods, step
+from jaxuda.config import loading as config_lib
+from jaxuda.models import segmenter
+from jaxuda.state import NetworkState
+
+
+def of_segmenter(term):
+  return not term.startswith('d_')
+
+
+def test_measurements(method_page):
+  """Each term is finite and has a weight, and each weight a term."""
+  _, measured = one_step(method_page)
+  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  assert terms == tiny.terms(method_page)
+  assert all(np.isfinite(v) for v in measured.values())
+  assert all(v.shape == () for v in measured.values())
+  assert measured['skipped'] == measured['skipped_in_row'] == 0
+
+
+def test_one_mean_over_all_labelled_pixels():
+  """CRST stacks both domains' images: each stream's sum over all pixels."""
+  _, apart = one_step('cbst')
+  run = tiny.stepper('cbst', 'ce_reduction=all')
+  batch = tiny.batch(tiny.config('cbst'))
+  _, together = run(tiny.first_state('cbst'), batch, tiny.weights('cbst'))
+  pixels = {s: (batch[s]['label'] != 255).sum() for s in ('source', 'target')}
+  for term, stream in (
+    ('seg_source_main', 'source'),
+    ('seg_target_main', 'target'),
+  ):
+    share = pixels[stream] / sum(pixels.values())
+    expected = share * float(apart[f'loss_{term}'])
+    assert float(together[f'loss_{term}']) == pytest.approx(expected, rel=1e-4)
+
+
+def test_both_networks_learn(method_page):
+  start = tiny.first_state(method_page)
+  after, measured = one_step(method_page)
+  assert after.step == 1
+  assert measured['grad_norm_segmenter'] > 0
+  assert not same(after.segmenter.params, start.segmenter.params)
+  assert not same(after.segmenter.batch_stats, start.segmenter.batch_stats)
+  for name, params in after.discriminators.params.items():
+    before = start.discriminators.params[name]
+    for new, old in zip(
+      jax.tree.leaves(params), jax.tree.leaves(before), strict=True
+    ):
+      assert (new != old).any(), name
+  if not start.discriminators.params:
+    assert measured['grad_norm_discriminators'] == 0
+
+
+def test_each_term_trains_one_network(method_page):
+  """Without one of its terms a player moves otherwise, the other does not."""
+  for term in tiny.terms(method_page):
+    with_it, _ = one_step(method_page, **{term: 2.0})
+    without, _ = one_step(method_page, **{term: 0.0})
+    moved = {
+      name: not same(
+        getattr(with_it, name).params, getattr(without, name).params
+      )
+      for name in ('segmenter', 'discriminators')
+    }
+    assert moved == {
+      'segmenter': of_segmenter(term),
+      'discriminators': not of_segmenter(term),
+    }, term
+
+
+def test_without_its_terms_a_method_is_source_only(method_page):
+  """The same parameters; the target's statistics may differ."""
+  common = ('seg_source_', 'd_')
+  own = [k for k in tiny.weights(method_page) if not k.startswith(common)]
+  adapted, _ = one_step(method_page, **dict.fromkeys(own, 0.0))
+  # What the method's page has of its own in the network and its optimizer.
+  keys = ('model.decoder.shared_features', 'focal_gamma', 'optim.nesterov')
+  flat = config_lib.flatten(tiny.config(method_page))
+  settings = [f'{key}={flat[key]}' for key in keys]
+  _, txs = experiment.build(tiny.config('source_only', *settings))
+  start = tiny.first_state(method_page).replace(
+    ema=None, discriminators=NetworkState({}, {}, txs.discriminators.init({}))
+  )
+  batch = {'source': tiny.batch(tiny.config(method_page))['source']}
+  run = tiny.stepper('source_only', *settings)
+  heads = {
+    f'seg_source_{h}': tiny.weights(method_page)[f'seg_source_{h}']
+    for h in ('main', 'aux')
+  }
+  plain, _ = run(start, batch, heads)
+  assert_close(
+    adapted.segmenter.params, plain.segmenter.params, rtol=1e-5, atol=1e-7
+  )
+  assert_close(
+    adapted.segmenter.opt_state, plain.segmenter.opt_state, rtol=1e-4, atol=1e-6
+  )
+
+
+def test_three_steps(method_page, tmp_path):
+  """Finite, compiled once, and after a restart the same to the bit."""
+  tiny.three_steps(method_page, folder=tmp_path)
+
+
+@pytest.mark.parametrize('statistics', ['both', 'target'])
+def test_forward_passes_before_the_update(statistics):
+  """Source, then target, at the old parameters; both players see them."""
+  page, override = 'advent_patch', f'bn_stats_from={statistics}'
+  config = tiny.config(page, override)
+  method = methods.load(config.method)
+  nets, _ = experiment.build(config)
+  start, batch = tiny.first_state(page), tiny.batch(config)
+  # A fresh discriminator says nearly the same of everything.
+  decided = jax.tree.map(lambda p: 3 * p, start.discriminators.params)
+  start = start.replace(
+    discriminators=start.discriminators.replace(params=decided)
+  )
+  forward = jax.jit(
+    functools.partial(segmenter.forward, nets.segmenter),
+    compiler_options=tiny.QUICK,
+  )
+  params, stats = start.segmenter.params, start.segmenter.batch_stats
+  source, stats = forward(params, stats, batch['source']['image'])
+  if statistics == 'target':
+    stats = start.segmenter.batch_stats
+  target, stats = forward(params, stats, batch['target']['image'])
+
+  def discriminate(name, view):
+    variables = {'params': start.discriminators.params[name]}
+    return nets.discriminators[name].apply(variables, view)
+
+  rng = jax.random.fold_in(jax.random.key(config.seed), 0)
+  keys = jax.vmap(lambda i: jax.random.fold_in(rng, i))(jnp.arange(2))
+  outputs = {'source': source, 'target': target}
+  ctx = methods.StepContext(
+    batch=batch,
+    config=config,
+    step=0,
+    keys=keys,
+    outputs=outputs,
+    params=params,
+    discriminate=discriminate,
+  )
+  expected = {
+    f'seg_source_{level}': losses.cross_entropy(
+      logits, batch['source']['label']
+    )
+    for level, logits in source.logits.items()
+  }
+  expected |= method.segmenter_losses(ctx)
+  expected |= method.discriminator_losses(ctx)
+  run = tiny.stepper(page, override)
+  after, measured = run(start, batch, tiny.weights(page))
+  assert abs(measured['loss_d_main'] - np.log(2)) > 0.01
+  measured = {k: measured[f'loss_{k}'] for k in expected}
+  assert_close(measured, expected, rtol=1e-4)
+  assert_close(after.segmenter.batch_stats, stats, rtol=1e-4, atol=1e-4)
+
+
+def test_patches_differ_from_step_to_step():
+  """The key is folded with the step; nothing else here depends on it."""
+  for page, moves in (('advent_patch', True), ('advent', False)):
+    run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
+    start = tiny.first_state(page)
+    later = start.replace(step=jnp.int32(5))
+    _, first = run(start, batch, tiny.weights(page))
+    _, second = run(later, batch, tiny.weights(page))
+    assert (first['loss_d_main'] != second['loss_d_main']) == moves
+    assert first['loss_seg_source_main'] == second['loss_seg_source_main']
+
+
+def test_a_batch_in_parts():
+  """One step on four images a domain is the same step in two parts of two.
+
+  Without batch statistics; with different numbers of ignored pixels in the
+  parts; each image keeps its patches.
+  """
+  page = 'advent_patch'
+  settings = ('bn_mode=frozen', 'model.decoder.multi_level=False')
+  batch = tiny.batch(tiny.config(page), size=4)
+  batch['source']['label'][0] = 255
+  weights = tiny.weights(page)
+  found = []
+  for parts in (1, 2):
+    run = tiny.stepper(page, *settings, f'grad_accum_steps={parts}')
+    start = tiny.first_state(page, *settings)
+    found.append(run(start, batch, weights))
+  (whole, once), (parted, twice) = found
+  assert once['loss_seg_source_main'] > 1 and once['loss_adv_main'] > 0.1
+  assert_close(twice, once, rtol=1e-4)
+  start = tiny.first_state(page, *settings)
+  # Of Adam its moments: its first step divides the gradient by its size.
+  for learnt in (
+    lambda s: s.segmenter.params,
+    lambda s: s.discriminators.opt_state,
+  ):
+    moved, other = (
+      jax.tree.map(np.subtract, learnt(s), learnt(start))
+      for s in (whole, parted)
+    )
+    for y, x in zip(*map(jax.tree.leaves, (moved, other)), strict=True):
+      assert np.abs(y).max() > 0
+      np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-3 * np.abs(y).max())
+
+
+def test_the_state_is_donated():
+  """As the loop compiles it: every buffer of the old state is reused."""
+  config = tiny.config('advent_patch')
+  nets, txs = experiment.build(config)
+  method = methods.load(config.method)
+  run = jax.jit(
+    functools.partial(
+      step.train_step, nets=nets, txs=txs, method=method, config=config
+    ),
+    donate_argnums=0,
+    compiler_options=tiny.QUICK,
+  )
+  old = jax.tree.map(jnp.copy, tiny.first_state('advent_patch'))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    new, _ = run(old, tiny.batch(config))
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
+  expected, _ = one_step('advent_patch')
+  assert_close(
+    new.segmenter.params, expected.segmenter.params, rtol=1e-4, atol=1e-6
+  )
+
+
+def test_bfloat16():
+  """Computes near to float32, and keeps its state in float32."""
+  page = 'advent_patch'
+  config = tiny.config(page, 'model.dtype=bfloat16')
+  run = tiny.stepper(page, 'model.dtype=bfloat16')
+  start = tiny.first_state(page)
+  after, measured = run(start, tiny.batch(config), tiny.weights(page))
+  assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, start)
+  assert measured['skipped'] == 0
+  _, expected = one_step(page)
+  for name, value in measured.items():
+    assert value.dtype in (jnp.float32, jnp.int32)
+    if name.startswith('loss_'):
+      assert value == pytest.approx(float(expected[name]), rel=0.05)
+      if name.startswith('loss_seg'):
+        assert value != expected[name]  # it did compute otherwise

@@ -1,0 +1,106 @@
+"""The notebook, executed from top to bottom by a fresh kernel."""
+
+import shutil
+
+import nbclient
+import nbformat
+import prepared
+import pytest
+import tiny
+
+from data.streets import render
+from jaxuda import labels
+
+SIZE = (48, 96)
+
+# The network that compiles fastest, from random weights, for three steps.
+ARGS = (
+  'steps=3,init=None,panels=2,source.size=48x96,target.size=48x96,'
+  'eval.size=48x96,model.encoder.blocks=(1,1,1,1),model.encoder.width=4,'
+  'discriminator.width=4,patch.size=32'
+)
+
+
+@pytest.fixture
+def notebook():
+  return nbformat.read(tiny.ROOT / 'colab.ipynb', as_version=4)
+
+
+@pytest.fixture
+def copy(tmp_path):
+  """The repository's code, so that runs/ is written elsewhere."""
+  for name in ('jaxuda', 'configs', 'data'):
+    ignored = shutil.ignore_patterns('__pycache__')
+    shutil.copytree(tiny.ROOT / name, tmp_path / 'copy' / name, ignore=ignored)
+  return tmp_path / 'copy'
+
+
+def prepare(data_dir, domain, splits):
+  """Writes some of the scenes as the dataset that would be rendered whole."""
+
+  def example(split, index):
+    image, label = render.render(domain, index, SIZE, split)
+    full = None if split == 'train' else label
+    return prepared.example(f'{split}{index}', image, label, full)
+
+  examples = {
+    split: [example(split, i) for i in range(n)] for split, n in splits.items()
+  }
+  prepared.write(data_dir, f'streets/{domain}', SIZE, examples)
+
+
+def test_is_stored_without_outputs(notebook):
+  nbformat.validate(notebook)
+  cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
+  assert cells
+  for cell in cells:
+    assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
+  data_dir = tmp_path / 'data'
+  prepare(data_dir, 'game', {'train': 8})
+  prepare(data_dir, 'city', {'train': 8, 'val': 3})
+  monkeypatch.setenv('TFDS_DATA_DIR', str(data_dir))
+  monkeypatch.setenv('JAXUDA_NOTEBOOK_ARGS', ARGS)
+  quick = [f'--{name}={value}' for name, value in tiny.QUICK.items()]
+  monkeypatch.setenv('XLA_FLAGS', ' '.join(quick))
+  monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
+  nbclient.NotebookClient(
+    notebook, timeout=1200, resources={'metadata': {'path': str(copy)}}
+  ).execute()
+
+  said = {
+    cell.id: ''.join(o.text for o in cell.outputs if o.output_type == 'stream')
+    for cell in notebook.cells
+    if cell.cell_type == 'code'
+  }
+  assert said['install'] == ''  # it runs inside the repository
+  last = said['train'].splitlines()[-1]
+  assert last.startswith('mIoU ') and '3 images' in last
+  for name in labels.space('cityscapes19').classes:
+    assert name in said['evaluate']
+  assert 'evaluation' in said['evaluate'].splitlines()[-1]
+  # The evaluation finds what the training has found.
+  score = float(last.split()[1])
+  row = next(x for x in said['evaluate'].splitlines() if 'mIoU' in x)
+  assert float(row.split()[-1]) == score
+  look = next(cell for cell in notebook.cells if cell.id == 'look')
+  pictures = [o for o in look.outputs if 'image/png' in o.get('data', {})]
+  assert len(pictures) == 3
+  for name in ('confusion', 'entropy', 'qualitative'):
+    assert f'{name}.png' in said['look']
+  assert 'CpuDevice' in said['devices']
+
+
+def test_a_failing_command_stops_it(notebook, copy, monkeypatch):
+  monkeypatch.setenv('JAXUDA_NOTEBOOK_ARGS', 'stepz=3')
+  client = nbclient.NotebookClient(
+    notebook, timeout=60, resources={'metadata': {'path': str(copy)}}
+  )
+  with pytest.raises(nbclient.exceptions.CellExecutionError):
+    client.execute()
+  train = next(cell for cell in notebook.cells if cell.id == 'train')
+  assert "error: config has no key 'stepz'; did you mean 'steps'?" in ''.join(
+    o.text for o in train.outputs if o.output_type == 'stream'
+  )

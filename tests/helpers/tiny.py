@@ -1,0 +1,240 @@
+"""A network that compiles in seconds, its state and its batches."""
+
+import functools
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxuda import checkpoints, experiment, labels, methods, state, step
+from jaxuda.config import loading as config_lib
+from jaxuda.utils import names
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLASSES = 19
+SOURCE, TARGET = (64, 96), (48, 80)  # the two domains differ in size
+
+_SMALL = {
+  'model.encoder.blocks': '(1,1,1,1)',
+  'model.encoder.width': '4',
+  'model.decoder.multi_level': 'True',
+  # The same cross entropy in all methods.
+  'temperature': '1.0',
+  'ce_reduction': 'batch',
+  'optim.name': 'sgd',  # AdamW's first step is a sign: it amplifies rounding
+  'discriminator.width': '4',
+  'patch.size': '32',
+  'optim.warmup': '0',  # its first step has no rate
+  'clan.preheat': '0',  # its first step is plain, those after it are weighted
+}
+
+
+# Weights of terms that come with a setting which is not the default.
+UNUSED = {
+  'minent': ('prior_main', 'prior_aux'),
+  'local_alignment': ('adv_main', 'adv_aux', 'd_main', 'd_aux'),
+}
+
+# A quarter of the compile time; where the speed of what is compiled is no matter.
+QUICK = {
+  'xla_backend_optimization_level': 0,
+  'xla_llvm_disable_expensive_passes': True,
+  'xla_cpu_use_fusion_emitters': False,
+}
+
+
+def virtual_devices(count: int) -> dict[str, str]:
+  """The environment in which a process finds so many CPU devices.
+
+  NPROC: on fewer cores than devices the CPU client's thread pool would be too
+  small for collectives, which then wait for each other for ever.
+  """
+  flag = f'--xla_force_host_platform_device_count={count}'
+  flags = f'{os.environ.get("XLA_FLAGS", "")} {flag}'
+  return {'XLA_FLAGS': flags, 'NPROC': '32', 'JAX_PLATFORMS': 'cpu'}
+
+
+def pages() -> list[str]:
+  """Names of the config pages; `common` holds what they share."""
+  files = (ROOT / 'configs').glob('[a-z]*.py')
+  return sorted(f.stem for f in files if f.stem != 'common')
+
+
+def method_pages() -> list[str]:
+  """One page for each method of jaxuda.methods: the one of its name."""
+  return names.modules(methods)
+
+
+def config(page: str, *overrides: str) -> ConfigDict:
+  """A config's experiment on streets, with the tiny network.
+
+  Args:
+    page: its name, and behind a colon further words of its argument.
+  """
+  name, _, words = page.partition(':')
+  spec = ','.join(filter(None, (f'configs/{name}.py:streets', words)))
+  keys = config_lib.flatten(config_lib.load(spec))
+  given = {override.partition('=')[0] for override in overrides}
+  small = [
+    f'{k}={v}' for k, v in _SMALL.items() if k in keys and k not in given
+  ]
+  return config_lib.load(spec, [*small, *overrides])
+
+
+def batch(config, seed: int = 0, size: int = 2) -> dict:
+  """Random images for the streams of the config's method, ignored pixels."""
+  rng = np.random.default_rng(seed)
+  classes = len(labels.space(config.classes).classes)
+  label = rng.integers(0, classes, (size, *SOURCE), np.uint8)
+  label[:, :10] = 255
+  streams = {
+    'source': {
+      'image': rng.integers(0, 256, (size, *SOURCE, 3), np.uint8),
+      'label': label,
+    },
+    'target': {'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8)},
+  }
+  streams['labelled'] = {
+    'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
+    'label': rng.integers(0, classes, (size, *TARGET), np.uint8),
+  }
+  if config.target.labels_stage:
+    pseudo = rng.integers(0, classes, (size, *TARGET), np.uint8)
+    pseudo[:, 7:20] = 255
+    streams['target']['label'] = pseudo
+    if config.pseudo.get('soft'):
+      shares = rng.integers(0, 256, (size, *TARGET, classes), np.uint8)
+      streams['target']['soft'] = shares
+  return {name: streams[name] for name in methods.load(config.method).streams}
+
+
+def drawn(shapes, seed: int = 0):
+  """Random weights of these shapes, by NumPy, so that nothing is compiled.
+
+  As if trained: a network of any depth predicts several classes.
+  """
+  rng = np.random.default_rng(seed)
+
+  def fill(path, leaf):
+    *parents, name = (key.key for key in path)
+    if name == 'kernel':
+      std = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+      if leaf.shape[-2] == 3:
+        std *= 0.01  # of pixels up to 255
+      if parents[-1].startswith('conv2d_list'):
+        std = 0.01  # of the logits
+      return rng.normal(0, std, leaf.shape).astype(leaf.dtype)
+    one = 0.2 if parents and parents[-1] == 'bn3' else 1  # adds little, often
+    value = {'scale': one, 'var': 1}.get(name, 0)
+    return np.full(leaf.shape, value, leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+@functools.cache
+def first_state(page: str, *overrides: str) -> state.TrainState:
+  """A state that training might start from; not to be donated."""
+  shapes = state.abstract(*experiment.build(config(page, *overrides)))
+  zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+  network, games = shapes.segmenter, shapes.discriminators
+  variables = drawn({'params': network.params, 'stats': network.batch_stats})
+  return zeros.replace(
+    segmenter=zeros.segmenter.replace(
+      params=jax.tree.map(jnp.array, variables['params']),
+      batch_stats=jax.tree.map(jnp.array, variables['stats']),
+    ),
+    discriminators=zeros.discriminators.replace(
+      params=jax.tree.map(jnp.array, drawn(games.params, seed=1))
+    ),
+  )
+
+
+@functools.cache
+def stepper(page: str, *overrides: str):
+  """The jitted step(state, batch, weights) of a page, nothing donated.
+
+  The weights of the terms are arguments, so that one compilation serves tests
+  that change them.
+  """
+  settings = config(page, *overrides)
+  nets, txs = experiment.build(settings)
+
+  def run(current, batch, weights):
+    weighted = ConfigDict(settings.to_dict() | {'loss_weights': weights})
+    return step.train_step(
+      current,
+      batch,
+      nets=nets,
+      txs=txs,
+      method=methods.load(settings.method),
+      config=weighted,
+    )
+
+  return jax.jit(run, compiler_options=QUICK)
+
+
+def weights(page: str, **changed: float) -> dict[str, float]:
+  """A page's weights of the terms, some of them changed."""
+  return config(page).loss_weights.to_dict() | changed
+
+
+def terms(page: str) -> set[str]:
+  """The terms that a config's method has, of those that it weighs."""
+  return set(weights(page)) - set(UNUSED.get(page, ()))
+
+
+def three_steps(page: str, *overrides: str, folder: pathlib.Path):
+  """Three steps; checks that they are finite, and the same after a restart.
+
+  Args:
+    folder: where there is room for a checkpoint of the first step.
+
+  Returns:
+    What the last one measured.
+  """
+  settings = config(page, *overrides)
+  run, start = stepper(page, *overrides), first_state(page, *overrides)
+  batches = [batch(settings, seed) for seed in range(3)]
+  given, current = settings.loss_weights.to_dict(), start
+  states = []
+  for each in batches:
+    current, measured = run(current, each, given)
+    assert all(np.isfinite(v) for v in measured.values())
+    states.append(current)
+  assert current.step == 3 and current.skipped == 0
+  # What comes out has the types of what went in.
+  assert jax.tree.map(jax.typeof, current) == jax.tree.map(jax.typeof, start)
+  with checkpoints.Checkpoints(folder / 'checkpoints') as manager:
+    manager.save(1, states[0])
+    manager.wait()
+    again, _ = manager.restore('latest', jax.device_get(start))
+  for each in batches[1:]:
+    again, _ = run(again, each, given)
+  assert same(again, current)
+  assert run._cache_size() == 1
+  return measured
+
+
+@functools.cache
+def one_step(page: str, **changed: float):
+  """(state, measurements) after the first step, with some weights changed."""
+  first = batch(config(page))
+  return stepper(page)(first_state(page), first, weights(page, **changed))
+
+
+def same(a, b) -> bool:
+  """Whether two trees are equal bit for bit, NaN to NaN."""
+  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
+
+
+def assert_close(a, b, **tolerance) -> None:
+  """Two trees of equal structure, leaf by leaf."""
+
+  def check(x, y):
+    np.testing.assert_allclose(x, y, **tolerance)
+
+  jax.tree.map(check, a, b)

@@ -1,0 +1,180 @@
+"""Whole training runs that take seconds: few small scenes, a tiny network."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import re
+import resource
+import signal
+import subprocess
+import sys
+
+import jax
+import pytest
+import tiny
+
+from jaxuda import checkpoints, main, train
+from jaxuda.datasets import prepare as prepare_lib
+from jaxuda.datasets import specs
+from jaxuda.utils import signals
+
+SIZE = (32, 64)
+PAGE = f'{tiny.ROOT}/configs/advent_patch.py:streets'
+
+# Logs, evaluations and checkpoints in rhythms that do not divide one another.
+SETTINGS = (
+  'steps=9',
+  'log_every=2',
+  'eval_every=4',
+  'checkpoint_every=5',
+  'num_log_images=2',
+  'init=None',
+  'source.size=32x64',
+  'target.size=32x64',
+  'eval.size=32x64',
+  'source.batch_size=2',
+  'target.batch_size=2',
+  'eval.batch_size=2',
+  'model.encoder.blocks=(1,1,1,1)',
+  'model.encoder.width=4',
+  'discriminator.width=4',
+  'patch.size=32',
+  'optim.decay_steps=100',  # not a function of `steps`, so that one compile serves
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+  """A run that nobody has interrupted, and what it printed."""
+
+  workdir: pathlib.Path
+  said: str
+
+
+@contextlib.contextmanager
+def quick_compiles():
+  """Compiles in half the time, here and in the processes that are started."""
+  name = 'jax_disable_most_optimizations'
+  before = jax.config.values[name]
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv(name.upper(), '1')
+    jax.config.update(name, True)
+    yield
+  jax.config.update(name, before)
+
+
+def prepare(data_dir: pathlib.Path) -> None:
+  """Prepares a few scenes of streets as training does by itself."""
+  with pytest.MonkeyPatch.context() as patch:
+    streets = specs.module('streets')
+    patch.setattr(streets, 'COUNTS', {'train': 6, 'val': 3})
+    for spec in ('streets/game', 'streets/city'):
+      prepare_lib.ensure(spec, SIZE, data_dir)
+
+
+def command(
+  workdir: pathlib.Path, data_dir: pathlib.Path, *more: str, page: str = PAGE
+) -> list[str]:
+  """The arguments of jaxuda.main, with further KEY=VALUE overrides."""
+  settings = [*SETTINGS, f'data_dir={data_dir}', *more]
+  flags = [f'--config.{setting}' for setting in settings]
+  return [f'--config={page}', f'--workdir={workdir}', *flags]
+
+
+def run(*arguments) -> int:
+  """Calls jaxuda.main's command line in this process; the exit status."""
+  return main.main(['main', *arguments])
+
+
+def finish(workdir: pathlib.Path, data_dir: pathlib.Path) -> Finished:
+  """A run from its start to its end."""
+  said = io.StringIO()
+  with contextlib.redirect_stdout(said):
+    assert run(*command(workdir, data_dir)) == 0
+  return Finished(workdir, said.getvalue())
+
+
+@contextlib.contextmanager
+def signalled_at(*steps: int):
+  """This process gets a SIGTERM at each of these steps, once."""
+  left = list(steps)
+
+  class StopSignal(signals.StopSignal):
+    def requested_at(self, step):
+      if left and step == left[0]:
+        left.pop(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self._received.wait(60)
+      return super().requested_at(step)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train.signals, 'StopSignal', StopSignal)
+    yield
+  assert not left
+
+
+@contextlib.contextmanager
+def signalled_in_evaluation(number: int):
+  """This process gets a SIGTERM when its evaluation of that number begins."""
+  begun = []
+
+  class StopSignal(signals.StopSignal):
+    def until_requested(self, items):
+      if len(begun) == number:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self._received.wait(60)
+      begun.append(items)
+      return super().until_requested(items)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(train.signals, 'StopSignal', StopSignal)
+    yield
+  assert len(begun) == number + 1
+
+
+@contextlib.contextmanager
+def full_disk_from(step: int):
+  """No file grows beyond 64 KiB once this step is saved: a full disk."""
+  limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+  save = checkpoints.Checkpoints.save
+
+  def save_on_full_disk(self, at, *args):
+    self.wait()  # for the save before, which found room
+    if at >= step:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limit[1]))
+    save(self, at, *args)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(checkpoints.Checkpoints, 'save', save_on_full_disk)
+    try:
+      yield
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+def start(*arguments) -> subprocess.Popen:
+  """Starts `python -m jaxuda.main`; with pipes to what it says."""
+  return subprocess.Popen(
+    [sys.executable, '-m', 'jaxuda.main', *arguments],
+    cwd=tiny.ROOT,
+    env=os.environ | {'PYTHONUNBUFFERED': '1'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def wait_for(child: subprocess.Popen, pattern: str) -> str:
+  """Reads a child's output up to the first line that matches."""
+  for line in child.stdout:
+    if re.search(pattern, line):
+      return line
+  raise AssertionError(f'no {pattern!r}: {child.stderr.read()}')
+
+
+def state(workdir: pathlib.Path) -> dict:
+  """Everything in the latest checkpoint of a run."""
+  parts = ('step', 'segmenter', 'discriminators', 'skipped', 'skipped_in_row')
+  return checkpoints.restore_part(workdir / 'checkpoints', parts=parts)[1]

@@ -1,0 +1,140 @@
+"""Every experiment that is not a method's own page: three steps of each."""
+
+import jax
+import pytest
+import tiny
+
+from jaxuda.utils.errors import UserError
+
+PRIOR = tuple(1 / tiny.CLASSES for _ in range(tiny.CLASSES))
+ONE_HEAD = 'model.decoder.multi_level=False'
+TORCHVISION = (
+  'model.encoder.variant=torchvision',
+  'bn_mode=frozen',
+  'ce_reduction=image',
+  'optim.lr=1e-6',  # random weights and nothing that normalises
+)
+VARIANTS = {
+  'AdaptSegNet, LSGAN': ('adaptsegnet', 'gan=lsgan', ONE_HEAD),
+  'AdaptSegNet, VGG-16': ('adaptsegnet:encoder=vgg16', ONE_HEAD),
+  'AdaptSegNet, features': ('adaptsegnet_features',),
+  'AdvEnt, VGG-16': ('advent:encoder=vgg16', ONE_HEAD),
+  'MinEnt, entropy range, prior': (
+    'minent',
+    'entropy_share=0.5',
+    f'prior.shares={PRIOR}',
+    ONE_HEAD,
+  ),
+  'AGP-GI': ('advent_patch', 'patch.size=None', ONE_HEAD),
+  'random patches, minimax': ('advent_patch', 'objective=minimax', ONE_HEAD),
+  'AP-CI': ('advent_image_patch', 'source.crop=32x32', 'target.crop=32x32'),
+  'S2': (
+    'local_alignment',
+    'local.mixture=None',
+    'local.leave_out_background=False',
+  ),
+  'mixture of pixels beside the game of ADVENT': (
+    'local_alignment',
+    'local.mixture=pixels',
+    'local.global_alignment=information',
+    ONE_HEAD,
+  ),
+  'FADA, hard': ('fada', 'encoding=hard', 'clip=0.1'),
+  'FADA, VGG-16': ('fada:encoder=vgg16', ONE_HEAD),
+  'FADA, torchvision': ('fada', *TORCHVISION),
+  'ASS, n = 0': ('ass_global',),
+  'ASS, GA': ('ass:semantics=none', ONE_HEAD),
+  'ASS, FCSA': ('ass:semantics=vectors', ONE_HEAD),
+  'BDL, M0': ('bdl', ONE_HEAD),
+  'BDL, M1': ('bdl_ssl', ONE_HEAD),
+  'S4 on BDL': (
+    'local_alignment:start=bdl',
+    ONE_HEAD,
+  ),
+  'S4 with extra background, beside the game of AdaptSegNet': (
+    'local_alignment',
+    'classes=cityscapes19-building-sky',
+    'local.global_alignment=segmentations',
+    ONE_HEAD,
+  ),
+  'CRST, MRKLD': ('cbst', 'loss_weights.kld_main=0.1'),
+  'CRST, LRENT': ('cbst', 'pseudo.soft=0.25', ONE_HEAD),
+  "FADA's source stage": ('fada_source', *TORCHVISION),
+  'FADA, self-distilled': ('fada_distill', 'train_bn_affine=True', ONE_HEAD),
+  'oracle': ('oracle',),
+}
+
+
+# Beginnings of the terms that a variant leaves out, beyond its config's own.
+WITHOUT = {
+  'S2': ('adv_mixture', 'd_mixture'),
+  'ASS, GA': ('adv_semantic', 'd_semantic'),
+}
+WITH = {  # what is there only with a variant's settings
+  'MinEnt, entropy range, prior': ('prior_main',),
+  'mixture of pixels beside the game of ADVENT': ('adv_main', 'd_main'),
+  'S4 with extra background, beside the game of AdaptSegNet': (
+    'adv_main',
+    'd_main',
+  ),
+}
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_three_steps(variant, tmp_path):
+  """Terms, one compilation, two networks apart, and a restart to the bit."""
+  page, *overrides = VARIANTS[variant]
+  config = tiny.config(page, *overrides)
+  run, start = (
+    tiny.stepper(page, *overrides),
+    tiny.first_state(page, *overrides),
+  )
+  weights, batch = config.loss_weights.to_dict(), tiny.batch(config)
+  absent = {*WITHOUT.get(variant, ()), *tiny.UNUSED.get(config.method, ())}
+  absent -= set(WITH.get(variant, ()))
+  one_head = not config.model.decoder.multi_level
+  expected = {
+    k for k in weights if not (k in absent or (one_head and k.endswith('aux')))
+  }
+  measured = tiny.three_steps(page, *overrides, folder=tmp_path)
+  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  assert terms == expected
+
+  first, _ = run(start, batch, weights)
+  for network, other, of_discriminator in (
+    ('segmenter', 'discriminators', True),
+    ('discriminators', 'segmenter', False),
+  ):
+    terms = [k for k in expected if k.startswith('d_') == of_discriminator]
+    still, _ = run(start, batch, weights | dict.fromkeys(terms, 0.0))
+    assert tiny.same(
+      getattr(still, network).params, getattr(first, network).params
+    )
+    if terms:
+      moved = getattr(still, other).params, getattr(first, other).params
+      assert not tiny.same(*moved)
+  assert run._cache_size() == 1
+
+
+def test_vgg16_has_no_batch_norm_and_trains_every_layer():
+  page, *overrides = VARIANTS['AdvEnt, VGG-16']
+  start = tiny.first_state(page, *overrides)
+  assert set(start.discriminators.params) == {'main'}
+  batch = tiny.batch(tiny.config(page, *overrides))
+  weights = tiny.config(page, *overrides).loss_weights.to_dict()
+  after, _ = tiny.stepper(page, *overrides)(start, batch, weights)
+  assert after.segmenter.batch_stats == {}
+  for name, layer in after.segmenter.params['encoder'].items():
+    old = start.segmenter.params['encoder'][name]
+    assert (layer['bias'] != old['bias']).any(), name
+
+
+def test_a_term_without_a_weight():
+  settings = 'local_alignment', 'local.global_alignment=information'
+  config, start = tiny.config(*settings), tiny.first_state(*settings)
+  weights = config.loss_weights.to_dict()
+  del weights['adv_aux']
+  with pytest.raises(
+    UserError, match=r'config\.loss_weights\.adv_aux is missing'
+  ):
+    jax.eval_shape(tiny.stepper(*settings), start, tiny.batch(config), weights)
