@@ -1,7 +1,7 @@
 """Small trees of rendered scenes in the exact raw encodings of real datasets.
 
 The tests prepare, verify, train and evaluate on them, so that every file format
-is met without a download:
+is covered without a download:
 
     write_raw_tree('synthia', 'raw/synthia', count=3, size=(96, 192))
 """
@@ -25,7 +25,7 @@ CITIES = ('Rome', 'Rio', 'Tokyo', 'Taipei')
 def write_raw_tree(
   name: str, root: str | os.PathLike, count: int, size: tuple[int, int]
 ) -> None:
-  """Writes a tree as the download of a dataset unpacks.
+  """Write a tree as the download of a dataset unpacks.
 
   Args:
     name: 'gta5', 'synthia', 'cityscapes', 'crosscity' or 'camvid'. The first
@@ -91,7 +91,7 @@ _MOVING = ('person', 'rider', 'car', 'truck', 'bus', 'motorcycle', 'bicycle')
 
 
 def _cityscapes(root, count, scene: Scene):
-  """8-bit grey labelIds, beside the colour labels of the same archive."""
+  """8-bit grey labelIds, next to the colour labels of the same archive."""
   to_19 = labels.id_map('cityscapes', 'cityscapes19')
   for split, city in (('train', 'aachen'), ('val', 'frankfurt')):
     for i in range(count):
@@ -133,7 +133,7 @@ def _camvid(root, count, scene: Scene):
 
 
 def png16(pixels: np.ndarray) -> bytes:
-  """Encodes u16[H, W, 3] as a 16-bit RGB PNG, which Pillow cannot."""
+  """Encode u16[H, W, 3] as a 16-bit RGB PNG, which Pillow cannot."""
   height, width, _ = pixels.shape
   rows = pixels.astype('>u2').reshape(height, -1).view(np.uint8)
   # Each row is preceded by its filter, 0: none.

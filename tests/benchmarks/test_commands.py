@@ -1,5 +1,6 @@
 """The benchmarks' command lines, from start to JSON, with a tiny network."""
 
+import importlib
 import json
 import os
 import re
@@ -17,13 +18,18 @@ SMALL = [
   '--config.source.size=64x96',
   '--config.target.size=48x80',
 ]
+COMMANDS = [
+  *('perf.evaluation', 'perf.hours', 'perf.input', 'perf.memory'),
+  *('perf.profile', 'perf.scaling', 'perf.train_step'),
+  *('tables.measure', 'tables.figures'),
+]
 # What is compiled here need not be fast.
 QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
 
 
-def run(name, *arguments, **environment):
-  """What a benchmark prints."""
-  done = subprocess.run(
+def start(name, *arguments, **environment):
+  """Run a benchmark in a process of its own; return how it ended."""
+  return subprocess.run(
     [sys.executable, '-m', f'benchmarks.{name}', *arguments],
     cwd=tiny.ROOT,
     env=os.environ | QUICK | environment,
@@ -31,12 +37,61 @@ def run(name, *arguments, **environment):
     text=True,
     timeout=300,
   )
+
+
+def run(name, *arguments, **environment):
+  """Return what a benchmark prints."""
+  done = start(name, *arguments, **environment)
   assert done.returncode == 0, done.stderr
   return done.stdout
 
 
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help(name):
+  """The docstring, and each flag that it names."""
+  said = run(name, '--help')
+  doc = importlib.import_module(f'benchmarks.{name}').__doc__
+  assert said.startswith(doc) and f'python -m benchmarks.{name}' in doc
+  named = set(re.findall(r'--(\w+)', doc)) - {
+    'xla_force_host_platform_device_count'
+  }
+  assert named and named <= set(
+    re.findall(r'^ +--(?:\[no\])?(\w+):', said, re.M)
+  )
+
+
+def test_no_tensorflow():
+  """What a step needs is measured where only jax is installed."""
+  modules = [f'benchmarks.{name}' for name in COMMANDS if name != 'perf.input']
+  heavy = {'tensorflow', 'tensorflow_datasets', 'clu', 'torch'}
+  code = (
+    f'import sys, {", ".join(modules)}; print({heavy} & sys.modules.keys())'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=tiny.ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.stdout == 'set()\n', done.stdout + done.stderr
+
+
+def test_a_refused_command_line():
+  """A sentence, and nothing is measured."""
+  for name, argument, told in (
+    ('perf.memory', '--batches=a', '--batches takes whole numbers'),
+    ('perf.memory', '--remat=maybe', '--remat=maybe takes False and True'),
+    ('perf.scaling', '--config.optim.lrr=1', "no key 'optim.lrr'"),
+    ('perf.hours', 'advent', "unexpected argument 'advent'"),
+    ('perf.hours', '--configs=advnt', "did you mean 'configs/advent.py'"),
+  ):
+    done = start(name, argument)
+    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+
+
 def stored(folder, name):
-  """What it stored: the file is complete and says where it was measured."""
+  """Return what it stored; the file says where it was measured."""
   result = json.loads((folder / f'{name}.json').read_text())
   assert result['device'] and result['versions']['jax'] and result['date']
   return result
@@ -44,7 +99,7 @@ def stored(folder, name):
 
 def test_train_step(tmp_path):
   arguments = ['--rounds=2', '--forms=auto,plain', '--torch=', '--name=small']
-  said = run('train_step', *SMALL, *arguments, f'--output={tmp_path}')
+  said = run('perf.train_step', *SMALL, *arguments, f'--output={tmp_path}')
   rows = stored(tmp_path, 'small')['rows']
   assert list(rows) == ['jaxuda auto', 'jaxuda plain']
   for row in rows.values():
@@ -56,7 +111,9 @@ def test_train_step(tmp_path):
 
 
 def test_profile(tmp_path):
-  said = run('profile', *SMALL, '--steps=1', '--top=5', f'--trace={tmp_path}')
+  said = run(
+    'perf.profile', *SMALL, '--steps=1', '--top=5', f'--trace={tmp_path}'
+  )
   rows = re.findall(r'^ *([\d.]+) +([\d.]+)% +\d+  \S.*$', said, re.M)
   total = float(re.search(r'([\d.]+) in all', said)[1])
   assert len(rows) == 5
@@ -68,7 +125,7 @@ def test_profile(tmp_path):
 
 def test_memory(tmp_path):
   arguments = ['--batches=1', '--dtypes=float32', '--run']
-  run('memory', *SMALL, *arguments, f'--output={tmp_path}')
+  run('perf.memory', *SMALL, *arguments, f'--output={tmp_path}')
   rows = stored(tmp_path, 'memory')['rows']
   assert [row['remat'] for row in rows] == [False, True]
   for row in rows:  # the state is a part of the whole
@@ -79,7 +136,7 @@ def test_memory(tmp_path):
 
 def test_evaluation(tmp_path):
   arguments = ['--size=96x192', '--rounds=1', '--config.eval.size=48x96']
-  run('evaluation', *SMALL, *arguments, f'--output={tmp_path}')
+  run('perf.evaluation', *SMALL, *arguments, f'--output={tmp_path}')
   rates = stored(tmp_path, 'evaluation')['images_per_s']
   assert {'jaxuda', 'jaxuda, after the network'} <= set(rates)
   assert all(rate > 0 for rate in rates.values())
@@ -87,7 +144,7 @@ def test_evaluation(tmp_path):
 
 def test_scaling(tmp_path):
   run(
-    'scaling',
+    'perf.scaling',
     *SMALL,
     '--batch=1',
     '--rounds=1',
@@ -104,7 +161,7 @@ def test_scaling(tmp_path):
 
 def test_input(tmp_path, streets_data):
   arguments = ['--images=2', '--repeats=1', f'--data_dir={streets_data}']
-  run('input', *arguments, '--streets=32x64', f'--output={tmp_path}')
+  run('perf.input', *arguments, '--streets=32x64', f'--output={tmp_path}')
   result = stored(tmp_path, 'input')
   for row in result['images_per_core_second'].values():
     assert list(row) == ['read', '+ decode', '+ augment', 'all: batches']

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
-from benchmarks import common, floor
+from benchmarks.perf import common, floor
 from jaxuda.config import loading as config_lib
 from jaxuda.torch_weights import export, layouts
+from jaxuda.utils.errors import UserError
 
-PAGES = (
+CONFIGS = (
   'source_only',
   'minent',
   'adaptsegnet',
@@ -40,8 +41,8 @@ def test_operations_by_hand():
 
 
 def test_the_paper_s_step_is_counted_in_full():
-  """ADVENT with two heads, every layer reckoned by hand."""
-  config = config_lib.load(f'{tiny.ROOT}/configs/advent.py')
+  """ADVENT with two heads, every layer counted by hand."""
+  config = config_lib.load('configs/advent.py')
   found = floor.of_step(config, common.random_batch(config))
   total = 0
   for h, w in ((720, 1280), (512, 1024)):
@@ -85,21 +86,26 @@ def _discriminator(h, w):
   return layers[0], sum(layers[1:])
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_pytorch_takes_the_same_step(page):
+@pytest.mark.needs_torch
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pytorch_takes_the_same_step(name):
   """Losses of two steps from the same weights, to float32's rounding."""
   pytest.importorskip('torch')
   import torch
 
-  from benchmarks import torch_step
+  from benchmarks.perf import torch_step
 
   quirks = ['optim.duplicate_params=False', 'bn_mode=batch', 'optim.lr=1e-3']
-  if page == 'fada':
-    quirks += ['model.encoder.variant=torchvision', 'ce_reduction=image']
-  if page == 'advent_patch':  # the draws differ, so that nothing is cut
+  if name == 'fada':
+    quirks += [
+      'model.encoder.variant=torchvision',
+      'ce_reduction=image',
+      'temperature=1.8',
+    ]
+  if name == 'advent_patch':  # the draws differ, so that nothing is cut
     quirks += ['bn_mode=running', 'bn_stats_from=both', 'patch.size=None']
-  config = tiny.config(page, *quirks)
-  current = tiny.first_state(page, *quirks)
+  config = tiny.config(name, *quirks)
+  current = tiny.first_state(name, *quirks)
   net = torch_step.TorchStep(config, 'channels_last', 'cpu')
 
   def load(module, layout, *trees):
@@ -111,11 +117,11 @@ def test_pytorch_takes_the_same_step(page):
 
   segmenter = current.segmenter
   load(net.segmenter, 'deeplab', segmenter.params, segmenter.batch_stats)
-  layout = 'fada_discriminator' if page == 'fada' else 'discriminator'
-  for name, module in net.discriminators.items():
-    load(module, layout, current.discriminators.params[name])
+  layout = 'fada_discriminator' if name == 'fada' else 'discriminator'
+  for head, module in net.discriminators.items():
+    load(module, layout, current.discriminators.params[head])
 
-  step = tiny.stepper(page, *quirks)
+  step = tiny.stepper(name, *quirks)
   for i in range(2):
     batch = tiny.batch(config, seed=i)
     current, measured = step(current, batch, config.loss_weights.to_dict())
@@ -123,7 +129,24 @@ def test_pytorch_takes_the_same_step(page):
     assert {f'loss_{k}' for k in theirs} == {
       k for k in measured if k.startswith('loss_')
     }
-    for name, value in theirs.items():
+    for term, value in theirs.items():
       np.testing.assert_allclose(
-        measured[f'loss_{name}'], float(value), rtol=2e-4, err_msg=f'{name} {i}'
+        measured[f'loss_{term}'], float(value), rtol=2e-4, err_msg=f'{term} {i}'
       )
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(
+  ('name', 'override', 'key'),
+  [
+    ('clan', 'seed=0', 'method'),
+    ('advent', 'model.encoder.variant=v1c', r'model\.encoder\.variant'),
+    ('advent', 'bn_mode=fixed', 'bn_mode'),
+  ],
+)
+def test_a_step_that_pytorch_does_not_have(name, override, key):
+  pytest.importorskip('torch')
+  from benchmarks.perf import torch_step
+
+  with pytest.raises(UserError, match=rf'config\.{key}:'):
+    torch_step.TorchStep(tiny.config(name, override), 'eager', 'cpu')

@@ -1,6 +1,5 @@
 """The benchmark that makes the README's tables, without its training runs."""
 
-import functools
 import json
 import os
 import threading
@@ -8,47 +7,46 @@ import threading
 import jax
 import pytest
 import tiny
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
-from benchmarks import rows, streets_table, table_figures, table_file
+from benchmarks.tables import figures, measure, plan, results_file, rows
+from benchmarks.tables.plan import Run
+from benchmarks.tables.rows import Row
 from jaxuda import experiment
 from jaxuda.config import loading as config_lib
-from jaxuda.models import deeplab
+from jaxuda.models import segmenter
 from jaxuda.training import checks
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def parsed():
-  """The flags' defaults."""
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['streets_table'])
+SOURCE_ONLY = Row('source_only.py:streets')
+ADABN = Row('adabn.py:streets')
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch):
-  """The specs that are trained, in their order; seed 1 is better."""
+def trained(monkeypatch):
+  """Return the runs that are trained, in their order; seed 1 is better."""
   found, lock = [], threading.Lock()
 
-  def train(spec):
+  def train(run, split, data_dir):
     with lock:
-      found.append(spec)
-    return 25.0 + 50.0 * spec.endswith('seed=1')
+      found.append(run)
+    return 25.0 + 50.0 * (run.seed == '1')
 
-  monkeypatch.setattr(streets_table, 'train', train)
-  monkeypatch.setattr(streets_table, 'ensemble', len)
-  with flagsaver.flagsaver(results=str(tmp_path)):
-    yield found
+  monkeypatch.setattr(measure, 'train', train)
+  monkeypatch.setattr(measure, 'ensemble', len)
+  return found
+
+
+def command(folder, *arguments):
+  """Call the command line; its results go into a folder."""
+  assert measure.main(['measure', f'--results={folder}', *arguments]) == 0
 
 
 @pytest.mark.parametrize('table', rows.TABLES)
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
-  with flagsaver.flagsaver(table=table, seeds=['0', '1'], jobs=jobs):
-    streets_table.main([])
+  command(tmp_path, f'--table={table}', '--seeds=0,1', f'--jobs={jobs}')
   found = json.loads((tmp_path / f'{table}.json').read_text())
   titles = list(rows.TABLES[table])
   assert list(found['miou']) == titles
@@ -63,113 +61,168 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
     f'| AdaBN control | {steps} | {steps} | 25.0, 75.0 | 50.0 ± 35.4 | '
     '+0.0 ± 0.0 |' in said
   )
-  assert len(trained) == len(set(trained))  # shared stages once
-  for seed in '01':  # a run comes after those it starts from
-    ours = [spec for spec in trained if spec.endswith(f'seed={seed}')]
-    for i, spec in enumerate(ours):
-      before = {stage.partition(',')[0] for stage in ours[:i]}
-      for stage in streets_table.stages_of(spec):
-        assert stage.partition(',')[0] in before or jobs > 1, spec
+  workdirs = [run.workdir for run in trained]
+  assert len(workdirs) == len(set(workdirs))  # shared stages once
+  # A run comes after those that it goes on from; and after those that it would
+  # train itself, were they not in the table, too.
+  for i, run in enumerate(trained):
+    for row in rows.before(run.row):
+      assert run.of(row) in trained[:i] or jobs > 1, run
+    stages = set(plan.stage_of(run).all()) - {run.workdir}
+    assert stages & set(workdirs) <= set(workdirs[:i]) or jobs > 1, run
+
+
+def test_no_run_starts_before_what_it_goes_on_from():
+  """However many jobs there are."""
+  folders, done, lock = set(), set(), threading.Lock()
+
+  def train(run):
+    before = set(plan.stage_of(run).all()) - {run.workdir}
+    with lock:
+      assert before & folders <= done, run
+    with lock:
+      done.add(run.workdir)
+    return 0.0
+
+  table = [r for x in rows.METHODS.values() for r in rows.members(x)]
+  folders |= {Run(row).workdir for row in rows.with_before(table)}
+  queue = measure.Queue(8, train)
+  lines = measure.submit(queue, {'0': {'all': table}}, plan.FOLDER)
+  for future in lines[0][3]:
+    future.result()
+  assert done == folders
 
 
 def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
-  """Only what is missing, what that starts from, and changed settings."""
+  """Only what is missing, what that goes on from, and changed settings."""
   path = tmp_path / 'patches.json'
   titles = list(rows.PATCHES)
-  with flagsaver.flagsaver(table='patches', seeds=['1']):
-    streets_table.main([])
+  command(tmp_path, '--table=patches', '--seeds=1')
   trained.clear()
   before = json.loads(path.read_text())
-  before['settings'][titles[3]] = 'others'  # as if its page had other defaults
+  before['settings'][titles[3]] = 'others'  # as if its config had others
+  before['note'] = 'of another day'
   miou = {title: {'1': 10.0, '0': 20.0} for title in titles}
   measured = {title: dict.fromkeys(miou[title], 'before') for title in titles}
-  del miou['AdaBN control']['1']
+  del miou['AdaBN control']['1'], miou['source-only']['1']
   path.write_text(json.dumps(before | {'miou': miou, 'measured': measured}))
-  with flagsaver.flagsaver(table='patches', seeds=['1']):
-    streets_table.main([])
-  assert sorted(trained) == [
-    'configs/adabn.py:streets,seed=1',
-    f'configs/{rows.PATCHES[titles[3]]},seed=1',
-    'configs/source_only.py:streets,seed=1',
-  ]
+  command(tmp_path, '--table=patches', '--seeds=1')
+  expected = [ADABN, rows.PATCHES[titles[3]], SOURCE_ONLY]
+  expected.append(rows.PATCHES['source-only'])
+  assert {run.seed for run in trained} == {'1'}
+  assert {run.row for run in trained} == set(expected)
+  assert len(trained) == len(expected)
   found = json.loads(path.read_text())
   assert found['miou'] == miou | {
     'AdaBN control': {'0': 20.0, '1': 75.0},
+    'source-only': {'0': 20.0, '1': 75.0},
     titles[3]: {'1': 75.0},
   }
-  assert found['measured']['source-only'] == measured['source-only']
+  assert found['note'] == 'of another day'
+  assert found['measured']['whole maps'] == measured['whole maps']
   control = found['measured']['AdaBN control']
   assert control['0'] == 'before' and 'commit' in control['1']
   said = capsys.readouterr().out
-  assert f'{titles[3]}: leaves {path}' in said
-  line = (
-    '| source-only | 1000 | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |'
-  )
+  assert f'{titles[3]}: leaves {path}' in said and 'patch.size=48' in said
+  line = '| whole maps | 1000 | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |'
   assert line in said
 
 
-def test_the_digest_tells_settings_apart(tmp_path):
+def test_the_digest_tells_settings_apart():
   """Also those of the stages before, and not what changes no number."""
-  page = 'configs/adabn.py:streets'
-  assert table_file.digest([page]) == table_file.digest([f'{page},panels=2'])
-  others = (f'{page},optim.lr=0.1', f'{page},seed=1')
-  assert len({table_file.digest([each]) for each in (page, *others)}) == 3
-  stages = streets_table.with_stages([page])
-  assert stages == [page, 'configs/source_only.py:streets']
-  assert table_file.digest(stages) != table_file.digest([page])
+
+  def digest(*overrides, **before):
+    return results_file.digest(Row('adabn.py:streets', overrides, **before))
+
+  assert digest() == digest('num_log_images=2')
+  assert digest() == digest('init_stage.log_every=3')
+  found = {
+    digest(),
+    digest('optim.lr=0.1'),
+    digest('seed=1'),
+    digest('init_stage.steps=1'),
+    digest(init=ADABN),
+    digest(init=SOURCE_ONLY),
+    digest(labels=ADABN),
+    results_file.digest(rows.Ensemble((ADABN, ADABN))),
+  }
+  assert len(found) == 8
+
+
+def test_a_row_in_the_file_of_results():
+  row = Row('a.py:streets', ('x=1',), init=Row('b.py'), labels=Row('c.py'))
+  assert rows.to_json(rows.Ensemble((row, Row('d.py')))) == [
+    {
+      'config': 'a.py:streets',
+      'overrides': ['x=1'],
+      'init': {'config': 'b.py'},
+      'labels': {'config': 'c.py'},
+    },
+    {'config': 'd.py'},
+  ]
+
+
+def rows_of(table):
+  """Return all rows of a table, including those of ensembles."""
+  return [row for x in rows.TABLES[table].values() for row in rows.members(x)]
 
 
 @pytest.mark.parametrize('table', rows.TABLES)
 def test_every_row_can_be_trained(table):
-  for x in rows.TABLES[table].values():
-    for page in [x] if isinstance(x, str) else x:
-      spec = f'configs/{page}'
-      checks.check(config_lib.load(spec), sharding.make_mesh())
+  for row in rows.with_before(rows_of(table)):
+    config = Run(row).config
+    for each in (config, *config_lib.stages(config).values()):
+      checks.check(each, sharding.make_mesh())
+
+
+def test_what_a_row_goes_on_from_is_named_by_flags(tmp_path):
+  run = Run(rows.METHODS['CBST from AdaBN'], '2', tmp_path)
+  adabn = Run(ADABN, '2', tmp_path)
+  assert adabn.workdir.parent == tmp_path
+  assert adabn.workdir.name.startswith('adabn-streets-seed=2-')
+  assert run.config.init == run.config.target.labels == str(adabn.workdir)
+  assert run.config.seed == run.config.init_stage.seed == 2
+  assert run.overrides == [
+    'seed=2',
+    f'init={adabn.workdir}',
+    f'target.labels={adabn.workdir}',
+  ]
 
 
 def test_methods_are_all_there():
-  """Each page has a row, and each row that adapts sees as many steps."""
-  pages = {
-    config_lib.parse_spec(page)[0].removesuffix('.py')
-    for x in rows.METHODS.values()
-    for page in ([x] if isinstance(x, str) else x)
-  }
-  # FADA's source stage is that of all rows here.
-  assert pages == set(tiny.pages()) - {'fada_source'}
+  """Each config has a row, and each row that adapts sees as many steps."""
+  names = {row.config.partition('.')[0] for row in rows_of('methods')}
+  # FADA's source stage is that of all rows here; the mean teacher has no row.
+  assert names == set(tiny.pages()) - {'fada_source', 'mean_teacher'}
   for title, x in rows.METHODS.items():
-    for page in [x] if isinstance(x, str) else x:
-      spec = f'configs/{page}'
-      stages = streets_table.stages_of(spec)
-      own = config_lib.load(spec).steps
-      assert own == (400 if stages else 1000) or title == 'FADA, self-distilled'
-      if 'configs/source_only.py:streets' in stages:
-        assert config_lib.load(stages[0]).steps == 600
+    for run in map(Run, rows.members(x)):
+      before = plan.stage_of(run).all()
+      own = before.pop(run.workdir)
+      assert own == (400 if before else 1000) or title == 'FADA, self-distilled'
+      for workdir, steps in before.items():
+        source_only = workdir.name.startswith('source_only')
+        assert steps == (600 if source_only else 400)
 
 
-@functools.cache
-def network(spec):
-  """The shapes of what a page's experiment trains."""
-  net = experiment.segmenter(config_lib.load(spec))
-  return jax.tree.map(lambda leaf: leaf.shape, deeplab.abstract(net))
+def shapes(config):
+  """Return what the network of an experiment consists of."""
+  net = experiment.segmenter(config)
+  return jax.tree.map(lambda leaf: leaf.shape, segmenter.abstract(net))
 
 
 @pytest.mark.parametrize('title', rows.METHODS)
 def test_a_stage_trains_the_network_that_goes_on(title):
-  x = rows.METHODS[title]
-  for page in [x] if isinstance(x, str) else x:
-    spec = f'configs/{page}'
-    if init := config_lib.load(spec).init:
-      assert network(init) == network(spec)
+  for row in rows.members(rows.METHODS[title]):
+    config = Run(row).config
+    before = Run(row.init).config if row.init else config.init_stage
+    assert before is None or shapes(before) == shapes(config)
 
 
 def test_a_row_is_compared_with_as_many_steps():
   steps = {
-    title: streets_table.steps_of(
-      [f'configs/{page}' for page in ([x] if isinstance(x, str) else x)]
-    )
-    for title, x in rows.METHODS.items()
+    title: plan.steps_of(rows.members(x)) for title, x in rows.METHODS.items()
   }
-  control = {t: streets_table.control_of(t, steps) for t in steps}
+  control = {t: measure.control_of(t, steps) for t in steps}
   assert (steps['ADVENT'], control['ADVENT']) == ((1000, 1000), 'AdaBN control')
   for title in ('global-local, S4', 'CBST from AdaBN'):
     assert steps[title] == steps['AdaBN control, longer'] == (1400, 1400)
@@ -182,68 +235,59 @@ def test_a_row_is_compared_with_as_many_steps():
   assert steps['FADA, self-distilled'] == (600, 1600)
 
 
-def test_a_run_that_fails_starts_no_other(trained, monkeypatch):
-  monkeypatch.setattr(streets_table, 'train', lambda spec: 1 / 0)
-  with (
-    flagsaver.flagsaver(table='patches', seeds=['0']),
-    pytest.raises(ZeroDivisionError),
-  ):
-    streets_table.main([])
+def test_a_run_that_fails_starts_no_other(tmp_path, monkeypatch):
+  monkeypatch.setattr(measure, 'train', lambda run, split, data_dir: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    command(tmp_path, '--table=patches', '--seeds=0')
 
 
 def test_the_figures(tmp_path):
   """Each names rows that there are; a row that is not yet there is left out."""
-  for figure in table_figures.FIGURES.values():
+  for figure in figures.FIGURES.values():
     for titles in figure.curves.values():
       assert len(titles) == len(figure.ticks)
       assert set(titles) - {None} <= set(rows.TABLES[figure.table])
     miou = {t: {'0': 10.0, '1': 12.0} for t in rows.TABLES[figure.table]}
     content = json.dumps({'miou': miou})
     (tmp_path / f'{figure.table}.json').write_text(content)
-  labels = table_figures.FIGURES['labels']
+  labels = figures.FIGURES['labels']
   miou = {title: {'0': 10.0, '1': 12.0} for title in rows.LABELS}
   miou |= {'5 labels alone': {'0': 3.0, '1': 4.0}, '20 labels alone': {}}
-  drawn = table_figures.curves(labels, miou)
+  drawn = figures.curves(labels, miou)
   assert list(next(iter(drawn.values())).x) == [0, 1, 2, 3]
-  gains = table_figures.over(
-    {'a': {'0': 10.0, '1': 12.0}, 'b': {'1': 9.0}}, 'b'
-  )
+  gains = figures.over({'a': {'0': 10.0, '1': 12.0}, 'b': {'1': 9.0}}, 'b')
   assert gains == {'a': {'1': 3.0}, 'b': {'1': 0.0}}
   alone = drawn['labels alone']
   assert list(alone.x) == [1, 3] and alone.values[0] == [3.0, 4.0]
-  with flagsaver.flagsaver(results=str(tmp_path), output=str(tmp_path)):
-    table_figures.main([])
-    for name in table_figures.FIGURES:
-      assert Image.open(tmp_path / f'{name}.png').size > (300, 300)
-    (tmp_path / 'labels.json').unlink()
-    with pytest.raises(UserError, match=r'--table=labels'):
-      table_figures.main([])
+  arguments = ['figures', f'--results={tmp_path}', f'--output={tmp_path}']
+  assert figures.main(arguments) == 0
+  for name in figures.FIGURES:
+    assert Image.open(tmp_path / f'{name}.png').size > (300, 300)
+  (tmp_path / 'labels.json').unlink()
+  with pytest.raises(UserError, match=r'--table=labels'):
+    figures.main(arguments)
 
 
 def test_a_finished_run_of_another_split_is_refused(tmp_path):
   """Its scores would stand in the wrong table."""
-  spec = 'configs/source_only.py:streets,seed=0'
-  with flagsaver.flagsaver(folder=str(tmp_path)):
-    workdir = streets_table.workdir_of(spec)
-    workdir.mkdir()
-    stored = config_lib.to_json(config_lib.load(spec, ['eval.split=val']))
-    (workdir / 'config.json').write_text(json.dumps(stored))
-    scores = json.dumps({'means': {'mIoU': 0.25}})
-    (workdir / 'scores.json').write_text(scores)
-    assert streets_table.train(spec) == 25.0
-    with (
-      flagsaver.flagsaver(split='tune'),
-      pytest.raises(UserError, match=r'eval\.split'),
-    ):
-      streets_table.train(spec)
+  run = Run(ADABN, '0', tmp_path)
+  run.workdir.mkdir()
+  stored = config_lib.to_json(run.config)
+  (run.workdir / 'config.json').write_text(json.dumps(stored))
+  scores = json.dumps({'means': {'mIoU': 0.25}})
+  (run.workdir / 'scores.json').write_text(scores)
+  assert measure.train(run) == 25.0
+  assert measure.train(run, data_dir='elsewhere') == 25.0
+  with pytest.raises(UserError, match=r'\n  eval\.split.*\n  init_stage\.eval'):
+    measure.train(run, split='tune')
 
 
 def test_a_failed_run(tmp_path, capfd):
   """Its own sentence, and where to look."""
-  spec = 'configs/advent_patch.py:streets,patch.size=8,seed=0'
-  with (
-    flagsaver.flagsaver(folder=str(tmp_path)),
-    pytest.raises(UserError, match=r'patch\.size=8-seed=0 ended with status 2'),
-  ):
-    streets_table.train(spec)
-  assert 'config.patch.size=8 must be 32' in capfd.readouterr().err
+  run = Run(Row('advent_patch.py:streets', ('patch.size=8',)), '0', tmp_path)
+  told = r'advent_patch-streets-seed=0-\w+ ended with status 2'
+  with pytest.raises(UserError, match=told):
+    measure.train(run)
+  said, error = capfd.readouterr()
+  assert '--config.patch.size=8 --config.seed=0' in said
+  assert 'config.patch.size=8 must be' in error

@@ -17,8 +17,8 @@ import unittest.mock
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
-from ml_collections import ConfigDict
 
+from benchmarks.perf import common
 from jaxuda import experiment, state
 from jaxuda.models import layers
 
@@ -61,26 +61,26 @@ class Floor:
 
 
 def of_step(config, batch) -> Floor:
-  """The floor of one training step on the device that is there.
+  """Return the floor of one training step on the device that is there.
 
   Args:
     config: an experiment's.
     batch: arrays, or their shapes, as step.train_step takes them.
   """
-  plain = ConfigDict(config)
-  plain.model.remat = False  # what is computed twice is no part of the floor
+  # What is computed twice is no part of the floor.
+  plain = common.changed(config, {'model.remat': False})
   current = state.abstract(*experiment.build(plain))
   operations, moved = of_convolutions(plain, batch)
   moved += 2 * sum(
     math.prod(x.shape) * x.dtype.itemsize
-    for player in (current.segmenter, current.discriminators)
-    for x in jax.tree.leaves((player.params, player.opt_state))
+    for network in (current.segmenter, current.discriminators)
+    for x in jax.tree.leaves((network.params, network.opt_state))
   )
   return Floor(operations, moved, *rates(plain.model.dtype))
 
 
 def of_convolutions(config, batch) -> tuple[float, float]:
-  """(operations, bytes) of a step's convolutions, also of those done twice."""
+  """Return (operations, bytes) of a step's convolutions, each time they run."""
   current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
     program = jax.make_jaxpr(experiment.train_step(config))(current, batch)
@@ -88,7 +88,7 @@ def of_convolutions(config, batch) -> tuple[float, float]:
 
 
 def count(jaxpr) -> tuple[float, float]:
-  """(operations, bytes) of all convolutions in a program, nested ones too."""
+  """Return (operations, bytes) of all convolutions in a program, nested too."""
   operations = moved = 0.0
   for eqn in jaxpr.eqns:
     if eqn.primitive.name == 'conv_general_dilated':
@@ -118,7 +118,7 @@ def _convolution(eqn) -> float:
 
 
 def rates(dtype: str) -> tuple[float, float | None]:
-  """(operations, bytes) a second of the device; measured where none is told."""
+  """Return (operations, bytes) a second; measured for an unknown device."""
   kind = jax.devices()[0].device_kind
   if kind in RATES:
     half, single, moving = RATES[kind]
@@ -127,7 +127,7 @@ def rates(dtype: str) -> tuple[float, float | None]:
 
 
 def measured_rate(dtype: str, side: int = 2048, times: int = 5) -> float:
-  """Operations a second of a large matrix product, the best of some."""
+  """Return operations a second of a large matrix product, the best of some."""
   x = jnp.ones((side, side), dtype)
   product = jax.jit(jnp.matmul)
   product(x, x).block_until_ready()

@@ -1,27 +1,32 @@
-"""Draws the README's figures of what streets_table has measured.
+"""Draw the README's figures of what measure.py has found.
 
-  python -m benchmarks.table_figures [--results=FOLDER] [--output=docs]
+  python -m benchmarks.tables.figures [--results=FOLDER] [--output=docs]
 
-labels.png: mIoU against the number of labelled target images (paper 004);
-patches.png: against the size of the aligned patches (paper 001, Fig. 8a);
-ablation.png: of the steps S1 to S4 (paper 000, Table 3), both over the AdaBN
+labels.png: mIoU against the number of labelled target images (ASS);
+patches.png: against the size of the aligned patches (ACCV 2020, Fig. 8a);
+ablation.png: of the steps S1 to S4 (ICIP 2020, Table 3), both over the AdaBN
 control of the same seed, as seeds differ more than methods do. Means and
 standard deviations over seeds.
 """
 
 import json
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from absl import app, flags
-
-from benchmarks import streets_table
+from benchmarks.tables import measure, results_file
 from jaxuda.figures import charts
-from jaxuda.utils.cli import run_cli
+from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 
-_OUTPUT = flags.DEFINE_string('output', 'docs', 'Folder of the pictures.')
+
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.text('results', str(results_file.RESULTS), 'Of the JSON files.')
+  command.text('output', 'docs', 'Folder of the pictures.')
+  return command
 
 
 class Figure(NamedTuple):
@@ -40,7 +45,7 @@ class Figure(NamedTuple):
   xlabel: str
   ticks: tuple[str, ...]
   curves: Mapping[str, tuple[str | None, ...]]
-  control: str = streets_table.CONTROL
+  control: str = measure.CONTROL
   paired: bool = True
 
 
@@ -95,7 +100,7 @@ FIGURES = {
 def curves(
   figure: Figure, miou: Mapping[str, Mapping[str, float]]
 ) -> dict[str, charts.Curve]:
-  """The values of all seeds at each place that has been measured."""
+  """Return the values of all seeds at each place that has been measured."""
   found = {}
   for name, titles in figure.curves.items():
     there = {x: miou.get(title) for x, title in enumerate(titles)}
@@ -107,7 +112,7 @@ def curves(
 def over(
   miou: Mapping[str, Mapping[str, float]], control: str
 ) -> dict[str, dict[str, float]]:
-  """Each value less the control's of the same seed; without it none."""
+  """Return each value less the control's of its seed, where there is one."""
   base = miou[control]
   return {
     title: {seed: v - base[seed] for seed, v in values.items() if seed in base}
@@ -115,22 +120,28 @@ def over(
   }
 
 
-def draw(name: str, figure: Figure, folder: pathlib.Path) -> pathlib.Path:
-  """Draws one figure; its path.
+def draw(name: str, results: str, output: str) -> pathlib.Path:
+  """Draw one figure; return its path.
+
+  Args:
+    name: of FIGURES.
+    results: folder of the JSON files.
+    output: folder of the pictures.
 
   Raises:
     UserError: its table has not been measured.
   """
-  results = streets_table.path_of(figure.table)
-  if not results.exists():
+  figure = FIGURES[name]
+  measured = results_file.path_of(results, figure.table)
+  if not measured.exists():
     raise UserError(
-      f'{results} is missing: '
-      f'python -m benchmarks.streets_table --table={figure.table}'
+      f'{measured} is missing: '
+      f'python -m benchmarks.tables.measure --table={figure.table}'
     )
-  miou = json.loads(results.read_text())['miou']
+  miou = json.loads(measured.read_text())['miou']
   if figure.paired:
     miou = over(miou, figure.control)
-  path = folder / f'{name}.png'
+  path = pathlib.Path(output) / f'{name}.png'
   charts.curves(
     path,
     curves(figure, miou),
@@ -145,11 +156,15 @@ def draw(name: str, figure: Figure, folder: pathlib.Path) -> pathlib.Path:
   return path
 
 
-def main(argv) -> None:
-  del argv
-  for name, figure in FIGURES.items():
-    print(draw(name, figure, pathlib.Path(_OUTPUT.value)))
+def main(argv: list[str]) -> int:
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  if command.parse(argv, __doc__) is None:
+    return 0
+  for name in FIGURES:
+    print(draw(name, command.values.results, command.values.output))
+  return 0
 
 
 if __name__ == '__main__':
-  app.run(lambda argv: run_cli(main, argv))
+  cli.run_cli(main, sys.argv)

@@ -1,7 +1,7 @@
 """Images a second of evaluation, beside the originals' NumPy path.
 
-  python -m benchmarks.evaluation [--config=configs/advent.py] [--size=1024x2048]
-    [--rounds=3] [--output=DIR] [--config.KEY=VALUE ...]
+  python -m benchmarks.perf.evaluation [--config=configs/advent.py]
+    [--size=1024x2048] [--rounds=3] [--output=DIR] [--config.KEY=VALUE ...]
 
 Noise in the sizes of the config's `eval`, labels of --size. Ours counts on the
 device. Theirs (ADVENT, eval_UDA.py: PyTorch upsamples, NumPy takes the largest
@@ -15,25 +15,26 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
 
-from benchmarks import common
+from benchmarks.perf import common
 from jaxuda import experiment, metrics
-from jaxuda.config import loading as config_lib
 from jaxuda.datasets import specs
 from jaxuda.evaluation import counting
 from jaxuda.models import layers
-from jaxuda.utils import sharding
+from jaxuda.utils import cli, sharding
 
-_CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
-_SIZE = flags.DEFINE_string('size', '1024x2048', 'Of the labels.')
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
-_OVERRIDES = []
+
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.text('size', '1024x2048', 'Of the labels.')
+  command.integer('rounds', 3, 'Timed calls.')
+  common.define_output(command)
+  return command
 
 
 def ours(config, image, label, logits) -> dict:
-  """{name: call} of the whole evaluation, and of what follows the network."""
+  """Return {name: call} of the whole evaluation, and of all but the network."""
   mesh = sharding.make_mesh()
   net = experiment.segmenter(config)
   variables = jax.jit(net.init, static_argnames='train')(
@@ -59,12 +60,12 @@ def ours(config, image, label, logits) -> dict:
 
 
 def theirs(config, image, label, logits) -> dict:
-  """The same in PyTorch and NumPy, {} without torch."""
+  """Return the same in PyTorch and NumPy, {} without torch."""
   if not importlib.util.find_spec('torch'):
     return {}
   import torch
 
-  from benchmarks import torch_step
+  from benchmarks.perf import torch_step
 
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
   step = torch_step.TorchStep(config, 'eager', device)
@@ -97,36 +98,34 @@ def theirs(config, image, label, logits) -> dict:
   return {'originals': whole, 'originals, after the network': after}
 
 
-def main(argv) -> None:
-  del argv
-  config = config_lib.load(_CONFIG.value, _OVERRIDES)
+def main(argv: list[str]) -> int:
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  asked = common.parse(command, argv, __doc__)
+  if asked is None:
+    return 0
+  given, config = command.values, asked.config
+  label_size = specs.parse_size(given.size)
   rng = np.random.default_rng(0)
   batch, size = config.eval.batch_size, config.eval.size
   classes = experiment.segmenter(config).num_classes
   image = rng.integers(0, 256, (batch, *size, 3), np.uint8)
-  label = rng.integers(
-    0, classes, (batch, *specs.parse_size(_SIZE.value)), np.uint8
-  )
+  label = rng.integers(0, classes, (batch, *label_size), np.uint8)
   small = (batch, size[0] // 8 + 1, size[1] // 8 + 1, classes)
   logits = rng.standard_normal(small).astype(np.float32)
   calls = ours(config, image, label, logits)
   calls |= theirs(config, image, label, logits)
-  seconds = common.in_turn(calls, _ROUNDS.value)
+  seconds = common.in_turn(calls, given.rounds)
   rates = {
     name: float(f'{batch / common.median(values):.4g}')
     for name, values in seconds.items()
   }
   for name, rate in rates.items():
     print(f'{name:32}{rate:10} images/s')
-  result = {
-    'config': _CONFIG.value,
-    'overrides': _OVERRIDES,
-    'label_size': _SIZE.value,
-    'images_per_s': rates,
-  }
-  print(common.write('evaluation', result, _OUTPUT.value))
+  result = {'label_size': given.size, 'images_per_s': rates}
+  print(common.write('evaluation', asked.record | result, given.output))
+  return 0
 
 
 if __name__ == '__main__':
-  sys.argv, _OVERRIDES = config_lib.split_overrides(sys.argv)
-  app.run(main)
+  cli.run_cli(main, sys.argv)

@@ -12,10 +12,10 @@ _DILATIONS = (1, 1, 2, 4)
 
 
 class RunningNorm(nn.BatchNorm2d):
-  """Normalises by the running statistics while they are updated (paper 001)."""
+  """Batch norm by the running statistics while they are updated (ACCV 2020)."""
 
   def forward(self, x):
-    """f[B, C, H, W] -> the same."""
+    """Map f[B, C, H, W] to the same."""
     # Copies, as the gradient wants the values from before the update.
     mean, var = self.running_mean.clone(), self.running_var.clone()
     y = F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps)
@@ -27,10 +27,10 @@ class RunningNorm(nn.BatchNorm2d):
 
 
 class FrozenNorm(nn.BatchNorm2d):
-  """Never updated and without epsilon (FADA)."""
+  """Batch norm that is never updated and has no epsilon (FADA)."""
 
   def forward(self, x):
-    """f[B, C, H, W] -> the same."""
+    """Map f[B, C, H, W] to the same."""
     scale = self.weight * self.running_var.rsqrt()
     bias = self.bias - self.running_mean * scale
     return (
@@ -46,11 +46,11 @@ NORMS = {
 
 
 class Bottleneck(nn.Module):
-  """1x1, 3x3, 1x1 and a sum; the stride's place depends on the style."""
+  """1x1, 3x3, 1x1 and a sum; the stride's place depends on the variant."""
 
-  def __init__(self, inputs, planes, stride, dilation, style, norm, shortcut):
+  def __init__(self, inputs, planes, stride, dilation, variant, norm, shortcut):
     super().__init__()
-    first, second = (stride, 1) if style == 'caffe' else (1, stride)
+    first, second = (stride, 1) if variant == 'caffe' else (1, stride)
     self.conv1 = nn.Conv2d(inputs, planes, 1, first, bias=False)
     self.bn1 = norm(planes)
     self.conv2 = nn.Conv2d(
@@ -66,7 +66,7 @@ class Bottleneck(nn.Module):
       self.downsample = nn.Sequential(conv, norm(4 * planes))
 
   def forward(self, x):
-    """f[B, C, H, W] -> f[B, 4 planes, H', W']."""
+    """Map f[B, C, H, W] to f[B, 4 planes, H', W']."""
     y = self.relu(self.bn1(self.conv1(x)))
     y = self.relu(self.bn2(self.conv2(y)))
     y = self.bn3(self.conv3(y))
@@ -77,62 +77,53 @@ class Bottleneck(nn.Module):
 class ASPP(nn.Module):
   """The sum of dilated 3x3 convolutions."""
 
-  def __init__(self, inputs, classes, dilations, live):
+  def __init__(self, inputs, classes, dilations, branches):
     super().__init__()
-    self.live = live
+    self.branches = branches
     self.conv2d_list = nn.ModuleList(
       nn.Conv2d(inputs, classes, 3, 1, d, d) for d in dilations
     )
 
   def forward(self, x):
-    """f[B, C, H, W] -> f[B, classes, H, W]."""
-    return sum(conv(x) for conv in self.conv2d_list[: self.live])
+    """Map f[B, C, H, W] to f[B, classes, H, W]."""
+    return sum(conv(x) for conv in self.conv2d_list[: self.branches])
 
 
 class DeepLab(nn.Module):
-  """ResNet at output stride 8 with one or two heads, of `config.model`."""
+  """ResNet at output stride 8 with one or two heads, as a config has it."""
 
-  def __init__(self, model, classes):
+  def __init__(self, config, classes):
     super().__init__()
-    norm = NORMS[model.norm]
-    width, inputs = model.encoder.width, model.encoder.width
+    encoder, decoder = config.model.encoder, config.model.decoder
+    norm, variant = NORMS[config.bn_mode], encoder.variant
+    width, inputs = encoder.width, encoder.width
     self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
     self.bn1 = norm(width)
     self.relu = nn.ReLU(inplace=True)
-    self.pool = nn.MaxPool2d(
-      3, 2, 1, ceil_mode=model.encoder.variant == 'caffe'
-    )
-    for layer, count in enumerate(model.encoder.blocks):
+    self.pool = nn.MaxPool2d(3, 2, 1, ceil_mode=variant == 'caffe')
+    for layer, count in enumerate(encoder.blocks):
       planes, blocks = width * 2**layer, []
       for i in range(count):
-        kept = i == 0 and model.encoder.variant == 'torchvision'
+        kept = i == 0 and variant == 'torchvision'
         stride = 2 if (layer, i) == (1, 0) else 1
         dilation = _DILATIONS[max(layer - kept, 0)]
         blocks.append(
-          Bottleneck(
-            inputs,
-            planes,
-            stride,
-            dilation,
-            model.encoder.variant,
-            norm,
-            i == 0,
-          )
+          Bottleneck(inputs, planes, stride, dilation, variant, norm, i == 0)
         )
         inputs = 4 * planes
       setattr(self, f'layer{layer + 1}', nn.Sequential(*blocks))
-    aspp = (classes, model.decoder.dilations, model.decoder.aspp_branches)
-    if model.decoder.multi_level:
+    aspp = (classes, decoder.dilations, decoder.aspp_branches)
+    if decoder.multi_level:
       self.layer5 = ASPP(inputs // 2, *aspp)
     self.layer6 = ASPP(inputs, *aspp)
     for module in self.modules():
       if isinstance(module, nn.BatchNorm2d):
         module.requires_grad_(False)
-        if model.norm == 'frozen':
+        if config.bn_mode == 'frozen':
           module.eps = 0.0
 
   def forward(self, x):
-    """f[B, 3, H, W] -> {head: logits at 1/8}, features."""
+    """Map f[B, 3, H, W] to {head: logits at 1/8} and features."""
     x = self.pool(self.relu(self.bn1(self.conv1(x))))
     layer3 = self.layer3(self.layer2(self.layer1(x)))
     layer4 = self.layer4(layer3)
@@ -154,7 +145,7 @@ class FCDiscriminator(nn.Module):
     self.classifier = nn.Conv2d(8 * width, outputs, 4, 2, 1)
 
   def forward(self, x):
-    """f[B, classes, H, W] -> the logit of 'target' at 1/32."""
+    """Map f[B, classes, H, W] to the logits of 'target' at 1/32."""
     for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
       x = F.leaky_relu(conv(x), 0.2, inplace=True)
     x = self.classifier(x)
@@ -176,6 +167,6 @@ class PixelDiscriminator(nn.Module):
     self.cls2 = nn.Conv2d(width // 2, classes, 3, 1, 1)
 
   def forward(self, x):
-    """f[B, C, h, w] -> f[B, 2 classes, h, w]."""
+    """Map f[B, C, h, w] to f[B, 2 classes, h, w]."""
     x = self.D(x)
     return torch.cat([self.cls1(x), self.cls2(x)], 1)

@@ -1,6 +1,6 @@
 """Where a step's time goes: a trace, and a table of its operations.
 
-  python -m benchmarks.profile [--config=configs/advent.py] [--steps=3]
+  python -m benchmarks.perf.profile [--config=configs/advent.py] [--steps=3]
     [--top=25] [--trace=DIR] [--config.KEY=VALUE ...]
 
 The trace in --trace (default runs/trace) opens in TensorBoard's profile plugin
@@ -14,23 +14,25 @@ import re
 import sys
 
 import jax
-from absl import app, flags
 
-from benchmarks import common
-from jaxuda.config import loading as config_lib
-
-_CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
-_STEPS = flags.DEFINE_integer('steps', 3, 'Steps that are traced.')
-_TOP = flags.DEFINE_integer('top', 25, 'Lines of the table.')
-_TRACE = flags.DEFINE_string('trace', 'runs/trace', 'Where the trace goes.')
-_OVERRIDES = []
+from benchmarks.perf import common
+from jaxuda.utils import cli
 
 # What encloses other events and would count their time twice.
 _ENCLOSING = re.compile(r'(while|call|conditional|ThunkExecutor|Wait)')
 
 
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.integer('steps', 3, 'Steps that are traced.')
+  command.integer('top', 25, 'Lines of the table.')
+  command.text('trace', 'runs/trace', 'Where the trace goes.')
+  return command
+
+
 def operations(folder: pathlib.Path, names: dict[str, str]) -> dict:
-  """{instruction: (seconds, calls)} of the newest trace in a folder.
+  """Return {instruction: (seconds, calls)} of the newest trace in a folder.
 
   Args:
     folder: of jax.profiler.trace.
@@ -49,7 +51,7 @@ def operations(folder: pathlib.Path, names: dict[str, str]) -> dict:
 
 
 def origins(compiled) -> dict[str, str]:
-  """{instruction: where in the model it comes from} of a compiled step."""
+  """Return {instruction: where in the model it comes from} of a step."""
   found = {}
   for line in compiled.as_text().splitlines():
     head = re.match(r'\s*(?:ROOT )?%?([\w.-]+) = ', line)
@@ -60,7 +62,7 @@ def origins(compiled) -> dict[str, str]:
 
 
 def kind(instruction: str, origin: str) -> str:
-  """'layer3 conv2 backward: convolution' of an instruction's names."""
+  """Return 'layer3 conv2 backward: convolution' of an instruction's names."""
   backward = 'backward' if 'transpose(' in origin else 'forward'
   parts = re.findall(
     r'(layer\d|conv\w+|bn\d|downsample_\d|classifier|D_\d|cls\d|conv2d_list)',
@@ -71,14 +73,18 @@ def kind(instruction: str, origin: str) -> str:
   return f'{place} {backward}: {what}'
 
 
-def main(argv) -> None:
-  del argv
-  config = config_lib.load(_CONFIG.value, _OVERRIDES)
-  step = common.Step(config)
+def main(argv: list[str]) -> int:
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  asked = common.parse(command, argv, __doc__)
+  if asked is None:
+    return 0
+  given = command.values
+  step = common.Step(asked.config)
   step()
-  folder = pathlib.Path(_TRACE.value)
+  folder = pathlib.Path(given.trace)
   with jax.profiler.trace(str(folder)):
-    for i in range(_STEPS.value):
+    for i in range(given.steps):
       with jax.profiler.StepTraceAnnotation('step', step_num=i):
         step()
   names = origins(step.compiled)
@@ -90,14 +96,15 @@ def main(argv) -> None:
   total = sum(seconds for seconds, _ in table.values())
   print(f'{"ms a step":>10} {"share":>6} {"calls":>6}  operation')
   ordered = sorted(table.items(), key=lambda item: -item[1][0])
-  for name, (seconds, calls) in ordered[: _TOP.value]:
+  for name, (seconds, calls) in ordered[: given.top]:
     print(
-      f'{1e3 * seconds / _STEPS.value:10.2f} {seconds / total:6.1%} '
-      f'{calls // _STEPS.value:6}  {name}'
+      f'{1e3 * seconds / given.steps:10.2f} {seconds / total:6.1%} '
+      f'{calls // given.steps:6}  {name}'
     )
-  print(f'{1e3 * total / _STEPS.value:10.2f} in all; the trace is in {folder}')
+  print(f'{1e3 * total / given.steps:10.2f} in all; the trace is in {folder}')
+
+  return 0
 
 
 if __name__ == '__main__':
-  sys.argv, _OVERRIDES = config_lib.split_overrides(sys.argv)
-  app.run(main)
+  cli.run_cli(main, sys.argv)

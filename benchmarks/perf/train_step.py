@@ -1,6 +1,6 @@
 """The whole training step, timed, beside its floor and beside PyTorch.
 
-  python -m benchmarks.train_step [--config=configs/advent.py] [--rounds=3]
+  python -m benchmarks.perf.train_step [--config=configs/advent.py] [--rounds=3]
     [--torch=eager,channels_last,compile] [--forms=auto,matrix,plain]
     [--output=DIR] [--name=NAME]
     [--config.model.dtype=bfloat16] [--config.KEY=VALUE ...]
@@ -15,38 +15,43 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import jax
-from absl import app, flags
 
-from benchmarks import common, floor
-from jaxuda.config import loading as config_lib
-
-_CONFIG = flags.DEFINE_string('config', 'configs/advent.py', 'A config page.')
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed steps of each contestant.')
-_TORCH = flags.DEFINE_list(
-  'torch',
-  ['eager', 'channels_last'],
-  'Variants of PyTorch: eager, channels_last, compile.',
-)
-_FORMS = flags.DEFINE_list(
-  'forms',
-  ['auto'],
-  'Forms of the convolutions: auto, matrix, plain; the first is compared with.',
-)
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
-_NAME = flags.DEFINE_string('name', 'train_step', 'Of the file of results.')
-_ONLY = flags.DEFINE_string('only', None, 'For the processes that it starts.')
-_OVERRIDES = []
+from benchmarks.perf import common, floor
+from jaxuda.utils import cli
+from jaxuda.utils.errors import UserError
 
 
-def our_step(config, forms: str) -> dict:
-  """Times jaxuda's step; {'all_s', 'compile_s', ...}."""
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.integer('rounds', 3, 'Timed steps of each contestant.')
+  command.list(
+    'torch',
+    ['eager', 'channels_last'],
+    'Variants of PyTorch: eager, channels_last, compile.',
+  )
+  command.list(
+    'forms',
+    ['auto'],
+    'Forms of the convolutions: auto, matrix, plain; the first is compared '
+    'with.',
+  )
+  common.define_output(command)
+  command.text('name', 'train_step', 'Of the file of results.')
+  command.text('only', None, 'For the processes that it starts.')
+  return command
+
+
+def our_step(config, forms: str, rounds: int) -> dict:
+  """Time jaxuda's step; return {'all_s', 'compile_s', ...}."""
   ours = common.Step(config, forms=forms)
   images = sum(len(stream['image']) for stream in ours.batch.values())
   least = floor.of_step(config, ours.batch)
   result = {
-    'all_s': common.times(ours, _ROUNDS.value),
+    'all_s': common.times(ours, rounds),
     'images': images,
     'compile_s': round(ours.compile_s, 1),
     'xla_temporaries_gib': round(ours.temporaries_gib(), 2),
@@ -66,11 +71,11 @@ def our_step(config, forms: str) -> dict:
   return result
 
 
-def torch_step(config, variant: str) -> dict:
-  """Times the same step in PyTorch."""
+def torch_step(config, variant: str, rounds: int) -> dict:
+  """Time the same step in PyTorch; return the same of it."""
   import torch
 
-  from benchmarks import torch_step
+  from benchmarks.perf import torch_step
 
   on_gpu = torch.cuda.is_available()
   torch.backends.cuda.matmul.allow_tf32 = True
@@ -84,7 +89,7 @@ def torch_step(config, variant: str) -> dict:
     return {name: float(value) for name, value in step(loaded).items()}
 
   result = {
-    'all_s': common.times(call, _ROUNDS.value),
+    'all_s': common.times(call, rounds),
     'images': sum(len(stream['image']) for stream in batch.values()),
   }
   if on_gpu:
@@ -93,34 +98,44 @@ def torch_step(config, variant: str) -> dict:
   return result
 
 
-def measure_alone(contestant: str) -> dict:
-  """Times one contestant in a process of its own, with all of the memory."""
-  command = [
-    sys.executable,
-    '-m',
-    'benchmarks.train_step',
-    f'--config={_CONFIG.value}',
-    f'--rounds={_ROUNDS.value}',
-    f'--only={contestant}',
-    *(f'--config.{override}' for override in _OVERRIDES),
-  ]
-  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+def measure_alone(contestant: str, arguments: Sequence[str]) -> dict:
+  """Time one contestant in a process of its own, with all of the memory.
+
+  Args:
+    contestant: 'jaxuda FORM' or 'torch VARIANT'.
+    arguments: of this command.
+
+  Raises:
+    UserError: the process failed.
+  """
+  command = [sys.executable, '-m', 'benchmarks.perf.train_step', *arguments]
+  done = subprocess.run(
+    [*command, f'--only={contestant}'], stdout=subprocess.PIPE, text=True
+  )
+  if done.returncode:
+    raise UserError(
+      f'{contestant} ended with status {done.returncode}: see above.'
+    )
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(argv) -> None:
-  del argv
-  config = config_lib.load(_CONFIG.value, _OVERRIDES)
-  if _ONLY.value:
-    kind, _, how = _ONLY.value.partition(' ')
+def main(argv: list[str]) -> int:
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  asked = common.parse(command, argv, __doc__)
+  if asked is None:
+    return 0
+  given = command.values
+  if given.only:
+    kind, _, how = given.only.partition(' ')
     run = torch_step if kind == 'torch' else our_step
-    result = run(config, how) | {'process_peak_gib': common.process_peak_gib()}
-    print(json.dumps(result))
-    return
-  contestants = [f'jaxuda {forms}' for forms in _FORMS.value]
+    result = run(asked.config, how, given.rounds)
+    print(json.dumps(result | {'process_peak_gib': common.process_peak_gib()}))
+    return 0
+  contestants = [f'jaxuda {forms}' for forms in given.forms]
   if importlib.util.find_spec('torch'):
-    contestants += [f'torch {variant}' for variant in _TORCH.value]
-  rows = {name: measure_alone(name) for name in contestants}
+    contestants += [f'torch {variant}' for variant in given.torch]
+  rows = {name: measure_alone(name, argv[1:]) for name in contestants}
   least = rows[contestants[0]].get('floor')
   base = common.median(rows[contestants[0]]['all_s'])
   for row in rows.values():
@@ -130,17 +145,14 @@ def main(argv) -> None:
     row['tflop_per_s'] = float(f'{least["tflop"] / seconds:.3g}')
     row['share_of_floor'] = float(f'{least["seconds"] / seconds:.3g}')
     row['times_first'] = float(f'{seconds / base:.3g}')
-  result = {
-    'config': _CONFIG.value,
-    'overrides': _OVERRIDES,
-    'rows': rows,
-  }
+  result = asked.record | {'rows': rows}
   print(table(result))
-  print(common.write(_NAME.value, result, _OUTPUT.value))
+  print(common.write(given.name, result, given.output))
+  return 0
 
 
 def table(result: dict) -> str:
-  """The result as lines to read."""
+  """Return the result as lines to read."""
   first = next(iter(result['rows'].values()))
   least = first['floor']
   lines = [
@@ -160,5 +172,4 @@ def table(result: dict) -> str:
 
 
 if __name__ == '__main__':
-  sys.argv, _OVERRIDES = config_lib.split_overrides(sys.argv)
-  app.run(main)
+  cli.run_cli(main, sys.argv)

@@ -8,19 +8,41 @@ images are there already, as ours are.
 """
 
 import functools
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks import torch_nets
-from jaxuda import labels
-from jaxuda.models import deeplab
-from jaxuda.optim import poly
+from benchmarks.perf import torch_nets
+from jaxuda import labels, optim
+from jaxuda.config import loading as config_lib
+from jaxuda.models import segmenter
+from jaxuda.utils.errors import UserError
 
 VARIANTS = ('eager', 'channels_last', 'compile')
-_GAME = ('advent', 'advent_patch', 'adaptsegnet')
-METHODS = ('source_only', 'adabn', 'minent', *_GAME, 'fada')
+_ADVERSARIAL = ('advent', 'advent_patch', 'adaptsegnet')
+# What of a config there is a step of.
+KNOWN = {
+  'method': ('source_only', 'adabn', 'minent', *_ADVERSARIAL, 'fada'),
+  'model.encoder.name': ('resnet',),
+  'model.encoder.variant': ('caffe', 'torchvision'),
+  'bn_mode': tuple(torch_nets.NORMS),
+}
 SOURCE, TARGET = 0.0, 1.0
+
+
+class _Outputs(NamedTuple):
+  """Of a forward pass.
+
+  Attributes:
+    corners: i64[B, N, 2] of the patches that a discriminator is shown, or None.
+    logits: {head: f32[B, C, H, W]}, upsampled.
+    features: f[B, c, h, w].
+  """
+
+  corners: torch.Tensor | None
+  logits: dict
+  features: torch.Tensor
 
 
 class TorchStep:
@@ -31,30 +53,31 @@ class TorchStep:
   """
 
   def __init__(self, config, variant: str, device: str):
-    """config: as jaxuda's; variant: of VARIANTS; device: 'cpu' or 'cuda'.
+    """Make the networks and their optimizers.
+
+    Args:
+      config: an experiment's.
+      variant: of VARIANTS.
+      device: 'cpu' or 'cuda'.
 
     Raises:
-      ValueError: the method or backbone has no PyTorch step here.
+      UserError: something in the config has no PyTorch step here.
     """
-    if config.method not in METHODS or config.model.backbone != 'resnet':
-      raise ValueError(f'no PyTorch step of {config.method}')
+    _check(config, variant)
     self.config, self.device = config, torch.device(device)
     self.half = config.model.dtype == 'bfloat16'
     self.format = torch.contiguous_format
     if variant != 'eager':
       self.format = torch.channels_last
     classes = len(labels.space(config.classes).classes)
-    self.segmenter = self._place(torch_nets.DeepLab(config.model, classes))
+    self.segmenter = self._place(torch_nets.DeepLab(config, classes))
     self.discriminators = {
       name: self._place(net) for name, net in _discriminators(config, classes)
     }
     o = config.optim
-    heads = [p for n, p in self.segmenter.named_parameters() if _is_head(n)]
-    rest = [
-      p
-      for n, p in self.segmenter.named_parameters()
-      if not _is_head(n) and p.requires_grad
-    ]
+    named = list(self.segmenter.named_parameters())
+    heads = [p for n, p in named if _is_head(n)]
+    rest = [p for n, p in named if not _is_head(n) and p.requires_grad]
     self.optimizers = [
       torch.optim.SGD(
         [{'params': rest}, {'params': heads, 'factor': o.head_factor}],
@@ -68,10 +91,10 @@ class TorchStep:
       for net in self.discriminators.values()
     ]
     self.schedules = [
-      poly(rate, o.horizon or config.steps, o.power)
+      optim.poly(rate, optim.decay_steps(config), o.power)
       for rate in (o.lr, *[config.discriminator.lr] * len(self.discriminators))
     ]
-    self.see = functools.partial(_view, config)
+    self.shown = functools.partial(_shown, config)
     self.steps = 0
     if variant == 'compile':
       self.segmenter.compile(dynamic=False)
@@ -82,17 +105,17 @@ class TorchStep:
     return net.to(self.device, memory_format=self.format).train()
 
   def load(self, batch: dict) -> dict:
-    """uint8 arrays as jaxuda's batch has them, as originals' loaders do.
+    """Return u8 arrays of jaxuda's batch as the originals' loaders give them.
 
     The pixels are normalised here and not in the step.
     """
-    pixels = deeplab.PIXELS[self.config.model.input_norm]
+    norm = segmenter.INPUT_NORMS[self.config.model.input_norm]
     loaded = {}
     for name, arrays in batch.items():
       x = torch.tensor(arrays['image']).to(self.device).float()
-      x = (x.flip(-1) if pixels.bgr else x) / pixels.scale
+      x = (x.flip(-1) if norm.bgr else x) / norm.scale
       mean, std = (
-        torch.tensor(v, device=self.device) for v in (pixels.mean, pixels.std)
+        torch.tensor(v, device=self.device) for v in (norm.mean, norm.std)
       )
       x = ((x - mean) / std).permute(0, 3, 1, 2)
       loaded[name] = {'image': x.contiguous(memory_format=self.format)}
@@ -102,22 +125,23 @@ class TorchStep:
     return loaded
 
   def __call__(self, batch: dict) -> dict:
-    """One step; {term: loss}, tensors on the device."""
+    """Take a step; return {term: loss}, tensors on the device."""
     config, terms = self.config, {}
     self._start()
     for net in self.discriminators.values():
       net.requires_grad_(False)
-    source, logits, features = self._forward(batch['source']['image'])
+    source = self._forward(batch['source']['image'])
     loss = 0
-    for head, map_ in logits.items():
+    for head, map_ in source.logits.items():
       label = batch['source']['label']
-      terms[f'seg_{head}'] = _cross_entropy(map_, label, config.ce_reduction)
-      loss = loss + config.loss_weights[f'seg_{head}'] * terms[f'seg_{head}']
+      name = f'seg_source_{head}'
+      terms[name] = _cross_entropy(map_, label, config.ce_reduction)
+      loss = loss + config.loss_weights[name] * terms[name]
     loss.backward()
     if 'target' in batch:
-      target, *_ = seen = self._forward(batch['target']['image'])
-      self._adapt(seen, terms)
-      self._tell_apart(source, target, (logits, features), seen[1:], terms)
+      target = self._forward(batch['target']['image'])
+      self._adapt(target, terms)
+      self._train_discriminators(source, target, terms)
     for optimizer in self.optimizers:
       optimizer.step()
     self.steps += 1
@@ -135,16 +159,16 @@ class TorchStep:
     return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
   def _forward(self, image):
-    """(a patch's corner draw, {head: upsampled f32 logits}, features)."""
+    """The _Outputs of an image."""
     with self._autocast():
       small, features = self.segmenter(image)
-    model, size = self.config.model, image.shape[2:]
+    size = image.shape[2:]
     logits = {
       head: F.interpolate(
-        map_.float() / temperature,
+        map_.float() / self.config.temperature,
         size,
         mode='bilinear',
-        align_corners=model.align_corners,
+        align_corners=self.config.model.align_corners,
       )
       for head, map_ in small.items()
     }
@@ -155,23 +179,23 @@ class TorchStep:
       corners = torch.stack(
         [torch.randint(0, s - patch.size + 1, shape) for s in size], -1
       )
-    return corners, logits, features
+    return _Outputs(corners, logits, features)
 
-  def _judge(self, name, view):
+  def _discriminate(self, name, x):
     with self._autocast():
-      return self.discriminators[name](view).float()
+      return self.discriminators[name](x).float()
 
-  def _adapt(self, seen, terms):
+  def _adapt(self, target, terms):
     """The method's loss on the target, and its gradient."""
     config = self.config
-    corners, logits, features = seen
+    corners, logits, features = target
     if config.method == 'minent':
       for head, map_ in logits.items():
         terms[f'ent_{head}'] = _entropy(map_)
-    elif config.method in _GAME:
+    elif config.method in _ADVERSARIAL:
       for head, map_ in logits.items():
-        answer = self._judge(head, self.see(map_, corners))
-        terms[f'adv_{head}'] = _domain_loss(config, answer, SOURCE)
+        of_domain = self._discriminate(head, self.shown(map_, corners))
+        terms[f'adv_{head}'] = _domain_loss(config, of_domain, SOURCE)
     elif config.method == 'fada':
       terms['adv_main'] = self._class_loss(logits, features, SOURCE)
     ours = [name for name in terms if name.startswith(('ent_', 'adv_'))]
@@ -180,49 +204,60 @@ class TorchStep:
 
   def _class_loss(self, logits, features, domain):
     knowledge = logits['main'].detach().softmax(1).clamp(max=self.config.clip)
-    answer = F.interpolate(
-      self._judge('main', features),
+    of_domain = F.interpolate(
+      self._discriminate('main', features),
       knowledge.shape[2:],
       mode='bilinear',
       align_corners=self.config.model.align_corners,
     )
-    halves = answer.log_softmax(1).chunk(2, 1)
+    halves = of_domain.log_softmax(1).chunk(2, 1)
     return -(knowledge * halves[int(domain == TARGET)]).sum(1).mean()
 
-  def _tell_apart(self, source, target, of_source, of_target, terms):
+  def _train_discriminators(self, source, target, terms):
     """The discriminators' losses on both domains, and their gradients."""
     config = self.config
     for net in self.discriminators.values():
       net.requires_grad_(True)
-    sides = ((source, of_source, SOURCE), (target, of_target, TARGET))
-    for corners, (logits, features), domain in sides:
+    sides = ((*source, SOURCE), (*target, TARGET))
+    for corners, logits, features, domain in sides:
       for head in self.discriminators:
         if config.method == 'fada':
           loss = self._class_loss(logits, features.detach(), domain)
         else:
-          view = self.see(logits[head].detach(), corners)
-          loss = _domain_loss(config, self._judge(head, view), domain)
+          shown = self.shown(logits[head].detach(), corners)
+          of_domain = self._discriminate(head, shown)
+          loss = _domain_loss(config, of_domain, domain)
         (config.loss_weights[f'd_{head}'] * loss / 2).backward()
         terms[f'd_{head}'] = terms.get(f'd_{head}', 0) + loss.detach() / 2
 
 
+def _check(config, variant):
+  if variant not in VARIANTS:
+    raise UserError(f'--torch={variant} is none of {", ".join(VARIANTS)}.')
+  flat = config_lib.flatten(config)
+  for key, choices in KNOWN.items():
+    if flat.get(key) not in choices:
+      known = ', '.join(choices)
+      raise UserError(f'config.{key}: PyTorch steps are there for {known}.')
+
+
 def _is_head(name):
-  return name.startswith(deeplab.HEADS)
+  return name.startswith(('layer5.', 'layer6.'))
 
 
 def _discriminators(config, classes):
   width = config.discriminator.width
   if config.method == 'fada':
-    channels = deeplab.feature_channels(config.model)
+    channels = segmenter.deepest_channels(config)
     yield 'main', torch_nets.PixelDiscriminator(channels, classes, width)
-  elif config.method in _GAME:
-    for head in deeplab.heads(config.model):
+  elif config.method in _ADVERSARIAL:
+    for head in segmenter.heads(config):
       outputs = config.discriminator.outputs
       yield head, torch_nets.FCDiscriminator(classes, width, outputs)
 
 
-def _view(config, logits, corners):
-  """What a discriminator sees: f[B, C, H, W] or patches of it."""
+def _shown(config, logits, corners):
+  """What a discriminator is shown: f[B, C, H, W] or patches of it."""
   maps = logits.softmax(1)
   if config.method != 'adaptsegnet':
     maps = -maps * torch.log2(maps + 1e-30)
@@ -242,15 +277,15 @@ def _view(config, logits, corners):
   )
 
 
-def _domain_loss(config, answer, domain):
-  wanted = torch.full_like(answer, domain)
+def _domain_loss(config, of_domain, domain):
+  wanted = torch.full_like(of_domain, domain)
   if config.get('gan') == 'lsgan':
-    return F.mse_loss(answer, wanted)
-  return F.binary_cross_entropy_with_logits(answer, wanted)
+    return F.mse_loss(of_domain, wanted)
+  return F.binary_cross_entropy_with_logits(of_domain, wanted)
 
 
-def _cross_entropy(logits, label, mean):
-  if mean == 'image':
+def _cross_entropy(logits, label, reduction):
+  if reduction == 'image':
     pairs = zip(logits, label, strict=True)
     losses = [
       F.cross_entropy(a[None], b[None], ignore_index=255) for a, b in pairs

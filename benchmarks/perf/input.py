@@ -1,6 +1,6 @@
 """Images a second of one core, stage by stage, beside the originals' loader.
 
-  python -m benchmarks.input [--images=24] [--repeats=3] [--data_dir=DIR]
+  python -m benchmarks.perf.input [--images=24] [--repeats=3] [--data_dir=DIR]
     [--streets=96x192] [--output=DIR]
 
 Draws a small GTA5 in its exact encoding at its own size (1052x1914), prepares
@@ -13,31 +13,38 @@ counted are seconds of processor, not of the clock.
 
 import importlib.util
 import pathlib
+import sys
 import tempfile
 import time
 
 import numpy as np
-from absl import app, flags
 from PIL import Image
 
-from benchmarks import common, raw_trees
+from benchmarks import raw_trees
+from benchmarks.perf import common
 from jaxuda import input as input_lib
 from jaxuda import labels
 from jaxuda.datasets import prepare, specs
 from jaxuda.input import decode, tfdata
+from jaxuda.utils import cli
 from jaxuda.utils import tensorflow as tf_lib
-
-_IMAGES = flags.DEFINE_integer('images', 24, 'Images of the small GTA5.')
-_REPEATS = flags.DEFINE_integer('repeats', 3, 'The best of so many passes.')
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Where streets is prepared.')
-_STREETS = flags.DEFINE_string('streets', '96x192', 'The size of streets.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder; benchmarks/results.')
 
 RAW_SIZE, SIZE = (1052, 1914), (720, 1280)
 
 
+def define_flags() -> cli.Flags:
+  """Return the flags of this command."""
+  command = cli.Flags()
+  command.integer('images', 24, 'Images of the small GTA5.')
+  command.integer('repeats', 3, 'The best of so many passes.')
+  command.text('data_dir', None, 'Where streets is prepared.')
+  command.text('streets', '96x192', 'The size of streets.')
+  common.define_output(command)
+  return command
+
+
 def best_rate(run, images: int, repeats: int) -> float:
-  """Images a second of processor time, in the best of some passes.
+  """Return images a second of processor time, in the best of some passes.
 
   Args:
     run: goes once through the images.
@@ -54,7 +61,7 @@ def best_rate(run, images: int, repeats: int) -> float:
 
 
 def stages(records, size, count: int, repeats: int) -> dict[str, float]:
-  """Rates of reading alone, then with decoding, flipping and batching."""
+  """Return the rates of reading, then with decoding, flipping and batching."""
   tf = tf_lib.import_tensorflow()
   augment = input_lib.Augment(flip=True)
   decoder = decode.decoder(records, 'cityscapes19')
@@ -95,7 +102,7 @@ def stages(records, size, count: int, repeats: int) -> dict[str, float]:
 
 
 def original(folder: pathlib.Path, count: int):
-  """What ADVENT's loader does with files images/*.png and labels/*.png."""
+  """Return a call of ADVENT's loader on images/*.png and labels/*.png."""
   ids = labels.id_map('cityscapes', 'cityscapes19')
   pairs = [(i, int(ids[i])) for i in range(len(ids)) if ids[i] != 255]
   files = sorted((folder / 'images').glob('*.png'))
@@ -132,9 +139,9 @@ def original(folder: pathlib.Path, count: int):
   return lambda: [None for _ in loader]
 
 
-def main(argv) -> None:
-  del argv
-  count, repeats, rows = _IMAGES.value, _REPEATS.value, {}
+def of_gta5(count: int, repeats: int) -> tuple[dict, float]:
+  """Return the rates of a small GTA5, as PNG and JPEG; and the originals'."""
+  rows = {}
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
     raw_trees.write_raw_tree('gta5', folder / 'raw', count, RAW_SIZE)
@@ -152,10 +159,21 @@ def main(argv) -> None:
       rows[f'gta5 720x1280, {kind}'] = stages(records, SIZE, count, repeats)
     run = original(folder / 'raw', count)
     theirs = best_rate(run, count, repeats)
-  size, where = specs.parse_size(_STREETS.value), _DATA_DIR.value
+  return rows, theirs
+
+
+def main(argv: list[str]) -> int:
+  """Run the command line; return the exit status."""
+  command = define_flags()
+  if command.parse(argv, __doc__) is None:
+    return 0
+  given = command.values
+  count, repeats, where = given.images, given.repeats, given.data_dir
+  size = specs.parse_size(given.streets)
+  rows, theirs = of_gta5(count, repeats)
   prepare.ensure('streets/game', size, where)
   records = input_lib.open_records('streets/game', size, 'train', where)
-  rows[f'streets {_STREETS.value}'] = stages(records, size, 40 * count, repeats)
+  rows[f'streets {given.streets}'] = stages(records, size, 40 * count, repeats)
   ratios = {
     name: float(f'{list(row.values())[-1] / theirs:.3g}')
     for name, row in rows.items()
@@ -170,8 +188,9 @@ def main(argv) -> None:
     told = ', '.join(f'{stage} {rate}' for stage, rate in row.items())
     print(f'{name}: {told}')
   print(f"the originals' loader: {theirs}; ours is {ratios} times as fast")
-  print(common.write('input', result, _OUTPUT.value))
+  print(common.write('input', result, given.output))
+  return 0
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.run_cli(main, sys.argv)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a step made ready, noise to feed it, a record."""
+"""What the benchmarks share: flags, a step made ready, noise, a record."""
 
 import contextlib
 import datetime
@@ -7,25 +7,99 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import statistics
 import time
 import unittest.mock
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxuda import experiment, labels, methods, state
+from jaxuda.config import loading as config_lib
 from jaxuda.models import layers
-from jaxuda.utils import sharding
+from jaxuda.utils import cli, sharding
+from jaxuda.utils.errors import UserError
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
+RESULTS = pathlib.Path(__file__).parents[1] / 'results'
+CONFIG = 'configs/advent.py'  # where a command line names none
+
+
+class Asked(NamedTuple):
+  """The experiment that a command line asks for.
+
+  Attributes:
+    config: the experiment's.
+    record: its file and its overrides, for the file of results.
+  """
+
+  config: ConfigDict
+  record: dict[str, Any]
+
+
+def define_output(command: cli.Flags) -> None:
+  """Define where results go."""
+  command.text('output', None, 'Folder; default: benchmarks/results.')
+
+
+def parse(command: cli.Flags, argv: Sequence[str], doc: str) -> Asked | None:
+  """Read a command line with --config, which is ADVENT's by default.
+
+  Args:
+    command: the flags of a benchmark.
+    argv: the command and its arguments.
+    doc: what --help prints before the flags.
+
+  Returns:
+    The experiment; None where help was asked for and printed.
+
+  Raises:
+    UserError: something on the command line is refused.
+  """
+  if not any(re.match(r'--?config(=|$)', argument) for argument in argv):
+    argv = [argv[0], f'--config={CONFIG}', *argv[1:]]
+  overrides = [
+    argument.lstrip('-').removeprefix('config.')
+    for argument in argv
+    if re.match(r'--?(no)?config\.', argument)
+  ]
+  argv = config_lib.define(command.values, argv)
+  if cli.wants_help(argv):
+    command.parse(argv, doc)
+    return None
+  cli.placed(config_lib.parse_flags(command.values, argv), ())
+  file = command.values['config'].config_filename
+  record = {'config': file, 'overrides': overrides}
+  return Asked(config_lib.value(command.values), record)
+
+
+def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+  """Return a copy of a config with other values; dots for levels."""
+  copy = config.copy_and_resolve_references()
+  copy.update_from_flattened_dict(changes)
+  return copy
+
+
+def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
+  """Return the numbers of a list flag.
+
+  Raises:
+    UserError: one is no whole number above 0.
+  """
+  if not all(text.isdecimal() and int(text) for text in texts):
+    raise UserError(
+      f'--{flag} takes whole numbers above 0, not {",".join(texts)!r}.'
+    )
+  return [int(text) for text in texts]
 
 
 def random_batch(config) -> dict:
-  """Noise in the shapes that the config names: uint8 arrays on the host."""
+  """Return noise in the shapes that a config names: u8 arrays on the host."""
   rng = np.random.default_rng(0)
   classes = len(labels.space(config.classes).classes)
   batch = {}
@@ -35,7 +109,7 @@ def random_batch(config) -> dict:
     shape = (stream.batch_size, *size)
     batch[name] = {'image': rng.integers(0, 256, (*shape, 3), np.uint8)}
   for name, given in batch.items():
-    if name != 'target' or config[name].labels:
+    if name != 'target' or config[name].labels or config[name].labels_stage:
       shape = given['image'].shape[:3]
       given['label'] = rng.integers(0, classes, shape, np.uint8)
   return batch
@@ -53,7 +127,7 @@ class Step:
   def __init__(
     self, config, mesh=None, shapes_only: bool = False, forms: str = 'auto'
   ):
-    """Compiles the step.
+    """Compile the step.
 
     Args:
       config: an experiment's.
@@ -82,17 +156,17 @@ class Step:
     self.compile_s = time.perf_counter() - start
 
   def __call__(self) -> dict:
-    """Takes a step and waits for it; its measurements, on the host."""
+    """Take a step and wait for it; return its measurements, on the host."""
     self.state, measured = self.compiled(self.state, self.batch)
     return jax.device_get(measured)
 
   def temporaries_gib(self) -> float:
-    """XLA's own account of what the step needs besides state and batch."""
+    """Return XLA's account of what the step needs beyond state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
 
 
 def mesh_of(devices: Sequence) -> jax.sharding.Mesh:
-  """These devices, along one axis."""
+  """Return the mesh of these devices, along one axis."""
   return jax.make_mesh(
     (len(devices),),
     ('data',),
@@ -110,7 +184,7 @@ def _forms(forms):
 
 
 def times(call: Callable, rounds: int) -> list[float]:
-  """Seconds of each call, after one that is not counted."""
+  """Return the seconds of each call, after one that is not counted."""
   [seconds] = in_turn({'': call}, rounds).values()
   return [float(f'{s:.4g}') for s in seconds]
 
@@ -118,7 +192,7 @@ def times(call: Callable, rounds: int) -> list[float]:
 def in_turn(
   contestants: Mapping[str, Callable], rounds: int
 ) -> dict[str, list[float]]:
-  """Seconds of each call, after one that is not counted.
+  """Return the seconds of each call, after one that is not counted.
 
   The contestants take turns, so that a machine that slows down slows all.
   """
@@ -134,12 +208,12 @@ def in_turn(
 
 
 def median(values) -> float:
-  """The median with as many digits as a timing deserves."""
+  """Return the median with as many digits as a timing deserves."""
   return float(f'{statistics.median(values):.4g}')
 
 
 def process_peak_gib() -> float:
-  """The most memory of the host that this process has had."""
+  """Return the most memory of the host that this process has had."""
   # Linux counts in KiB, macOS in bytes.
   unit = 1 if platform.system() == 'Darwin' else 1024
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -147,7 +221,7 @@ def process_peak_gib() -> float:
 
 
 def where() -> dict:
-  """What a result needs to be understood later: device, versions, date."""
+  """Return what makes a result understood later: device, versions, date."""
   versions = {}
   for name in ('jax', 'flax', 'optax', 'torch', 'tensorflow-cpu'):
     try:
@@ -166,7 +240,7 @@ def where() -> dict:
 
 
 def write(name: str, result: dict, folder: str | None = None) -> pathlib.Path:
-  """Stores a result with where it was measured; the file's path."""
+  """Write a result with where it was measured; return the file's path."""
   path = pathlib.Path(folder or RESULTS) / f'{name}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(where() | result, indent=1) + '\n')

@@ -1,0 +1,1 @@
+"""What is timed: steps, input and evaluation, beside the originals."""

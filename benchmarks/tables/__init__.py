@@ -1,0 +1,1 @@
+"""What the methods gain: tables of trained runs, and their figures."""

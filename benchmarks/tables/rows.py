@@ -1,0 +1,233 @@
+"""The experiments of the README's tables, each named by its config.
+
+A row is what `python -m jaxuda.main --config=configs/CONFIG` trains: the stages
+that a config has are trained before it, where they are not there yet.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+  """An experiment, as a command line names it.
+
+  Attributes:
+    config: a file of configs/, with its argument behind a colon.
+    overrides: KEY=VALUE of its keys.
+    init: the row whose network it goes on from, in place of its `init_stage`.
+    labels: the row that makes the target's labels, in place of its
+      `target.labels_stage`.
+  """
+
+  config: str
+  overrides: tuple[str, ...] = ()
+  init: 'Row | None' = None
+  labels: 'Row | None' = None
+
+
+class Ensemble(NamedTuple):
+  """Networks that are scored as one.
+
+  Attributes:
+    rows: of the networks.
+  """
+
+  rows: tuple[Row, ...]
+
+
+def members(x: Row | Ensemble) -> tuple[Row, ...]:
+  """Return the rows of which a line of a table is made."""
+  return x.rows if isinstance(x, Ensemble) else (x,)
+
+
+def with_before(given: Iterable[Row]) -> list[Row]:
+  """Return rows and all those that they go on from, each once."""
+  found, to_do = {}, list(given)
+  while to_do:
+    row = to_do.pop(0)
+    if row not in found:
+      found[row] = None
+      to_do += before(row)
+  return list(found)
+
+
+def before(row: Row) -> list[Row]:
+  """Return the rows that have to be trained before a row."""
+  return [named for named in (row.init, row.labels) if named]
+
+
+def to_json(x: Row | Ensemble) -> dict | list:
+  """Return a row as a dict of what it has, an ensemble as a list of them."""
+  if isinstance(x, Ensemble):
+    return [to_json(row) for row in x.rows]
+  given = {'config': x.config}
+  if x.overrides:
+    given['overrides'] = list(x.overrides)
+  for key in ('init', 'labels'):
+    if row := getattr(x, key):
+      given[key] = to_json(row)
+  return given
+
+
+_SOURCE_ONLY = Row('source_only.py:streets')
+_ADABN = Row('adabn.py:streets')
+# The one from which the local alignment goes on.
+_GLOBAL = Row('adaptsegnet.py:streets,levels=1')
+_ENTROPY_RANGE = Row(
+  'minent.py:streets', ('entropy_share=0.3', 'loss_weights.ent_main=0.01')
+)
+# Of the game's pixels: `python -m jaxuda.analyze domain_similarity`.
+_SHARES = (
+  '(0.166,0.100,0.281,0.008,0.007,0.021,0.003,0.008,0.101,0.072,'
+  '0.087,0.012,0.005,0.041,0.019,0.020,0.041,0.005,0.003)'
+)
+_WHOLE = ('patch.size=None', 'patch.count=1')
+# Table 2 of ICIP 2020: two classes of the label table count as background.
+_CUT = ('classes=cityscapes19-building-sky',)
+
+_CONTROLS = {
+  # On the source for as many steps as an adaptation trains after it.
+  'source-only': Row(
+    'source_only.py:streets', ('steps=400',), init=_SOURCE_ONLY
+  ),
+  'AdaBN control': _ADABN,
+}
+
+
+def _unaligned(*overrides: str) -> Row:
+  """The labelled images of ASS beside the source's, and no alignment."""
+  weights = ('loss_weights.adv_main=0.0',)
+  return Row('ass.py:streets,semantics=none', (*weights, *overrides))
+
+
+def _alone(*overrides: str) -> Row:
+  """The target's labels alone, for as many steps as both stages of others."""
+  return Row('oracle.py:streets', ('steps=1000', *overrides))
+
+
+METHODS = {
+  **_CONTROLS,
+  # Of what starts from an adapted network: it has trained as long.
+  'AdaBN control, longer': Row('adabn.py:streets', init=_ADABN),
+  'AdaptSegNet': _GLOBAL,
+  'AdaptSegNet, two levels': Row(
+    'adaptsegnet.py:streets', ('model.decoder.multi_level=True',)
+  ),
+  'AdaptSegNet, LSGAN': Row(
+    'adaptsegnet.py:streets', ('gan=lsgan', 'loss_weights.adv_main=0.1')
+  ),
+  'alignment of features': Row('adaptsegnet_features.py:streets'),
+  'MinEnt': Row('minent.py:streets'),
+  'MinEnt, entropy range': _ENTROPY_RANGE,
+  # Its weight chosen on tune: 0.01 (23.1 there), 0.1 (22.3), 1 (18.0).
+  'MinEnt, class prior': Row(
+    'minent.py:streets',
+    (f'prior.shares={_SHARES}', 'loss_weights.prior_main=0.01'),
+  ),
+  'ADVENT': Row('advent.py:streets'),
+  'A+E': Ensemble((Row('advent.py:streets'), _ENTROPY_RANGE)),
+  'random patches, ALP-GI': Row('advent_patch.py:streets'),
+  'ALP-GI, literal minimax': Row(
+    'advent_patch.py:streets', ('objective=minimax',)
+  ),
+  # Its weight chosen on tune, as that of the patches: 0.1 (21.9 there), 0.02
+  # (23.0), 0.005 (23.4).
+  'whole maps, AGP-GI': Row(
+    'advent_patch.py:streets', (*_WHOLE, 'loss_weights.adv_main=0.005')
+  ),
+  'cropped images, AP-CI': Row('advent_image_patch.py:streets'),
+  'global-local, S1': Row(_GLOBAL.config, init=_GLOBAL),
+  'global-local, S2': Row(
+    'local_alignment.py:streets',
+    ('local.mixture=None', 'local.leave_out_background=False'),
+  ),
+  'global-local, S3': Row(
+    'local_alignment.py:streets', ('local.mixture=None',)
+  ),
+  'global-local, S4': Row('local_alignment.py:streets'),
+  'S4, mixture of pixels': Row(
+    'local_alignment.py:streets', ('local.mixture=pixels',)
+  ),
+  'S4 on ADVENT': Row('local_alignment.py:streets,start=advent'),
+  'S4 on BDL': Row('local_alignment.py:streets,start=bdl'),
+  'FADA': Row('fada.py:streets'),
+  'FADA, hard encoding': Row('fada.py:streets', ('encoding=hard',)),
+  'FADA, self-distilled': Row('fada_distill.py:streets'),
+  'BDL, M0': Row('bdl.py:streets'),
+  'BDL, M1': Row('bdl_ssl.py:streets'),
+  'BDL, M2': Row('bdl_ssl.py:streets,round=2'),
+  'CBST': Row('cbst.py:streets'),
+  'CBST from AdaBN': Row('cbst.py:streets', init=_ADABN, labels=_ADABN),
+  'MRKLD': Row('cbst.py:streets', ('loss_weights.kld_main=0.01',)),
+  'LRENT': Row('cbst.py:streets', ('pseudo.soft=0.25',)),
+  'CLAN': Row('clan.py:streets'),
+  'ASS, GA, no labels': Row('ass_global.py:streets'),
+  'source and 20 labels': _unaligned(),
+  'ASS, GA, 20 labels': Row('ass.py:streets,semantics=none'),
+  'ASS, GA+FCSA, 20 labels': Row(
+    'ass.py:streets,semantics=vectors', ('loss_weights.adv_semantic=0.4',)
+  ),
+  'ASS, GA+CSA, 20 labels': Row('ass.py:streets'),
+  '20 labels alone': _alone('source.count=20'),
+  'oracle': _alone(),
+}
+
+LABELS = {
+  **_CONTROLS,
+  '0 labels': METHODS['ASS, GA, no labels'],
+  '5 labels': Row('ass.py:streets', ('labelled.count=5',)),
+  '20 labels': METHODS['ASS, GA+CSA, 20 labels'],
+  '100 labels': Row('ass.py:streets', ('labelled.count=100',)),
+  '5 labels, unaligned': _unaligned('labelled.count=5'),
+  '20 labels, unaligned': METHODS['source and 20 labels'],
+  '100 labels, unaligned': _unaligned('labelled.count=100'),
+  **{f'{n} labels alone': _alone(f'source.count={n}') for n in (5, 20, 100)},
+}
+
+# Of size alone: all with the weight of the smallest, which is larger than whole
+# maps want. The discriminator takes no less than 32; the whole map is 96x192.
+PATCHES = {
+  **_CONTROLS,
+  'patches of 32': METHODS['random patches, ALP-GI'],
+  **{
+    f'patches of {n}': Row('advent_patch.py:streets', (f'patch.size={n}',))
+    for n in (48, 64, 80, 96)
+  },
+  'whole maps': Row('advent_patch.py:streets', _WHOLE),
+}
+
+BACKGROUND = {
+  'source-only': Row(
+    'source_only.py:streets',
+    (*_CUT, 'steps=400'),
+    init=Row('source_only.py:streets', _CUT),
+  ),
+  'AdaBN control': Row('adabn.py:streets', _CUT),
+  'AdaBN control, longer': Row(
+    'adabn.py:streets', _CUT, init=Row('adabn.py:streets', _CUT)
+  ),
+  'AdaptSegNet': Row(_GLOBAL.config, _CUT),
+  'global-local, S1': Row(_GLOBAL.config, _CUT, init=Row(_GLOBAL.config, _CUT)),
+  'global-local, S4': Row('local_alignment.py:streets', _CUT),
+}
+
+# Twice the steps of the configs, which are short enough for a demonstration.
+_TWICE = ('init_stage.steps=1000', 'steps=800')
+
+CAMVID = {
+  'source-only': Row(
+    'source_only.py:camvid',
+    ('steps=800',),
+    init=Row('source_only.py:streets', ('steps=1000',)),
+  ),
+  'AdaBN control': Row('adabn.py:camvid', _TWICE),
+  'random patches, ALP-GI': Row('advent_patch.py:camvid', _TWICE),
+}
+
+TABLES = {
+  'methods': METHODS,
+  'labels': LABELS,
+  'patches': PATCHES,
+  'background': BACKGROUND,
+  'camvid': CAMVID,
+}
