@@ -3,8 +3,8 @@
 from ml_collections import ConfigDict
 
 from configs import common, source_only
+from jaxuda.config import defaults
 from jaxuda.config import loading as config_lib
-from jaxuda.pseudo_labels import rules
 
 
 def adapt(config: ConfigDict, preset: str) -> None:
@@ -50,7 +50,7 @@ def label_by(
     rule: of pseudo_labels/rules.py.
   """
   config[stream].labels_stage = config_lib.share(config, stage)
-  config.pseudo = rules.settings(rule, {})
+  config.pseudo = defaults.pseudo(rule)
   if stream == 'target':
     # Pseudo labels of the target count as much as the source's (BDL).
     for head in ('main', 'aux'):

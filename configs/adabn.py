@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/adabn.py:streets
 
-About 19 hours on one V100 (estimated by benchmarks/hours.py).
+About 19 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 No term asks anything of the target, but its statistics enter the running batch
 norm, as they do in every adversarial method. The gain of a method is its gain

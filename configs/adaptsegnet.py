@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/adaptsegnet.py:streets
 
-About 27 hours on one V100 (estimated by benchmarks/hours.py).
+About 27 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 train_gta2cityscapes_multi.py. GTA5 -> Cityscapes 42.4 mIoU, multi-level; 41.4 for
 its single-level form, `levels=1`, and 44.1 with `--config.gan=lsgan` and

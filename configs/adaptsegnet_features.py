@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/adaptsegnet_features.py:streets
 
-About 26 hours on one V100 (estimated by benchmarks/hours.py).
+About 26 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 A binary discriminator on the features that the main head reads (FADA, Eqs. 1 to
 4): GTA5 -> Cityscapes 39.3 mIoU (Table 3), SYNTHIA -> Cityscapes 35.4 / 40.8 on

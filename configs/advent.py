@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/advent.py:streets
 
-About 22 hours on one V100 (estimated by benchmarks/hours.py).
+About 22 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 GTA5 -> Cityscapes 43.8 mIoU; SYNTHIA -> Cityscapes 40.8 / 47.6 on 16 / 13
 classes (AdvEnt, Tables 1 and 2 of ACCV 2020, which quotes it). With VGG-16,

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/advent_image_patch.py:streets
 
-About 3 hours on one V100 (estimated by benchmarks/hours.py).
+About 3 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Not the predictions are cropped but the images, and with them the source's labels
 (section 4.2): GTA5 -> Cityscapes 20.62 mIoU, SYNTHIA -> Cityscapes 16.97 / 20.04 on

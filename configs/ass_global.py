@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/ass_global.py:streets
 
-About 20 hours on one V100 (estimated by benchmarks/hours.py).
+About 20 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 ASS (CVPRW 2020), Eqs. 1 to 3: AdaptSegNet's adversarial loss the other way
 round. The row n = 0 of its tables, GTA5 -> Cityscapes 42.4 mIoU and SYNTHIA ->

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/bdl.py:streets
 
-About 14 hours on one V100 (estimated by benchmarks/hours.py).
+About 14 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Li et al., "Bidirectional Learning for Domain Adaptation of Semantic
 Segmentation"; BDL.py. The loss is AdaptSegNet's on one head with four branches.

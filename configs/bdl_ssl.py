@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/bdl_ssl.py:streets
 
-About 20 hours on one V100 (estimated by benchmarks/hours.py).
+About 20 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Li et al., "Bidirectional Learning for Domain Adaptation of Semantic
 Segmentation"; SSL.py, BDL.py. M1 starts from the weights that M0 started from

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/cbst.py:streets
 
-About 1 hour on one V100 (estimated by benchmarks/hours.py).
+About 1 hour on one V100 (estimated by benchmarks/perf/hours.py).
 
 Zou et al., CBST (ECCV 2018) and CRST (ICCV 2019); crst_seg.py. GTA5 ->
 Cityscapes 45.9 mIoU (CBST), 47.1 with `--config.loss_weights.kld_main=0.01`

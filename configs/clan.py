@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/clan.py:streets
 
-About 18 hours on one V100 (estimated by benchmarks/hours.py).
+About 18 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Two heads on the same features; where they disagree, the adversarial loss counts
 more. GTA5 -> Cityscapes 43.2 mIoU, SYNTHIA -> Cityscapes 47.8 on 13 classes (its

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/fada.py:streets
 
-About 28 hours on one V100 (estimated by benchmarks/hours.py).
+About 28 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 The adversarial stage (Eqs. 2, 5 and 6, class knowledge by Eqs. 7 and 8;
 train_adv.py, configs/deeplabv2_r101_adv.yaml): GTA5 -> Cityscapes 46.9 mIoU,

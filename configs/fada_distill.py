@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/fada_distill.py:streets
 
-About 9 hours on one V100 (estimated by benchmarks/hours.py).
+About 9 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 train_self_distill.py. A fresh network is trained on the target images alone,
 with all predictions of the second stage as labels: what is known passes through

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/fada_source.py:streets
 
-About 16 hours on one V100 (estimated by benchmarks/hours.py).
+About 16 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Eq. 3; train_src.py, configs/deeplabv2_r101_src.yaml: GTA5 -> Cityscapes 36.8
 mIoU, SYNTHIA -> Cityscapes 33.5 / 38.6 on 16 / 13 classes; VGG-16 28.3; 25.6 / 29.6

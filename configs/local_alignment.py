@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/local_alignment.py:streets
 
-About 8 hours on one V100 (estimated by benchmarks/hours.py).
+About 8 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Goes on from a globally aligned network, which `start` names: it is trained where
 it is not there, has this one's network, optimizer and scoring, and where it was

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/mean_teacher.py:streets
 
-About 27 hours on one V100 (estimated by benchmarks/hours.py).
+About 28 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Tarvainen and Valpola's loss on the target, as French et al. (ICLR 2018) adapt
 classifiers with it; no number is published for these datasets and networks. The

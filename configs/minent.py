@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/minent.py:streets
 
-About 20 hours on one V100 (estimated by benchmarks/hours.py).
+About 20 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 GTA5 -> Cityscapes 42.3 mIoU, 43.1 with the entropy range (ACCV 2020, Table 2);
 SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes. With a run of advent.py the

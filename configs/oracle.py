@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/oracle.py:streets
 
-About 9 hours on one V100 (estimated by benchmarks/hours.py).
+About 9 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Source-only training whose source is the target's labelled training set.
 AdaptSegNet reports 65.1 mIoU on Cityscapes with one head of two branches, which

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/source_only.py:streets
 
-About 16 hours on one V100 (estimated by benchmarks/hours.py).
+About 16 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Cross entropy on the labelled source (ACCV 2020, Eq. 1); the target is never
 seen. GTA5 -> Cityscapes 37.8 mIoU in ACCV 2020 (Table 4), 36.6 in AdaptSegNet;

@@ -29,6 +29,7 @@ class Run:
     net: the segmenter.
     params, batch_stats: its variables, on the host.
     step: of the checkpoint.
+    network: which of the run's networks it is, one of NETWORKS.
     space: the class space of its logits.
     eval_space: the class space in which it is scored.
   """
@@ -38,6 +39,7 @@ class Run:
   params: dict
   batch_stats: dict
   step: int
+  network: str
   space: labels.LabelSpace
   eval_space: labels.LabelSpace
 
@@ -124,11 +126,17 @@ def load(
   )
   found = tree[network]
   return from_variables(
-    config, found['params'], found.get('batch_stats', {}), at
+    config, found['params'], found.get('batch_stats', {}), at, network
   )
 
 
-def from_variables(config, params: dict, batch_stats: dict, step: int) -> Run:
+def from_variables(
+  config,
+  params: dict,
+  batch_stats: dict,
+  step: int,
+  network: str = 'segmenter',
+) -> Run:
   """Return the run of a config, with these variables of its segmenter."""
   return Run(
     config,
@@ -136,6 +144,7 @@ def from_variables(config, params: dict, batch_stats: dict, step: int) -> Run:
     params,
     batch_stats,
     step,
+    network,
     labels.space(config.classes),
     labels.space(config.eval.classes or config.classes),
   )

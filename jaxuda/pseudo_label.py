@@ -1,12 +1,11 @@
-"""Write a run's target training images with labels that the run predicts.
+"""Write a run's target training images, with labels that the run predicts.
 
   python -m jaxuda.pseudo_label --workdir=RUN [--rule=median] [--output=DIR]
 
 The rules are `argmax` (FADA: every prediction), `median` (BDL) and `balanced`
-(CBST, CRST); jaxuda/pseudo_labels/rules.py has what they do, and --portion,
---cap, --stride, --soft, --input, --scales, --flip and --upsample change their
-numbers. Any config trains on what is written: --config.target.labels=DIR. DIR
-holds
+(CBST, CRST); jaxuda/pseudo_labels/rules.py explains them, and --portion, --cap,
+--stride, --soft, --input, --scales, --flip and --upsample change their numbers.
+Any config trains on what is written: --config.target.labels=DIR. DIR holds
 
   *.array_record*    images and labels, as data.prepare writes them
   thresholds.json    the confidence that each class had to reach
@@ -29,7 +28,7 @@ from jaxuda.utils.errors import UserError
 
 
 def define_flags() -> cli.Flags:
-  """Return the flags of this command; settings that are None are the rule's."""
+  """Return the flags of this command; None stands for the rule's own value."""
   command = cli.Flags()
   command.text('workdir', None, 'Folder of the run.')
   command.text('rule', 'median', f'One of {", ".join(rules.RULES)}.')
@@ -52,7 +51,7 @@ def define_flags() -> cli.Flags:
   )
   command.number('soft', None, "Soft labels: LRENT's alpha (balanced).")
   command.text(
-    'input', None, 'HxW that the network sees; default: as it is evaluated.'
+    'input', None, 'HxW that the network sees; default: as in its evaluation.'
   )
   command.list('scales', None, 'Input scales that are averaged.')
   command.boolean('flip', None, 'Average with the mirrored input, too.')
@@ -77,7 +76,9 @@ def main(argv: list[str]) -> int:
   if given.output:
     folder = pathlib.Path(given.output).expanduser()
   else:
-    folder = rules.default_folder(workdir, target.name, size, chosen)
+    folder = rules.default_folder(
+      workdir, target.name, size, chosen, given.network
+    )
   if folder.exists():
     raise UserError(f'{folder} is there already: delete it or give --output.')
 
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
 
 
 def _chosen(given) -> dict[str, Any]:
-  """The rule's settings that a command line asks for."""
+  """Return the rule's settings, some of them from the command line."""
   asked = {
     key: given[key].value
     for key in sorted(set().union(*rules.RULES.values()))

@@ -13,7 +13,7 @@ from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import counting, evaluator, figure_writer
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
-from jaxuda.input import inputs
+from jaxuda.input import from_config
 from jaxuda.pseudo_labels import writer
 from jaxuda.torch_weights import load
 from jaxuda.training import checks, stages, start
@@ -70,12 +70,12 @@ def _check(config, mesh):
 
 
 def _prepare(config, workdir, mesh):
-  """The run, once the stages before it are trained; None if that was stopped."""
+  """Prepare a run, its stages trained before; None if that was stopped."""
   streams = methods.load(config.method).streams
   labels = stages.pseudo_label_dirs(config, streams, workdir)
-  opened = inputs.open_inputs(config, streams, labels)
+  opened = from_config.open_inputs(config, streams, labels)
   missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
-  before = [config[s].labels_stage for s in missing]
+  before = [config[s].labels_stage for s in missing if not config[s].labels]
   d_start = {}
   if not checkpoints.steps(workdir / 'checkpoints'):
     d_start = load.load_discriminators(config)
@@ -87,7 +87,7 @@ def _prepare(config, workdir, mesh):
   if missing:
     for stream in missing:
       writer.make_for(config, stream, labels[stream])
-    opened = inputs.open_inputs(config, streams, labels)
+    opened = from_config.open_inputs(config, streams, labels)
   return _Run(config, workdir, mesh, opened, d_start)
 
 
@@ -117,7 +117,7 @@ def _train_stage(stage, workdir) -> int:
 
 @functools.cache  # a run that goes on in the same process does not trace again
 def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
-  """The step of an experiment, compiled once; its state is donated."""
+  """Return the step of an experiment, compiled once; its state is donated."""
   return jax.jit(
     experiment.train_step(config),
     donate_argnums=0,
@@ -182,7 +182,7 @@ class _Run:
         return scores
 
   def _first_state(self) -> state.TrainState:
-    """The newest checkpoint, or a fresh state, born on its devices."""
+    """Return the newest checkpoint, or a fresh state, made on its devices."""
     abstract = state.abstract(self.nets, self.txs)
     describe(self.config, abstract, self.mesh)
     if self.checkpoints.latest_step() is not None:
@@ -254,10 +254,10 @@ class _Run:
       self.log.train(done, measured, waited_s)
 
   def _evaluate(self, i, current) -> Scores | None:
-    """The scores of the weights before step i; None if stopped meanwhile."""
+    """Score the weights before step i; None if stopped meanwhile."""
     config, segmenter = self.config, current.segmenter
     self._refuse_diverged(i, current.skipped_in_row)
-    batches = inputs.batches_of_eval(self.eval_records, config)
+    batches = from_config.batches_of_eval(self.eval_records, config)
     counts, images = counting.count_all(
       self.count,
       segmenter.params,

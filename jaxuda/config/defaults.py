@@ -62,6 +62,64 @@ _STREAM = {
   ),
 }
 
+# How the network that labels a stream does it. Of all but the rule itself, None
+# is the rule's own value, in pseudo_labels/rules.py.
+_PSEUDO = {
+  'rule': Setting(
+    'argmax',
+    'which predictions are kept: all (FADA), the surer half (BDL), or of each '
+    'class as many (CBST); pseudo_labels/rules.py',
+    ('argmax', 'median', 'balanced'),
+  ),
+  'input': Setting(
+    None,
+    '(height, width) that the network sees',
+    least=1,
+    optional=tuple,
+    length=2,
+  ),
+  'scales': Setting(
+    None,
+    "factors of the input's size that are averaged",
+    least=0.1,
+    most=10.0,
+    optional=tuple,
+    item=float,
+  ),
+  'flip': Setting(
+    None, 'whether the mirrored input is averaged, too', optional=bool
+  ),
+  'upsample': Setting(
+    None,
+    "what is enlarged to the label's size",
+    ('logits', 'probabilities'),
+    optional=str,
+  ),
+  'portion': Setting(
+    None,
+    "which of a class's confidences is its threshold",
+    least=0.0,
+    most=1.0,
+    optional=float,
+  ),
+  'cap': Setting(
+    None, 'the largest threshold', least=0.0, most=1.0, optional=float
+  ),
+  'stride': Setting(
+    None,
+    "thresholds look at every so many-th of a class's pixels",
+    least=1,
+    optional=int,
+  ),
+  'soft': Setting(
+    None,
+    "LRENT's alpha of soft labels; 0 for hard ones",
+    least=0.0,
+    most=1.0,
+    optional=float,
+  ),
+}
+
 _EVAL = {
   'name': Setting('', 'the dataset that is scored'),
   'split': Setting('val', 'which of its splits'),
@@ -234,6 +292,7 @@ SETTINGS = {
   **_below('source', _STREAM),
   **_below('target', _STREAM),
   **_below('labelled', _STREAM),
+  **_below('pseudo', _PSEUDO),
   **_below('eval', _EVAL),
   **_below('model', _MODEL),
   **_below('discriminator', _DISCRIMINATOR),
@@ -245,6 +304,13 @@ def stream(**given) -> ml_collections.ConfigDict:
   """Return a stream of examples with these settings, and all others' defaults."""
   config = _with(ml_collections.ConfigDict(), _STREAM)
   config.update(given)
+  return config
+
+
+def pseudo(rule: str) -> ml_collections.ConfigDict:
+  """Return the settings of pseudo labels by a rule, with its own values."""
+  config = _with(ml_collections.ConfigDict(), _PSEUDO)
+  config.rule = rule
   return config
 
 

@@ -312,14 +312,16 @@ def _share_model(config, stage):
 def stages(config: ConfigDict) -> dict[str, ConfigDict]:
   """Return the experiments that come before another one, by their keys.
 
-  'init_stage' comes last, '<stream>.labels_stage' before it.
+  'init_stage' comes last, '<stream>.labels_stage' before it. A stage in whose
+  place `init` or `<stream>.labels` names a run is left out.
   """
   found = {
     f'{stream}.labels_stage': config[stream].labels_stage
     for stream in ('source', 'target')
-    if stream in config
+    if stream in config and config[stream].labels is None
   }
-  found['init_stage'] = config.init_stage
+  if config.init is None:
+    found['init_stage'] = config.init_stage
   return {key: stage for key, stage in found.items() if stage is not None}
 
 

@@ -8,8 +8,8 @@ imported when data is first read, not with this module.
 """
 
 from jaxuda.input.augment import Augment
-from jaxuda.input.examples import label_batches
-from jaxuda.input.order import order
+from jaxuda.input.decode import label_batches
+from jaxuda.input.order import shuffled_epochs
 from jaxuda.input.pipeline import eval_batches, train_batches
 from jaxuda.input.prefetch import prefetch
 from jaxuda.input.records import Records, open_records
@@ -22,7 +22,7 @@ __all__ = [
   'eval_batches',
   'label_batches',
   'open_records',
-  'order',
   'prefetch',
+  'shuffled_epochs',
   'train_batches',
 ]

@@ -59,7 +59,7 @@ class Augment:
     return bool(set(self.scale) - {1})
 
   def check_size(self, size: tuple[int, int]) -> None:
-    """Raises UserError if the crop does not fit into images of this size."""
+    """Raise UserError if the crop does not fit into images of this size."""
     if not any(self.crop) or self._scales:
       return
     (height, width), (crop_height, crop_width) = size, self.crop
@@ -70,7 +70,7 @@ class Augment:
       )
 
   def __call__(self, image: Any, label: Any, seed: Any) -> tuple[Any, Any]:
-    """Augments one example; works eagerly and in a tf.data graph.
+    """Augment one example; works eagerly and in a tf.data graph.
 
     Args:
       image: u8[H, W, 3] tensor.

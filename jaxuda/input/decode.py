@@ -1,12 +1,18 @@
-"""Serialized examples to pixels, in the graph and, to explain errors, eagerly."""
+"""Serialized examples to pixels: in tf.data, and eagerly to explain errors.
 
+A `..._decoder` makes a function of one record; `decoded` and `label_batches`
+apply one to chosen examples of a split, one after the other.
+"""
+
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxuda import labels
+from jaxuda.input import tfdata
 from jaxuda.input.records import Records
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
@@ -20,7 +26,7 @@ PNG_KIND_AT, GREY_PNG = 24, b'\x08\x00'
 def decoder(
   records: Records, space: str | None, full: bool = False
 ) -> Callable[[Any], dict[str, Any]]:
-  """Returns what decodes one example of `records`.
+  """Return a function that decodes one example of `records`.
 
   Args:
     records: where the examples come from.
@@ -68,7 +74,7 @@ def decoder(
 
 
 def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
-  """Returns what decodes the label of one example, and not its image.
+  """Return a function that decodes the label of one example, not its image.
 
   Args:
     records: where the examples come from.
@@ -76,7 +82,7 @@ def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
 
   Returns:
     A function: scalar string tensor -> u8[H, W] of class indices (255:
-    ignored). It raises as `decoder`'s.
+    ignored). It raises the same errors as that of `decoder`.
   """
   tf = tf_lib.import_tensorflow()
   table = labels.id_map(records.encoding, space).tobytes()
@@ -90,11 +96,11 @@ def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
 
 
 def id_decoder() -> Callable[[Any], Any]:
-  """Returns what tells the raw ids in the label of one example.
+  """Return a function that finds the raw ids in the label of one example.
 
   Returns:
     A function: scalar string tensor -> bool[256], whether each id is there. It
-    raises as `decoder`'s.
+    raises the same errors as that of `decoder`.
   """
   tf = tf_lib.import_tensorflow()
   features = _features(tf, ['label'])
@@ -107,10 +113,86 @@ def id_decoder() -> Callable[[Any], Any]:
   return decode
 
 
+def decoded(
+  records: Records, indices: Sequence[int], decode: Callable[[Any], Any]
+) -> Iterator[Any]:
+  """Decode examples in a given order, several at a time.
+
+  Args:
+    records: the split.
+    indices: positions of the examples.
+    decode: made by one of the decoders above.
+
+  Returns:
+    An iterator over the results of `decode`, as NumPy arrays. It raises
+    UserError for an example that cannot be decoded, naming it.
+  """
+  tf = tf_lib.import_tensorflow()
+
+  def read(index):
+    return records.read([index])[0]
+
+  dataset = (
+    tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
+    .map(lambda i: tf.ensure_shape(tf.numpy_function(read, [i], tf.string), []))
+    .map(decode, tfdata.workers(), deterministic=True)
+    .with_options(tfdata.options(tf))
+  )
+  return _iterate(tf, dataset, records, indices, decode)
+
+
+def _iterate(tf, dataset, records, indices, decode):
+  elements = tfdata.elements(dataset)
+  for index in indices:
+    try:
+      element = next(elements)
+    except tf.errors.OpError as e:
+      raise explain(records, index, decode) or e from None
+    yield element
+
+
+def label_batches(
+  records: Records,
+  *,
+  space: str,
+  indices: Sequence[int],
+  batch_size: int,
+) -> Iterator[np.ndarray]:
+  """Decode label maps without their images, in a fraction of the time.
+
+  Args:
+    records: the split.
+    space: class space of the labels.
+    indices: positions of the examples, in the order in which they come.
+    batch_size: maps in a batch; the last batch may have fewer.
+
+  Returns:
+    An iterator over u8[b, H, W] of class indices, 255 where ignored.
+
+  Raises:
+    UserError: at once, where the split has no labels, or where maps that were
+      not prepared at one size would be batched; while iterating, for an
+      example that cannot be decoded, naming it.
+  """
+  records.require_labels()
+  if records.size is None and batch_size > 1:
+    raise UserError(
+      f'{records.name} is prepared at the sizes of its files, which cannot be '
+      f'batched ({records.path}): prepare it at one size.'
+    )
+  maps = decoded(records, indices, label_decoder(records, space))
+  return _stacked(maps, batch_size)
+
+
+def _stacked(maps, batch_size):
+  while batch := list(itertools.islice(maps, batch_size)):
+    yield np.stack(batch)
+
+
 def explain(
   records: Records, index: int, use: Callable[[Any], Any]
 ) -> UserError | None:
-  """Says why an example cannot be used; None if it can.
+  """Return the reason why an example cannot be used; None if it can.
 
   Args:
     records: where the example is.
@@ -149,7 +231,7 @@ def _label(tf, stored):
 
 
 def _translate(tf, ids, table):
-  """Each id's class; by bytes.translate, a tenth of what tf.gather takes."""
+  """Each id's class; bytes.translate takes a tenth of the time of tf.gather."""
 
   def translate(array):
     mapped = array.tobytes().translate(table)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jaxuda.input import decode as decode_lib
-from jaxuda.input import examples, sampling, tfdata
-from jaxuda.input.order import order
+from jaxuda.input import tfdata
+from jaxuda.input.order import ClassBalanced, shuffled_epochs
 from jaxuda.input.records import Records
 from jaxuda.input.stream import Stream, check_streams
 from jaxuda.labels import IGNORE
@@ -26,12 +26,12 @@ def train_batches(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
-  """Endless batches; that of step s is a function of (seed, s, process) only.
+  """Read endless batches; that of step s depends on (seed, s, process) only.
 
   The batch of step s holds the examples at positions s*B .. (s+1)*B of the
-  stream's `order`, or of its class-balanced sequence, of which each process
-  gets a contiguous slice. What is drawn for an example is a function of (seed,
-  stream, position).
+  stream's shuffled epochs, or of its class-balanced sequence, of which each
+  process gets a contiguous slice. What is drawn for an example is a function of
+  (seed, stream, position).
 
   Args:
     streams: e.g. {'source': ..., 'target': ...}.
@@ -74,7 +74,7 @@ def _train(tf, dataset, readers, first_step):
 
 
 class _Reader:
-  """Reads this process's share of one stream."""
+  """This process's share of one stream."""
 
   def __init__(self, name, stream, seed, process_index, process_count):
     self.name = name
@@ -87,7 +87,7 @@ class _Reader:
     self.order = _order(name, stream, seed)
 
   def dataset(self, tf, first_step):
-    """Batches from `first_step` on, as tf.data."""
+    """Return the batches from `first_step` on, as tf.data."""
 
     def read(step):
       positions, indices = self.positions(step)
@@ -112,13 +112,13 @@ class _Reader:
     )
 
   def positions(self, step):
-    """Places in the endless order, i64[share], and the examples there."""
+    """Return places in the endless order, i64[share], and their examples."""
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
     return positions, self.chosen[self.order(start, self.share)]
 
   def example(self, record, position):
-    """Decodes and augments one example."""
+    """Decode and augment one example."""
     # 31 bits of the user's seed, 32 of the stream's name.
     key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
     decoded = self.decode(record)
@@ -133,7 +133,7 @@ class _Reader:
     return {'image': image} | ({} if label is None else {'label': label})
 
   def explain(self, step):
-    """Raises UserError if what this stream reads at `step` is at fault."""
+    """Raise UserError if what this stream reads at `step` is at fault."""
     positions, indices = self.positions(step)
     sizes = set()
     for position, index in zip(positions, indices, strict=True):
@@ -155,10 +155,10 @@ class _Reader:
 def _order(name, stream, seed):
   """A function (start, count) -> which of the chosen examples come there."""
   if stream.sampling == 'class_balanced':
-    return sampling.ClassBalanced(stream.present, seed, name)
+    return ClassBalanced(stream.present, seed, name)
   length = len(stream.chosen)
   if stream.shuffle:
-    return functools.partial(order, length, seed, name)
+    return functools.partial(shuffled_epochs, length, seed, name)
   return lambda start, count: np.arange(start, start + count) % length
 
 
@@ -170,11 +170,12 @@ def eval_batches(
   process_index: int = 0,
   process_count: int = 1,
 ) -> Iterator[dict[str, Any]]:
-  """Every example of a split once, in batches that all have `batch_size` rows.
+  """Read every example of a split once, in batches of `batch_size` rows each.
 
   Examples are grouped by the sizes of image and label, so that each batch has
   one size; the last batches of a group are filled up with rows that are not
-  valid. All processes get equally many batches, batch k of one size in all.
+  valid. All processes get equally many batches, and batch k has images of one
+  size in all of them.
 
   Args:
     records: the split.
@@ -197,7 +198,7 @@ def eval_batches(
   plan = _plan(records.sizes, batch_size, process_index, process_count)
   decode = decode_lib.decoder(records, space, full=True)
   indices = [index for _, batch in plan for index in batch]
-  decoded = examples.decoded(records, indices, decode)
+  decoded = decode_lib.decoded(records, indices, decode)
   return _evaluate(decoded, plan, batch_size)
 
 
@@ -217,7 +218,7 @@ def _evaluate(decoded, plan, batch_size):
 
 
 def _plan(sizes, batch_size, process_index, process_count):
-  """Lists (sizes, indices) of this process's batches, in order."""
+  """The (sizes, indices) of this process's batches, in order."""
   plan = []
   for group in sorted(set(sizes)):
     members = [i for i, size in enumerate(sizes) if size == group]

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class prefetch:
-  """Iterates `put(batch)`, computed in a thread, `size` batches ahead.
+  """An iterator over `put(batch)`, computed in a thread, `size` batches ahead.
 
     with prefetch(batches, put) as batches:
       for batch in batches:
@@ -67,7 +67,7 @@ class prefetch:
     self.close()
 
   def close(self) -> None:
-    """Ends the thread, once it is done with the batch at hand."""
+    """End the thread, once it is done with the batch at hand."""
     with self._changed:
       self._closed = True
       self._changed.notify_all()

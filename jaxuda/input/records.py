@@ -47,11 +47,15 @@ class Records:
 
   @property
   def title(self) -> str:
-    """'streets/city, train, at 96x192'."""
+    """The split as messages name it: 'streets/city, train, at 96x192'."""
     return _title(self.name, self.split, self.size)
 
   def read(self, indices: Iterable[int]) -> list[bytes]:
-    """Reads examples; UserError with the file's path where one is damaged."""
+    """Return serialized examples.
+
+    Raises:
+      UserError: a file is damaged; names it.
+    """
     records = []
     for index in indices:
       try:
@@ -61,9 +65,9 @@ class Records:
     return records
 
   def parse(self, index: int) -> dict[str, bytes]:
-    """One example's features, as in data/builder.py; b'' if absent.
+    """Return one example's features, as in datasets/builder.py; b'' if absent.
 
-    Those of pseudo labels alone are not there in others.
+    Features that only pseudo labels have are left out where there are none.
     """
     from google.protobuf import message
 
@@ -83,7 +87,7 @@ class Records:
     return bool(self.parse(0)['label'])
 
   def require_labels(self) -> None:
-    """Raises UserError if the split has no labels."""
+    """Raise UserError if the split has no labels."""
     if not self.labelled:
       raise UserError(
         f'{self.name}, split {self.split!r}, has no labels, '
@@ -101,20 +105,20 @@ class Records:
       example = self.parse(index)
       label = example['label_full'] or example['label']
       try:
-        sizes.append((_picture_size(example['image']), _picture_size(label)))
+        sizes.append((_image_size(example['image']), _image_size(label)))
       except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as e:
         raise self.broken(index, f'cannot be used ({e})') from e
     return sizes
 
   def broken(self, index: int, reason: str) -> UserError:
-    """The error for an example that cannot be used, naming it."""
+    """Return the error for an example that cannot be used, naming it."""
     try:
       name = f' ({self.parse(index)["id"].decode()})'
     except (UserError, UnicodeDecodeError):
       name = ''
     return UserError(
       f'{self.name}, split {self.split!r}: example {index}{name} '
-      f'of {self.files[self._file(index)]} {reason}; {self._mend}'
+      f'of {self.files[self._file(index)]} {reason}; {self._remedy}'
     )
 
   @functools.cached_property
@@ -144,11 +148,11 @@ class Records:
 
   def _damaged(self, path, reason):
     reason = str(reason) or 'it cannot be read to its end'
-    return UserError(f'{path} is damaged: {reason}; {self._mend}')
+    return UserError(f'{path} is damaged: {reason}; {self._remedy}')
 
   @property
-  def _mend(self):
-    return _mend(self.name, self.size, self.path)
+  def _remedy(self):
+    return _remedy(self.name, self.size, self.path)
 
 
 def open_records(
@@ -157,7 +161,7 @@ def open_records(
   split: str,
   data_dir: str | pathlib.Path | None = None,
 ) -> Records:
-  """Opens one split of a dataset, prepared before or, for streets, now.
+  """Open one split of a dataset, prepared before or, for streets, now.
 
   Args:
     spec: NAME or NAME/VARIANT.
@@ -173,22 +177,24 @@ def open_records(
   return _open(spec, size, split, pathlib.Path(path))
 
 
-def open_pseudo(
+def open_pseudo_labels(
   folder: str | pathlib.Path,
   spec: str,
   size: tuple[int, int] | None,
   split: str,
   space: str,
 ) -> Records:
-  """Opens images with the labels that jaxuda.pseudo_label has given them.
+  """Open images with the labels that jaxuda.pseudo_label has given them.
 
   Args:
-    folder: what it has written.
+    folder: that it has written.
     spec, size, split: the dataset that the labels must be of.
-    space: class space that they are read in; that of soft ones is their own.
+    space: class space in which they are read; soft ones can only be read in
+      their own.
 
   Raises:
-    UserError: no such labels, or of other images or classes; or damaged.
+    UserError: there are no such labels, they are of other images or classes, or
+      they are damaged.
   """
   folder = pathlib.Path(folder)
   made = specs.is_prepared(folder) and stored.metadata(folder).get('pseudo')
@@ -197,9 +203,9 @@ def open_pseudo(
       f'{folder} holds no pseudo labels; `python -m jaxuda.pseudo_label '
       f'--workdir=RUN --output={folder}` makes them.'
     )
-  asked = _title(spec, split, size)
-  if made['of'] != asked:
-    raise UserError(f'{folder} has labels of {made["of"]}, not of {asked}.')
+  wanted = _title(spec, split, size)
+  if made['of'] != wanted:
+    raise UserError(f'{folder} has labels of {made["of"]}, not of {wanted}.')
   records = _open(spec, size, split, folder)
   if records.soft and made['classes'] != space:
     raise UserError(
@@ -246,7 +252,7 @@ def _info(spec, size, path):
   if missing:
     raise UserError(
       f'{path} is not a prepared dataset of this project ({missing}); '
-      f'{_mend(spec, size, path)}'
+      f'{_remedy(spec, size, path)}'
     )
   return info
 
@@ -255,11 +261,11 @@ def _title(spec, split, size):
   return f'{spec}, {split}, at {specs.size_name(size)}'
 
 
-def _picture_size(content):
+def _image_size(content):
   with PIL.Image.open(io.BytesIO(content)) as picture:
     return picture.size[::-1]
 
 
-def _mend(spec, size, path):
+def _remedy(spec, size, path):
   command = stored.prepare_again(spec, size, path)
   return f'delete {path} and prepare it again: {command}'

@@ -1,13 +1,19 @@
-"""What training reads of one dataset, and whether that can be read."""
+"""What training reads of one dataset, whether that can be read, its classes."""
 
+import contextlib
 import dataclasses
+import functools
+import os
+import time
 
 import numpy as np
 
-from jaxuda.input import classes, sampling
+from jaxuda import labels
+from jaxuda.input import decode
 from jaxuda.input.augment import Augment
-from jaxuda.input.order import order
+from jaxuda.input.order import SAMPLINGS, shuffled_epochs
 from jaxuda.input.records import Records
+from jaxuda.utils import console, files, lock
 from jaxuda.utils.errors import UserError
 
 
@@ -23,7 +29,7 @@ class Stream:
     shuffle: whether each epoch has its own order, or that of the records.
     count: how many of the records it has, always the same; None for all.
     sampling: 'uniform', every example once an epoch; or 'class_balanced', see
-      sampling.ClassBalanced.
+      order.ClassBalanced.
   """
 
   records: Records
@@ -40,18 +46,18 @@ class Stream:
     everything = len(self.records)
     if self.count is None:
       return np.arange(everything)
-    return order(everything, 0, 'count', 0, self.count)
+    return shuffled_epochs(everything, 0, 'count', 0, self.count)
 
   @property
   def present(self) -> np.ndarray:
-    """Which classes the label of each of them has: bool[count, C]."""
-    return classes.present(self.records, self.space)[self.chosen]
+    """The classes in the label of each chosen record: bool[count, C]."""
+    return present_classes(self.records, self.space)[self.chosen]
 
 
 def check_streams(
   streams: dict[str, Stream], seed: int, process_count: int = 1
 ) -> None:
-  """Raises what `train_batches` would raise at once."""
+  """Raise the errors that `train_batches` would raise at once."""
   if seed < 0:
     raise UserError(f'seed must be at least 0, not {seed}')
   for name, stream in streams.items():
@@ -75,8 +81,8 @@ def check_streams(
 
 def _check_sampling(name, stream):
   given = f'{name}.sampling={stream.sampling!r}'
-  if stream.sampling not in sampling.SAMPLINGS:
-    raise UserError(f'{given} is none of {", ".join(sampling.SAMPLINGS)}.')
+  if stream.sampling not in SAMPLINGS:
+    raise UserError(f'{given} is none of {", ".join(SAMPLINGS)}.')
   if stream.sampling == 'uniform':
     return
   if stream.space is None:
@@ -94,3 +100,91 @@ def _check_sampling(name, stream):
       f'{given}: no image of {stream.records.title}, has a class of '
       f'{stream.space}; set {name}.sampling=uniform.'
     )
+
+
+def present_classes(records: Records, space: str) -> np.ndarray:
+  """Return which classes each label has, at the size at which it is prepared.
+
+  Args:
+    records: a split with labels.
+    space: class space.
+
+  Returns:
+    bool[N, C].
+
+  Raises:
+    UserError: a label cannot be decoded.
+  """
+  table = labels.id_map(records.encoding, space)
+  classes = range(len(labels.space(space).classes))
+  ids = label_ids(records)
+  return np.stack([ids[:, table == c].any(1) for c in classes], 1)
+
+
+@functools.lru_cache(maxsize=4)
+def label_ids(records: Records) -> np.ndarray:
+  """Return which raw ids each label of a split has: bool[N, 256].
+
+  All records are read the first time, which takes minutes for GTA5; from then
+  on the file `label_ids-SPLIT.npy` in the dataset's folder has the result, for
+  every class space. Of several processes that share the folder one reads them.
+
+  Raises:
+    UserError: a label cannot be decoded.
+  """
+  path = records.path / f'label_ids-{records.split}.npy'
+  ids = _load_ids(path, len(records))
+  if ids is None:
+    with _only_reader(path, records):
+      ids = _load_ids(path, len(records))  # by the one that was waited for
+      if ids is None:
+        ids = _read_ids(records)
+        _save_ids(path, ids, records)
+  return np.unpackbits(ids, axis=1).astype(bool)
+
+
+def _load_ids(path, count):
+  """u8[N, 32], eight ids a byte; None where there is no such whole file."""
+  try:
+    ids = np.load(path)
+  except (OSError, ValueError, EOFError):
+    return None
+  good = ids.dtype == np.uint8 and ids.shape == (count, 32)
+  return ids if good else None
+
+
+def _only_reader(path, records):
+  """A lock where one can be made; a dataset may be read-only."""
+  if not os.access(path.parent, os.W_OK):
+    return contextlib.nullcontext()
+  waiting = (
+    f'{records.title}: waiting for another process that reads its labels'
+  )
+  return lock.hold(
+    path.with_name(f'.{path.name}.lock'), lambda: print(waiting, flush=True)
+  )
+
+
+def _read_ids(records):
+  title, count = records.title, len(records)
+  print(f'{title}: looking which classes its {count:,} labels have', flush=True)
+  start = time.monotonic()
+  found = decode.decoded(records, range(count), decode.id_decoder())
+  ids = np.empty((count, 32), np.uint8)
+  with console.progress(title, count) as advance:
+    for i, there in enumerate(found):
+      ids[i] = np.packbits(there)
+      advance()
+  print(f'{title}: {time.monotonic() - start:.0f} s', flush=True)
+  return ids
+
+
+def _save_ids(path, ids, records):
+  def write(file):
+    with open(file, 'wb') as f:
+      np.save(f, ids)
+
+  try:
+    files.write(path, write)
+  except UserError as e:  # a full disk or a read-only one is no reason to stop
+    print(f'{records.title}: the next start looks again: {e}', flush=True)

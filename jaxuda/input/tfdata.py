@@ -1,4 +1,4 @@
-"""How both pipelines run: on few threads, and to a clean end."""
+"""How tf.data runs for decode.py and pipeline.py: few threads, a clean end."""
 
 import os
 import types
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def elements(dataset: Any) -> Iterator[Any]:
-  """The elements of a dataset, as NumPy arrays.
+  """Iterate over the elements of a dataset, as NumPy arrays.
 
-  TensorFlow's threads call Python to read, and end with the iterator. Were they
-  still there when Python ends, the process would abort or hang: it is dropped
-  at exit, too.
+  TensorFlow's threads call Python to read, and end with the iterator. If they
+  were still there when Python ends, the process would abort or hang; therefore
+  the iterator is dropped at exit, too.
   """
   iterator = [dataset.as_numpy_iterator()]
 
@@ -30,12 +30,12 @@ def elements(dataset: Any) -> Iterator[Any]:
 
 
 def workers() -> int:
-  """How many examples are decoded at a time."""
+  """Return how many examples are decoded at a time."""
   return min(os.cpu_count() or 1, 16)
 
 
 def options(tf: types.ModuleType) -> Any:
-  """tf.data options: deterministic, and few threads."""
+  """Return tf.data options: deterministic, and few threads."""
   chosen = tf.data.Options()
   chosen.deterministic = True
   # Training needs the cores: no more threads than there are examples decoded

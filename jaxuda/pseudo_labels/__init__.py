@@ -1,1 +1,1 @@
-"""Pseudo labels: the rules, what they keep, and the dataset they make."""
+"""Pseudo labels: the rules, how much they keep, and the dataset they make."""

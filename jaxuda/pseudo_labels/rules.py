@@ -1,8 +1,8 @@
-"""Rules of pseudo labels: which predictions on the target are believed.
+"""Rules of pseudo labels: which predictions on the target are kept.
 
-NumPy alone; labeller.py runs the network and writes what comes out.
-A rule keeps a prediction whose confidence reaches its class's threshold, and
-the threshold is one of that class's own confidences on the whole dataset.
+NumPy alone; labeller.py runs the network and writer.py writes the labels. A
+rule keeps a prediction whose confidence reaches its class's threshold, and the
+threshold is one of that class's own confidences on the whole dataset.
 """
 
 import pathlib
@@ -14,23 +14,29 @@ import numpy as np
 from jaxuda.datasets import specs
 from jaxuda.utils.errors import UserError
 
-# How the network is asked, with each rule's own as its original has it. `input`
-# is the size (height, width) that it sees, None for that at which its run is
-# evaluated; the others are those of evaluate.probabilities.
-_ASKED = {'input': None, 'scales': (1.0,), 'flip': False, 'upsample': 'logits'}
+# How the network predicts; rules differ where their originals do. `input` is
+# the size (height, width) that it sees, None for that at which its run is
+# evaluated; the others are those of evaluation.inference.probabilities.
+_INFERENCE = {
+  'input': None,
+  'scales': (1.0,),
+  'flip': False,
+  'upsample': 'logits',
+}
 
-# What each rule reads, with the originals' values.
+# The settings of each rule, with the originals' values.
 RULES = {
   # Every prediction, however uncertain (FADA, test.py).
-  'argmax': _ASKED,
+  'argmax': _INFERENCE,
   # Kept where the confidence reaches the one at `portion` of the class's, from
   # below, or `cap` where that is less (BDL, SSL.py).
-  'median': _ASKED | {'portion': 0.5, 'cap': 0.9, 'upsample': 'probabilities'},
+  'median': _INFERENCE
+  | {'portion': 0.5, 'cap': 0.9, 'upsample': 'probabilities'},
   # argmax_c p_c / threshold_c, kept where that is at least 1; thresholds let
   # `portion` of each class pass, as counted on every `stride`-th of its pixels
   # of an image. With `soft`, LRENT's alpha, the label is the distribution
   # (p_c / threshold_c)^(1 / alpha), normalised (CRST, crst_seg.py).
-  'balanced': _ASKED
+  'balanced': _INFERENCE
   | {
     'portion': 0.2,
     'stride': 4,
@@ -40,16 +46,17 @@ RULES = {
   },
 }
 
-FOLDER = 'pseudo_labels'  # in a run's
+FOLDER = 'pseudo_labels'  # in a run's folder
 
 _BOUNDS = {'portion': (0, 1), 'cap': (0, 1), 'soft': (0, 1), 'stride': (1, 1e9)}
 
 
 def settings(rule: str, given: Mapping[str, Any]) -> dict[str, Any]:
-  """All settings of a rule, some of them given.
+  """Return all settings of a rule: those that are given, and the defaults.
 
   Raises:
-    UserError: no such rule, or a value that it does not read or cannot use.
+    UserError: there is no such rule, or it does not read a value or cannot use
+      it.
   """
   if rule not in RULES:
     raise UserError(f'rule={rule!r} is none of {", ".join(RULES)}.')
@@ -68,26 +75,43 @@ def settings(rule: str, given: Mapping[str, Any]) -> dict[str, Any]:
   return {'rule': rule, **chosen}
 
 
-def default_folder(
-  run: pathlib.Path, spec: str, size: specs.Size, chosen: Mapping[str, Any]
-) -> pathlib.Path:
-  """Where a run's labels of a dataset lie: RUN/pseudo_labels/<their name>.
+def of_config(pseudo: Mapping[str, Any]) -> dict[str, Any]:
+  """Return all settings that `config.pseudo` describes; None is the rule's own.
 
-  Named by the dataset, its size, the rule, and what differs from the rule's.
+  Raises:
+    UserError: the rule does not read one of them.
   """
-  usual = RULES[chosen['rule']]
+  given = {k: v for k, v in pseudo.items() if v is not None}
+  return settings(given.pop('rule'), given)
+
+
+def default_folder(
+  run: pathlib.Path,
+  spec: str,
+  size: specs.Size,
+  chosen: Mapping[str, Any],
+  network: str = 'segmenter',
+) -> pathlib.Path:
+  """Return where a run's labels of a dataset lie: RUN/pseudo_labels/NAME.
+
+  NAME holds the dataset, its size, the rule, all settings that are not the
+  rule's defaults, and the network unless it is the segmenter.
+  """
+  defaults = RULES[chosen['rule']]
   parts = [spec.replace('/', '-'), specs.size_name(size), chosen['rule']]
   for key, value in chosen.items():
-    if key != 'rule' and value != usual[key]:
+    if key != 'rule' and value != defaults[key]:
       text = ','.join(map(str, value)) if isinstance(value, tuple) else value
       parts.append(f'{key}={text}')
+  if network != 'segmenter':
+    parts.append(f'network={network}')
   return pathlib.Path(run) / FOLDER / '-'.join(parts)
 
 
 def sampled(
   label: np.ndarray, confidence: np.ndarray, stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Every stride-th pixel of each class of an image, in reading order.
+  """Return every stride-th pixel of each class of an image, in reading order.
 
   (CRST, crst_seg.py, val.) Flat u8[N] and f32[N], of u8[H, W] and f32[H, W].
   """
@@ -102,15 +126,15 @@ def sampled(
 
 
 def thresholds(
-  go_through: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+  iterate: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
   classes: int,
   chosen: Mapping[str, Any],
 ) -> np.ndarray:
-  """The confidence that each class must reach.
+  """Return the confidence that each class must reach.
 
   Args:
-    go_through: iterates (label u8[H, W], confidence f32[H, W]) of all images;
-      called twice, and must give the same each time.
+    iterate: returns an iterable over the (label u8[H, W], confidence f32[H, W])
+      of all images; it is called twice, and must give the same each time.
     classes: C.
     chosen: of `settings`.
 
@@ -127,13 +151,13 @@ def thresholds(
       return np.where(
         np.floor(counts * portion) > 0, counts - np.floor(counts * portion), -1
       )
-    # From below, halves to the even number as NumPy's round; where that is one
-    # too far, which the original's half never is, the largest.
+    # From below, with halves rounded to even as NumPy does; the largest where
+    # that is one too far, as can happen with other portions than BDL's half.
     return np.minimum(np.round(counts * portion), counts - 1)
 
   def maps():
     stride = chosen.get('stride', 1)
-    return (sampled(*each, stride) for each in go_through())
+    return (sampled(*each, stride) for each in iterate())
 
   found = order_statistics(maps, rank, classes)
   if rule == 'balanced':
@@ -142,19 +166,20 @@ def thresholds(
 
 
 def order_statistics(
-  go_through: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+  iterate: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
   rank: Callable[[np.ndarray], np.ndarray],
   classes: int,
 ) -> np.ndarray:
-  """One confidence of each class by its rank among all of them, exactly.
+  """Return the confidence of each class that has a given rank, exactly.
 
   Floats that are not negative are ordered as their bits are. The first pass
-  counts each class's upper 16 bits; the second the lower ones, of those whose
-  upper bits are the wanted one's. So that nothing of the dataset is kept but
-  C 2^16 counts, at the price of going through it twice.
+  counts each class's upper 16 bits; the second counts the lower ones of those
+  confidences that share the upper bits of the wanted one. Thus no more than
+  C 2^16 counts are kept in memory, at the price of two passes.
 
   Args:
-    go_through: iterates (label u8[N], confidence f32[N]).
+    iterate: returns an iterable over (label u8[N], confidence f32[N]); it is
+      called twice.
     rank: i64[C] counts -> [C] 0-based ranks from below, -1 for none.
     classes: C.
 
@@ -162,13 +187,13 @@ def order_statistics(
     f64[C], NaN where there is none.
   """
   upper = np.zeros((classes, 1 << 16), np.int64)
-  for label, confidence in go_through():
+  for label, confidence in iterate():
     bits = confidence.view(np.uint32)
     upper += _histogram(label, bits >> 16, classes)
   ranks = rank(upper.sum(1)).astype(np.int64)
   bins, ranks = _find(upper, ranks)
   lower = np.zeros_like(upper)
-  for label, confidence in go_through():
+  for label, confidence in iterate():
     bits = confidence.view(np.uint32)
     here = bits >> 16 == bins[label]
     lower += _histogram(label[here], bits[here] & 0xFFFF, classes)

@@ -12,7 +12,7 @@ LEVELS = (0.5, 0.7, 0.9, 0.95, 0.99)  # at which confidences are summarised
 
 
 class Summary:
-  """What is counted while labels are made.
+  """Counts of pixels, added up while labels are made.
 
   Attributes:
     predicted, kept: i64[C], pixels of each class before and after the rule.
@@ -28,7 +28,7 @@ class Summary:
   def add(
     self, label: np.ndarray, confidence: np.ndarray, keep: np.ndarray
   ) -> None:
-    """Counts an image: u8[H, W], f32[H, W] and bool[H, W]."""
+    """Count an image: u8[H, W], f32[H, W] and bool[H, W]."""
     classes = len(self.kept)
 
     def count(where):
@@ -44,7 +44,10 @@ class Summary:
   def rows(
     self, names: Iterable[str], limits: np.ndarray
   ) -> list[dict[str, Any]]:
-    """A row a class and one for all; None where a class is never predicted."""
+    """Return a row for each class and one for all of them.
+
+    Shares are None where a class is never predicted.
+    """
 
     def row(name, limit, predicted, kept, confidence, above):
       def share(count):
@@ -64,12 +67,12 @@ class Summary:
         **levels,
       }
 
-    found = (self.predicted, self.kept, self.confidence, self.above.T)
+    counts = (self.predicted, self.kept, self.confidence, self.above.T)
     rows = [
       row(name, float(limit), *each)
-      for name, limit, *each in zip(names, limits, *found, strict=True)
+      for name, limit, *each in zip(names, limits, *counts, strict=True)
     ]
-    return [*rows, row('all', None, *(each.sum(0) for each in found))]
+    return [*rows, row('all', None, *(each.sum(0) for each in counts))]
 
 
 def write(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -82,22 +85,22 @@ def write(folder: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Return a text table: of each class its share, and how much was kept."""
+  """Return a text table: the share of each class, and how much was kept."""
   total = rows[-1]['predicted']
 
   def percent(value):
     return '' if value is None else f'{100 * value:.1f} %'
 
   def cells(row):
-    limit, sure = row['threshold'], row['mean_confidence']
+    limit, confidence = row['threshold'], row['mean_confidence']
     return (
       row['class'],
       '' if limit is None else f'{limit:.4f}',
       percent(row['predicted'] / total),
-      '' if sure is None else f'{sure:.3f}',
+      '' if confidence is None else f'{confidence:.3f}',
       percent(row['kept_share']),
     )
 
   columns = ('class', 'threshold', 'predicted', 'confidence', 'kept')
-  *classes, everything = map(cells, rows)
-  return console.table(columns, classes, [everything])
+  *classes, total_row = map(cells, rows)
+  return console.table(columns, classes, [total_row])

@@ -1,145 +1,22 @@
 """Pseudo labels: a run's predictions on a split, written as a dataset."""
 
-import functools
 import pathlib
 import shlex
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from jaxuda import experiment, labels
-from jaxuda import input as input_lib
 from jaxuda.datasets import builder, images, specs, stored
-from jaxuda.evaluation import figure_writer, inference
+from jaxuda.evaluation import figure_writer
 from jaxuda.figures import segmentation
 from jaxuda.input import Records, open_records
-from jaxuda.pseudo_labels import rules, statistics
-from jaxuda.utils import console, guard, lock, signals
+from jaxuda.pseudo_labels import labeller, rules, statistics
+from jaxuda.utils import guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.console import print0
-
-Array = jax.Array
-
-
-def answer(
-  params: dict,
-  batch_stats: dict,
-  image: Array,
-  limits: Array,
-  *,
-  soft: float = 0.0,
-  **asked,
-) -> dict[str, Array]:
-  """What the network says of one image, weighed by the classes' thresholds.
-
-  Args:
-    params, batch_stats: the segmenter's.
-    image: u8[1, H, W, 3].
-    limits: f32[C], the thresholds; ones where there are none yet.
-    soft: LRENT's alpha, 0 for hard labels.
-    asked: net, size, scales, flip and upsample of inference.probabilities.
-
-  Returns:
-    'label' u8[h, w], argmax_c p_c / limit_c; 'confidence' f32[h, w], p of that
-    class; 'passes' bool[h, w], whether the label is one by the rule 'balanced';
-    and where it is soft 'soft' u8[C h, w], in 255ths.
-  """
-  p = inference.probabilities(params, batch_stats, image, **asked)[0]
-  ratio = p / limits
-  label = jnp.argmax(ratio, -1)
-  found = {
-    'label': label.astype(jnp.uint8),
-    'confidence': jnp.take_along_axis(p, label[..., None], -1)[..., 0],
-    'passes': ratio.max(-1) >= 1,
-  }
-  if soft:
-    # The regularised loss of the soft label is below that of the thresholds
-    # (reg_score < sel_score in crst_seg.py) where -alpha log(sum) is negative.
-    odds = ratio ** (1 / soft)
-    total = odds.sum(-1)
-    shares = jnp.round(255 * odds / total[..., None]).astype(jnp.uint8)
-    shares = jnp.moveaxis(shares, -1, 0)
-    found['passes'] = total > 1
-    found['soft'] = shares.reshape(-1, shares.shape[-1])
-  return found
-
-
-@functools.cache  # a dataset is gone through several times
-def _jitted(net, size, soft, scales, flip, upsample):
-  return jax.jit(
-    functools.partial(
-      answer,
-      net=net,
-      size=size,
-      soft=soft,
-      scales=scales,
-      flip=flip,
-      upsample=upsample,
-    )
-  )
-
-
-class _Labeller:
-  """Asks a run about the images of one split, in their order."""
-
-  def __init__(
-    self, run: experiment.Run, records: Records, chosen: dict[str, Any]
-  ):
-    self.run, self.records, self.chosen = run, records, chosen
-    self.classes = len(run.space.classes)
-    self.variables = jax.device_put((run.params, run.batch_stats))
-
-  def answers(
-    self, title: str, limits: np.ndarray, soft: float = 0.0
-  ) -> Iterator[dict[str, np.ndarray]]:
-    """`answer` of each image, on the host."""
-    how = (soft, *(self.chosen[k] for k in ('scales', 'flip', 'upsample')))
-    limits = jax.device_put(np.asarray(limits, np.float32))
-    with (
-      input_lib.prefetch(self._images(), self._put) as ready,
-      console.progress(title, len(self.records)) as advance,
-    ):
-      for size, image in ready:
-        ask = _jitted(self.run.net, size, *how)
-        yield jax.device_get(ask(*self.variables, image, limits))
-        advance()
-
-  def thresholds(self) -> np.ndarray:
-    """f64[C] by the rule; goes through the images twice unless it is argmax."""
-    passes = iter(('first pass', 'second pass'))
-    unweighted = np.ones(self.classes)
-
-    def go_through():
-      for found in self.answers(next(passes), unweighted):
-        yield found['label'], found['confidence']
-
-    return rules.thresholds(go_through, self.classes, self.chosen)
-
-  def labelled(self, limits: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """`answer` of each image with 'keep', bool[h, w]."""
-    balanced = self.chosen['rule'] == 'balanced'
-    weights = limits if balanced else np.ones(self.classes)
-    soft = self.chosen.get('soft', 0.0)
-    for found in self.answers('labels', weights, soft):
-      reached = found['confidence'] >= limits[found['label']]
-      yield found | {'keep': found['passes'] if balanced else reached}
-
-  def _images(self):
-    stream = input_lib.Stream(self.records, None, 1, shuffle=False)
-    batches = input_lib.train_batches({'target': stream}, seed=0)
-    for _ in range(len(self.records)):
-      yield next(batches)['target']['image'][0]
-
-  def _put(self, image):
-    """Its own size, and the image at the size that the network sees."""
-    seen = self.chosen['input'] or self.run.config.eval.size
-    fitted = images.resize_image(Image.fromarray(image), seen)
-    return image.shape[:2], jax.device_put(np.asarray(fitted)[None])
 
 
 def make(
@@ -149,22 +26,23 @@ def make(
   chosen: dict[str, Any],
   workdir: pathlib.Path,
 ) -> None:
-  """Writes the images of a split with pseudo labels, or waits for who does.
+  """Write a split's images with pseudo labels, or wait for another process.
 
   Args:
     run: that predicts them.
     records: the split.
-    folder: where they go; there is nothing, or what another process makes now.
+    folder: where they go; there is nothing yet, or what another process writes
+      in the meantime.
     chosen: of rules.settings.
     workdir: the run's folder, for the command that makes them again.
 
   Raises:
-    UserError: the folder cannot be written, or an image cannot be read; then,
-      as when it is stopped, nothing is left behind.
+    UserError: the folder cannot be written, or an image cannot be read. Then,
+      and when the process is stopped, nothing is left behind.
   """
   tf_lib.import_tfds()  # before the handler of signals, which it can swallow
   root = folder.with_name(f'.{folder.name}.partial')
-  command = _command(workdir, folder, records, run.step, chosen)
+  command = _command(workdir, folder, records, run, chosen)
   waiting = f'{folder}: waiting for another process that makes it'
   with (
     signals.StopSignal(unwind=True) as stop,
@@ -187,10 +65,10 @@ def make(
 
 def _write(run, records, root, chosen, command, stop):
   """All files of a folder of pseudo labels; the folder, somewhere in `root`."""
-  labeller = _Labeller(run, records, chosen)
+  predicting = labeller.PseudoLabeller(run, records, chosen)
   print0(f'{records.name}: {len(records):,} images, rule {chosen["rule"]}')
-  limits = labeller.thresholds()
-  summary = statistics.Summary(labeller.classes)
+  limits = predicting.thresholds()
+  summary = statistics.Summary(predicting.num_classes)
   shown = dict.fromkeys(
     figure_writer.spread(records, run.config.num_log_images)
   )
@@ -198,16 +76,17 @@ def _write(run, records, root, chosen, command, stop):
 
   def generate(split):
     del split  # there is one
-    for index, found in enumerate(labeller.labelled(limits)):
+    for index, found in enumerate(predicting.labels(limits)):
       stop.check()
-      label, keep, sure = found['label'], found['keep'], found['confidence']
-      summary.add(label, sure, keep)
+      label, keep = found['label'], found['keep']
+      confidence = found['confidence']
+      summary.add(label, confidence, keep)
       kept = np.where(keep, label, np.uint8(labels.IGNORE))
       if index in shown:
-        shown[index] = (label, kept), sure
+        shown[index] = (label, kept), confidence
       maps = {
         'label': ids[kept],
-        'confidence': np.rint(255 * sure).astype(np.uint8),
+        'confidence': np.rint(255 * confidence).astype(np.uint8),
         'soft': found.get('soft'),
         'label_full': None,
       }
@@ -226,7 +105,7 @@ def _write(run, records, root, chosen, command, stop):
     left_out=[],
     more={
       'encoding': 'cityscapes',
-      'soft': labeller.classes if chosen.get('soft') else 0,
+      'soft': predicting.num_classes if chosen.get('soft') else 0,
       'pseudo': {
         'of': records.title,
         'classes': run.space.name,
@@ -239,12 +118,18 @@ def _write(run, records, root, chosen, command, stop):
   rows = summary.rows(run.space.classes, limits)
   statistics.write(folder, rows)
   print0(statistics.table(rows))
+  _draw(folder / 'pseudo_labels.png', run, records, shown)
+  return folder
+
+
+def _draw(path, run, records, shown):
+  """A few images, with their predictions, what is kept, and the confidence."""
   examples = figure_writer.examples(
     records, run.space.name, run.config.num_log_images
   )
   indices = figure_writer.spread(records, run.config.num_log_images)
   segmentation.qualitative(
-    folder / 'pseudo_labels.png',
+    path,
     [
       segmentation.Row(example.image, shown[i][0], None, shown[i][1])
       for i, example in zip(indices, examples, strict=True)
@@ -253,39 +138,38 @@ def _write(run, records, root, chosen, command, stop):
     run.space,
     shade='confidence',
   )
-  return folder
 
 
 def make_for(config, stream: str, folder: pathlib.Path) -> None:
-  """Makes the labels of a stream of a config with the run that it names.
+  """Write the pseudo labels of a stream of a config, as the config says.
 
   Args:
-    config: an experiment's; reads the stream and `pseudo`.
+    config: an experiment's; the stream and `pseudo` are read.
     stream: its name.
-    folder: of stages.pseudo_folders.
+    folder: of stages.pseudo_label_dirs, in the folder of the run that predicts.
   """
-  s, given = config[stream], config.pseudo.to_dict()
-  chosen = rules.settings(given.pop('rule'), given)
-  workdir = folder.parents[1]
+  s, workdir = config[stream], folder.parents[1]
+  chosen = rules.of_config(config.pseudo)
   records = open_records(s.name, s.size, s.split, config.data_dir)
   make(experiment.load(workdir), records, folder, chosen, workdir)
 
 
-def _command(workdir, folder, records, step, chosen):
-  """The command line that makes a folder again."""
-  parts = {
+def _command(workdir, folder, records, run, chosen):
+  """The command line that writes the folder again."""
+  flags = {
     'workdir': workdir,
-    'checkpoint': step,
+    'checkpoint': run.step,
+    'network': run.network,
     'size': specs.size_name(records.size),
     'output': folder,
     **chosen,
   }
-  words = ['python', '-m', 'jaxuda.pseudo_label']
-  for key, value in parts.items():
+  arguments = ['python', '-m', 'jaxuda.pseudo_label']
+  for key, value in flags.items():
     if key == 'input' and value:
       value = specs.size_name(value)
     if isinstance(value, tuple):
       value = ','.join(map(str, value))
     if value is not None:
-      words.append(shlex.quote(f'--{key}={value}'))
-  return ' '.join(words)
+      arguments.append(shlex.quote(f'--{key}={value}'))
+  return ' '.join(arguments)

@@ -1,4 +1,4 @@
-"""Broken input is named, with the command that mends it."""
+"""Broken input is named, with the command that repairs it."""
 
 import itertools
 
@@ -49,7 +49,7 @@ def test_a_broken_example_is_named(tmp_path, kind):
   path = prepared.write(tmp_path, 'gta5', SIZE, {'train': examples})
   stream = Stream(_open(tmp_path), 'cityscapes19', 1)
   batches = input_lib.train_batches({'source': stream}, seed=3)
-  for index in input_lib.order(6, 3, 'source', 0, 6):
+  for index in input_lib.shuffled_epochs(6, 3, 'source', 0, 6):
     if index == 4:
       break
     assert next(batches)['source']['image'][0, 0, 0, 0] == index

@@ -62,7 +62,7 @@ def test_every_example_once(records, batch_size):
 
 
 def _check(batch, batch_size):
-  """Asserts that the rows are right; returns which examples they are."""
+  """Assert that the rows are right; return which examples they are."""
   assert batch['image'].shape == (batch_size, *SIZE, 3)
   assert batch['image'].dtype == batch['label'].dtype == np.uint8
   assert batch['valid'].dtype == bool
@@ -231,7 +231,7 @@ ahead = input_lib.prefetch(
 next(ahead)
 raise SystemExit(3)
 """
-  root = pathlib.Path(__file__).parents[1]
+  root = pathlib.Path(__file__).parents[2]
   ended = subprocess.run(
     [sys.executable, '-c', code], cwd=root, timeout=100, check=False
   )

@@ -1,4 +1,4 @@
-"""Class-balanced sampling: weights, sequence, resume, shares, kept classes."""
+"""Class-balanced order: weights, sequence, resume, shares, stored classes."""
 
 import io
 import itertools
@@ -12,9 +12,11 @@ from prepared import SIZE
 
 from jaxuda import experiment
 from jaxuda import input as input_lib
+from jaxuda.config import defaults
 from jaxuda.config import loading as config_lib
-from jaxuda.input import Augment, Stream, classes, inputs, sampling
-from jaxuda.input.sampling import ClassBalanced
+from jaxuda.input import Augment, Stream, from_config, order
+from jaxuda.input import stream as stream_lib
+from jaxuda.input.order import ClassBalanced
 from jaxuda.utils.errors import UserError
 
 COUNT = 12
@@ -86,7 +88,7 @@ def by_hand(present, draws, rng):
 
 def test_weights():
   """The numbers that FADA's own lines give."""
-  found = sampling.weights(np.array([0, 0.5, 0.3, 0.2]))
+  found = order.class_weights(np.array([0, 0.5, 0.3, 0.2]))
   np.testing.assert_allclose(
     found, [0.898316, 0.021690, 0.033102, 0.046892], atol=5e-7
   )
@@ -95,7 +97,7 @@ def test_weights():
 def test_classes_are_as_frequent_as_by_hand():
   rng = np.random.default_rng(0)
   present = rng.random((400, 6)) < [0.97, 0.9, 0.5, 0.2, 0.04, 0.01]
-  draws = 3 * sampling.SUB_EPOCH
+  draws = 3 * order.SUB_EPOCH
   images = ClassBalanced(present, 5, 'source')(0, draws)
   often = np.bincount(images, minlength=len(present))
   expected = by_hand(present, draws, np.random.RandomState(1))
@@ -109,7 +111,7 @@ def test_classes_are_as_frequent_as_by_hand():
 
 
 def test_the_first_draws_of_a_sub_epoch_see_every_class():
-  """Unseen classes have the most weight, in each sub-epoch anew."""
+  """Unseen classes have the most weight, in each sub-epoch again."""
   present = np.eye(8, dtype=bool)
   sequence = ClassBalanced(present, 0, 'source')
   for _ in range(2):
@@ -139,7 +141,7 @@ def test_classes_and_images_that_are_not_there():
 
 def test_the_sequence_is_one_however_it_is_asked():
   present = np.random.default_rng(0).random((50, 4)) < 0.3
-  size = sampling.SUB_EPOCH
+  size = order.SUB_EPOCH
   whole = ClassBalanced(present, 5, 'source')(0, 2 * size + 9)
   part = ClassBalanced(present, 5, 'source')
   for start, count in [(2 * size + 1, 8), (size - 3, 9), (0, 4), (7, 0)]:
@@ -152,7 +154,7 @@ def test_the_sequence_is_one_however_it_is_asked():
 
 
 def test_resume_is_the_tail_bit_for_bit(records, monkeypatch):
-  monkeypatch.setattr(sampling, 'SUB_EPOCH', 10)  # two and a half batches
+  monkeypatch.setattr(order, 'SUB_EPOCH', 10)  # two and a half batches
   whole = take(9, balanced(records()))
   tail = take(4, balanced(records()), first_step=5)
   for left, right in zip(whole[5:], tail, strict=True):
@@ -161,7 +163,7 @@ def test_resume_is_the_tail_bit_for_bit(records, monkeypatch):
 
 
 def test_shares_of_two_processes_make_the_batch(records, monkeypatch):
-  monkeypatch.setattr(sampling, 'SUB_EPOCH', 10)
+  monkeypatch.setattr(order, 'SUB_EPOCH', 10)
   whole = take(6, balanced(records()))
   shares = [
     take(6, balanced(records()), process_index=p, process_count=2)
@@ -183,18 +185,18 @@ def test_batches_show_rare_classes_and_few_images(records):
   assert set(image) == {*range(COUNT - 1)}
   few = balanced(records(), augment=Augment(), count=4)
   shown = {i for b in take(40, few) for i in b['image'][:, 0, 0, 0]}
-  chosen = {*input_lib.order(COUNT, 0, 'count', 0, 4)} - {COUNT - 1}
+  chosen = {*input_lib.shuffled_epochs(COUNT, 0, 'count', 0, 4)} - {COUNT - 1}
   assert shown == chosen
 
 
 def test_classes_are_those_of_the_labels(records, capsys):
   found = records()
-  ids = classes.label_ids(found)
+  ids = stream_lib.label_ids(found)
   for row, made in zip(ids, examples(), strict=True):
     with PIL.Image.open(io.BytesIO(made['label'])) as label:
       assert set(np.flatnonzero(row)) == set(np.unique(label))
   # 0 road, 13 car, 16 train.
-  there = classes.present(found, 'cityscapes19')
+  there = stream_lib.present_classes(found, 'cityscapes19')
   assert there.shape == (COUNT, 19)
   assert there.sum(0)[[0, 13, 16]].tolist() == [11, 3, 1] and there.sum() == 15
   assert capsys.readouterr().out.count('its 12 labels') == 1
@@ -203,21 +205,21 @@ def test_classes_are_those_of_the_labels(records, capsys):
 
 
 def test_labels_are_read_once(records, monkeypatch, capsys):
-  ids = classes.label_ids(records())
+  ids = stream_lib.label_ids(records())
   kept = records().path / 'label_ids-train.npy'
   with monkeypatch.context() as patch:
-    patch.setattr(classes, '_read', None)  # nothing is read any more
-    np.testing.assert_array_equal(classes.label_ids(records()), ids)
+    patch.setattr(stream_lib, '_read_ids', None)  # nothing is read any more
+    np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
   for content in (kept.read_bytes()[:200], b'', b'\0' * 500):
     kept.write_bytes(content)
-    np.testing.assert_array_equal(classes.label_ids(records()), ids)
+    np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
     assert len(np.load(kept)) == COUNT
   np.save(kept, np.zeros((COUNT + 1, 32), np.uint8))
-  np.testing.assert_array_equal(classes.label_ids(records()), ids)
+  np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
   kept.unlink()
   kept.mkdir()
   capsys.readouterr()
-  np.testing.assert_array_equal(classes.label_ids(records()), ids)
+  np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
   assert 'the next start looks again: cannot write' in capsys.readouterr().out
   assert [p.name for p in kept.parent.glob('.*')] == []
 
@@ -246,23 +248,23 @@ def test_what_cannot_be_balanced_is_refused(records):
     take(1, balanced(records('val')))
 
 
-@pytest.mark.parametrize('setting', ['gta5', 'synthia', 'streets'])
-def test_fadas_pages_sample_and_jitter_as_its_files(setting):
+@pytest.mark.parametrize('preset', ['gta5', 'synthia', 'streets'])
+def test_fadas_configs_sample_and_jitter_as_its_files(preset):
   """Both stages balance the source; the second one alone jitters, none flips.
 
   (configs/deeplabv2_r101_src*.yaml and _adv*.yaml.)
   """
-  published = setting != 'streets'
+  published = preset != 'streets'
   strengths = (0.5, 0.5, 0.5, 0.2)
-  for page, jitter in [('fada_source', (0.0,) * 4), ('fada', strengths)]:
-    config = config_lib.load(f'{tiny.ROOT}/configs/{page}.py:{setting}')
+  for name, jitter in [('fada_source', (0.0,) * 4), ('fada', strengths)]:
+    config = config_lib.load(f'{tiny.ROOT}/configs/{name}.py:{preset}')
     source = config.source
     wanted = 'class_balanced' if published else 'uniform'
     assert source.sampling == wanted and config.target.sampling == 'uniform'
     if published:
       assert source.jitter == jitter and not source.flip
       assert source.scale == (1.0, 1.0) and not any(config.target.jitter)
-  distill = config_lib.load(f'{tiny.ROOT}/configs/fada_distill.py:{setting}')
+  distill = config_lib.load(f'{tiny.ROOT}/configs/fada_distill.py:{preset}')
   assert distill.source.sampling == 'uniform'
 
 
@@ -280,19 +282,22 @@ def test_the_setting_reaches_the_stream(records, tmp_path):
     ],
   )
   names = ('source', 'target')
-  streams = inputs.open_streams(config, names)
+  streams = from_config.open_streams(config, names)
   assert {s.sampling for s in streams.values()} == {'class_balanced'}
   with pytest.raises(UserError, match=r'target has none: set target\.labels'):
     input_lib.train_batches(streams, seed=0)
   # Pseudo labels that are yet to be made will be balanced once they are there.
   pending = {'target': tmp_path / 'nothing'}
-  streams = inputs.open_streams(config, names, pending)
+  streams = from_config.open_streams(config, names, pending)
   assert streams['target'].sampling == 'uniform'
-  with config.unlocked():
-    del config.source['sampling']  # a run from before there was a choice
-  assert inputs.open_streams(config, names)['source'].sampling == 'uniform'
   typed = config_lib.load(
-    f'{tiny.ROOT}/configs/fada.py:streets,source.sampling=balanced'
+    f'{tiny.ROOT}/configs/fada.py:streets', ['source.sampling=balanced']
   )
   with pytest.raises(UserError, match=r"source.sampling='balanced' is none of"):
     experiment.build(typed)
+
+
+def test_a_config_may_name_every_order():
+  for name in ('source', 'target', 'labelled'):
+    choices = defaults.SETTINGS[f'{name}.sampling'].choices
+    assert choices == order.SAMPLINGS

@@ -74,15 +74,17 @@ def test_order_is_numpys_own_permutations():
   epochs = [np.random.default_rng((5, crc, e)).permutation(7) for e in range(9)]
   whole = np.concatenate(epochs)
   for start, count in [(0, 63), (0, 4), (5, 3), (6, 20), (40, 1), (12, 0)]:
-    part = input_lib.order(7, 5, 'source', start, count)
+    part = input_lib.shuffled_epochs(7, 5, 'source', start, count)
     np.testing.assert_array_equal(part, whole[start : start + count])
 
 
 def test_order_far_out_and_by_stream():
-  far = input_lib.order(1000, 0, 'source', 10**12, 2000)
+  far = input_lib.shuffled_epochs(1000, 0, 'source', 10**12, 2000)
   assert sorted(far) == sorted([*range(1000)] * 2)
-  target = input_lib.order(1000, 0, 'target', 0, 1000)
-  assert (target != input_lib.order(1000, 0, 'source', 0, 1000)).mean() > 0.9
+  target = input_lib.shuffled_epochs(1000, 0, 'target', 0, 1000)
+  assert (
+    target != input_lib.shuffled_epochs(1000, 0, 'source', 0, 1000)
+  ).mean() > 0.9
 
 
 def test_epochs_hold_every_example_once(data_dir):
@@ -91,7 +93,7 @@ def test_epochs_hold_every_example_once(data_dir):
   seen = np.concatenate([b['source']['image'][:, 0, 0, 0] for b in batches])
   assert sorted(seen[:COUNT]) == sorted(seen[COUNT:]) == [*range(COUNT)]
   np.testing.assert_array_equal(
-    seen, input_lib.order(COUNT, 3, 'source', 0, 2 * COUNT)
+    seen, input_lib.shuffled_epochs(COUNT, 3, 'source', 0, 2 * COUNT)
   )
   assert 'label' not in batches[0]['source']
 
@@ -106,7 +108,7 @@ def test_resume_is_the_tail_bit_for_bit(data_dir):
     tail = _take(9 - first, streams, first_step=first)
     for left, right in zip(whole[first:], tail, strict=True):
       _assert_equal(left, right)
-  # The third epoch of the target shows the same examples, drawn anew.
+  # The third epoch of the target shows the same examples, augmented differently.
   images = np.concatenate([b['target']['image'] for b in whole])
   assert len(np.unique(images.reshape(18, -1), axis=0)) == 18
 
@@ -150,7 +152,7 @@ def test_pixels_and_labels_are_what_was_stored(data_dir):
   train_ids += [23, 24, 25, 26, 27, 28, 31, 32, 33]
   table = np.full(256, 255, np.uint8)
   table[train_ids] = range(19)
-  indices = input_lib.order(COUNT, 3, 'source', 0, 4)
+  indices = input_lib.shuffled_epochs(COUNT, 3, 'source', 0, 4)
   for row, index in enumerate(indices):
     stored = prepared.noise(index)
     for key, expected in ('image', np.asarray), ('label', table.__getitem__):
@@ -190,7 +192,7 @@ def test_streets_prepare_themselves_and_are_read(tmp_path, monkeypatch):
   monkeypatch.setattr(streets, 'COUNTS', {'train': 3, 'val': 2})
   records = _open(tmp_path, 'streets/game')
   [batch] = _take(1, {'source': Stream(records, 'cityscapes19', 3)})
-  indices = input_lib.order(3, 3, 'source', 0, 3)
+  indices = input_lib.shuffled_epochs(3, 3, 'source', 0, 3)
   for row, index in enumerate(indices):
     image, label = streets.render.render('game', int(index), SIZE, 'train')
     np.testing.assert_array_equal(batch['source']['image'][row], image)
@@ -208,7 +210,7 @@ def test_missing_split_names_those_there_are(data_dir):
     _open(data_dir, split='val')
 
 
-def test_labels_are_asked_for_at_once(data_dir):
+def test_missing_labels_are_refused_at_once(data_dir):
   stream = Stream(_open(data_dir, split='test'), 'cityscapes19', 1)
   with pytest.raises(UserError, match="cityscapes, split 'test', has no label"):
     input_lib.train_batches({'labelled': stream}, seed=0)
@@ -235,5 +237,5 @@ def test_importing_it_is_light():
     'heavy = {"tensorflow", "tensorflow_datasets", "array_record", "jax"};'
     'assert not heavy & set(sys.modules), heavy & set(sys.modules)'
   )
-  root = pathlib.Path(__file__).parents[1]
+  root = pathlib.Path(__file__).parents[2]
   subprocess.run([sys.executable, '-c', code], cwd=root, check=True)

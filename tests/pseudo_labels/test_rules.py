@@ -1,12 +1,16 @@
 """Rules of pseudo labels against naive forms of the originals, in NumPy."""
 
+import csv
+import json
 import pathlib
 
 import jax
 import numpy as np
 import pytest
 
-from jaxuda.pseudo_labels import rules, statistics, writer
+from jaxuda.models.decoders import deeplab_v2
+from jaxuda.models.segmenter import Outputs
+from jaxuda.pseudo_labels import labeller, rules, statistics
 from jaxuda.utils.errors import UserError
 
 CLASSES, SIZE = 5, (9, 11)  # the last class is never the likeliest
@@ -30,10 +34,10 @@ LABEL, CONFIDENCE = P.argmax(-1).astype(np.uint8), P.max(-1)
 
 
 def thresholds(chosen, label=LABEL, confidence=CONFIDENCE, classes=CLASSES):
-  def go_through():
+  def iterate():
     return zip(label, confidence, strict=True)
 
-  return rules.thresholds(go_through, classes, chosen)
+  return rules.thresholds(iterate, classes, chosen)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +117,19 @@ def test_order_statistics_of_close_values():
 
 
 class Net:
-  """In a segmenter's place: its logits are what the image's name says."""
+  """A segmenter whose parameters are its logits."""
 
-  num_classes, align_corners, twin = CLASSES, True, False
+  align_corners = True
+  decoder = deeplab_v2.Decoder(CLASSES, (), (), 0, summed=False)
 
   def apply(self, variables, image, train):
     del image, train
-    return {'main': variables['params']}, None
+    return Outputs({'main': variables['params']}, {}, '')
 
 
-def answer(p, limits, soft=0.0):
-  """labeller.answer for a network whose probabilities are p."""
-  found = writer.answer(
+def predict(p, limits, soft=0.0):
+  """Return labeller.predict_one of a network whose probabilities are p."""
+  found = labeller.predict_one(
     np.log(p)[None],
     {},
     np.zeros((1, *SIZE, 3), np.uint8),
@@ -141,7 +146,7 @@ def test_the_label_of_balanced():
   limits = naive_crst(0.2, 4)
   moved = 0
   for p in P:
-    found = answer(p, limits)
+    found = predict(p, limits)
     ratio = p / limits
     top = np.sort(ratio, -1)
     sure = (top[..., -1] - top[..., -2] > 1e-4) & (abs(top[..., -1] - 1) > 1e-4)
@@ -160,7 +165,7 @@ def test_soft_labels_of_lrent():
   """CRST's scores, as label_selection has them, in float64."""
   alpha, limits = 0.25, naive_crst(0.2, 4)
   for p in np.float64(P):
-    found = answer(np.float32(p), limits, alpha)
+    found = predict(np.float32(p), limits, alpha)
     soft = (p / limits) ** (1 / alpha)
     soft /= soft.sum(-1, keepdims=True)
     entropy = soft * np.log(soft + 1e-300)
@@ -176,7 +181,7 @@ def test_soft_labels_of_lrent():
     )
 
 
-def test_the_summary():
+def test_the_summary(tmp_path):
   """Of counts that can be checked by eye."""
   summary = statistics.Summary(3)
   label = np.array([[0, 0, 1]], np.uint8)
@@ -190,6 +195,22 @@ def test_the_summary():
   assert (wall['above_0.95'], wall['above_0.99']) == (1, 0)
   assert sky['kept_share'] is None and sky['threshold'] == 1
   assert everything['class'] == 'all' and everything['kept'] == 2
+  statistics.write(tmp_path, rows)
+  written = (tmp_path / 'coverage.csv').read_text().splitlines()
+  assert written[0].startswith(
+    'class,threshold,predicted,kept,kept_share,mean_'
+  )
+  assert written[3] == 'sky,1.0,0,0,,,,,,,'  # no share of nothing
+  assert written[4].startswith('all,,3,2,')
+  with open(tmp_path / 'coverage.csv') as file:
+    read = [list(row.values()) for row in csv.DictReader(file)]
+  empty_for_none = [
+    ['' if value is None else str(value) for value in row.values()]
+    for row in rows
+  ]
+  assert read == empty_for_none
+  limits = json.loads((tmp_path / 'thresholds.json').read_text())
+  assert limits == {'road': 0.5, 'wall': 0.9, 'sky': 1.0}
 
 
 @pytest.mark.parametrize(

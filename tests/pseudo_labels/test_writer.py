@@ -1,53 +1,34 @@
-"""Pseudo labels from a run to the steps that train on them."""
+"""Pseudo labels that a run writes, and the command that writes them."""
 
 import csv
 import io
 import json
 import os
-import pathlib
 import re
-import shutil
+import shlex
 import signal
 
 import jax
 import numpy as np
 import pytest
-import tiny
 import tiny_runs
 from PIL import Image
 
-from jaxuda import experiment, methods, pseudo_label
+from jaxuda import experiment, pseudo_label
 from jaxuda import input as input_lib
-from jaxuda.config import loading as config_lib
 from jaxuda.datasets import builder, images
 from jaxuda.evaluation import inference
-from jaxuda.input import inputs, records
-from jaxuda.pseudo_labels import rules, writer
-from jaxuda.training import checks, stages
-from jaxuda.training import workdir as workdir_lib
-from jaxuda.utils import sharding
-from jaxuda.utils.errors import UserError, run_cli
+from jaxuda.input import records
+from jaxuda.utils.cli import run_cli
+from jaxuda.utils.errors import UserError
 
 CITY = ('streets/city', tiny_runs.SIZE, 'train')
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def write(finished_run, folder, *more):
   arguments = ['pseudo_label', f'--workdir={finished_run.workdir}', *more]
   assert pseudo_label.main([*arguments, f'--output={folder}']) == 0
   return folder
-
-
-@pytest.fixture(scope='module')
-def half(finished_run, tmp_path_factory):
-  """The folder of `median`, with half of each class."""
-  folder = tmp_path_factory.mktemp('labels') / 'half'
-  return write(finished_run, folder, '--cap=1')
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +40,7 @@ def predicted(finished_run, streets_data):
     np.asarray(Image.open(io.BytesIO(city.parse(i)['image'])))
     for i in range(len(city))
   ]
-  ask = jax.jit(
+  predict = jax.jit(
     lambda image: inference.probabilities(
       run.params,
       run.batch_stats,
@@ -69,12 +50,12 @@ def predicted(finished_run, streets_data):
       upsample='probabilities',
     )
   )
-  return np.concatenate([ask(image[None]) for image in pixels]), pixels
+  return np.concatenate([predict(image[None]) for image in pixels]), pixels
 
 
 def stored_labels(folder):
   """u8[6, H, W] class indices, as any reader of the records finds them."""
-  given = records.open_pseudo(folder, *CITY, 'cityscapes19')
+  given = records.open_pseudo_labels(folder, *CITY, 'cityscapes19')
   stream = input_lib.Stream(given, 'cityscapes19', 6, shuffle=False)
   batch = next(input_lib.train_batches({'target': stream}, seed=0))['target']
   return batch['label'], batch['image'], given
@@ -106,7 +87,7 @@ def test_what_is_written(half, predicted):
   assert 0.4 < (label != 255).mean() < 0.6
   assert rows[-1]['class'] == 'all'
   assert int(rows[-1]['predicted']) == label.size
-  # Records as data/ writes them: ids, checksums, the images' own bytes.
+  # Records as data.prepare writes them: ids, checksums, the images' own bytes.
   first = given.parse(0)
   sure = np.asarray(Image.open(io.BytesIO(first['confidence'])))
   assert sure.dtype == np.uint8
@@ -138,10 +119,10 @@ def test_the_other_rules(finished_run, tmp_path, predicted):
     '--noflip',
     '--stride=1',
   )
-  given = records.open_pseudo(soft, *CITY, 'cityscapes19')
+  given = records.open_pseudo_labels(soft, *CITY, 'cityscapes19')
   assert given.soft == 19
   with pytest.raises(UserError, match='soft labels of cityscapes19, not of'):
-    records.open_pseudo(soft, *CITY, 'synthia16')
+    records.open_pseudo_labels(soft, *CITY, 'synthia16')
   augment = input_lib.Augment(flip=True, scale=(0.5, 1.5), crop=(24, 40))
   stream = input_lib.Stream(given, 'cityscapes19', 6, augment)
   batch = next(input_lib.train_batches({'target': stream}, seed=0))['target']
@@ -183,97 +164,11 @@ def test_labels_of_their_own_size(finished_run, streets_data, tmp_path):
     '--size=48x96',
     f'--data_dir={tmp_path / "data"}',
   )
-  given = records.open_pseudo(folder, 'streets/city', larger, 'train', '')
+  given = records.open_pseudo_labels(
+    folder, 'streets/city', larger, 'train', ''
+  )
   ids = Image.open(io.BytesIO(given.parse(0)['label']))
   assert ids.size == larger[::-1]
-
-
-@pytest.mark.parametrize('page', ['bdl_ssl', 'fada_distill'])
-def test_each_page_trains_on_them(page, half, streets_data):
-  stream = 'source' if page == 'fada_distill' else 'target'
-  sizes = [f'{s}.size=32x64' for s in ('source', 'target')]
-  overrides = [*sizes, f'{stream}.labels={half}', f'data_dir={streets_data}']
-  config = tiny.config(page, *overrides)
-  checks.check(config, sharding.make_mesh())
-  names = methods.load(config.method).streams
-  folders = stages.pseudo_folders(config, names, pathlib.Path('runs/x'))
-  streams = inputs.open_streams(config, names, folders)
-  batches = input_lib.train_batches(streams, seed=0)
-  one_head = 'model.decoder.multi_level=False'
-  current, run = tiny.first_state(page, one_head), tiny.stepper(page, one_head)
-  for _ in range(2):
-    batch = next(batches)
-    assert {'image', 'label'} == set(batch[stream])
-    current, measured = run(current, batch, tiny.weights(page))
-  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
-  weights = {k for k in tiny.weights(page) if not k.endswith('_aux')}
-  assert terms == weights
-  assert all(np.isfinite(v) for v in measured.values())
-  assert measured['skipped'] == 0
-  # The true labels, which the prepared city has, are nowhere.
-  assert (batch[stream]['label'] == 255).mean() > 0.3
-
-
-def test_a_target_without_pseudo_labels_has_none(streets_data, half):
-  """The folder's labels reach their stream alone."""
-  sizes = [f'{s}.size=32x64' for s in ('source', 'target')]
-  config = tiny.config('advent', *sizes, f'data_dir={streets_data}')
-  names = ('source', 'target')
-
-  def batch(folders):
-    streams = inputs.open_streams(config, names, folders)
-    return next(input_lib.train_batches(streams, seed=0))
-
-  plain, labelled = batch(None), batch({'target': half})
-  assert set(plain['target']) == {'image'}
-  assert set(labelled['target']) == {'image', 'label'}
-  assert tiny.same(labelled['source'], plain['source'])
-  np.testing.assert_array_equal(
-    labelled['target']['image'], plain['target']['image']
-  )
-  # Labels that are yet to be made; no true ones in the meantime.
-  waiting = batch({'target': half / 'nowhere', 'source': half / 'nowhere'})
-  assert set(waiting['target']) == set(waiting['source']) == {'image'}
-
-
-def test_a_run_is_asked_when_labels_are_missing(
-  finished_run, streets_data, tmp_path, capsys
-):
-  run = shutil.copytree(finished_run.workdir, tmp_path / 'runs' / 'run')
-  page = f'{tiny.ROOT}/configs/cbst.py:streets'
-  settings = [
-    s for s in tiny_runs.SETTINGS if not s.startswith(('patch', 'init'))
-  ]
-  workdir = tmp_path / 'runs' / 'round'
-  arguments = [f'--config={page}', f'--workdir={workdir}'] + [
-    f'--config.{s}'
-    for s in (
-      *settings,
-      'steps=2',
-      'loss_weights.kld_main=0.01',
-      'pseudo.input=32x64',
-      f'init={run}',
-      f'target.labels={run}',
-      f'data_dir={streets_data}',
-    )
-  ]
-  assert tiny_runs.run(*arguments) == 0
-  said = capsys.readouterr().out
-  [folder] = (run / 'pseudo_labels').iterdir()
-  assert f'pseudo labels: {folder}\n' in said
-  assert folder.name == 'streets-city-32x64-balanced-input=32,64'
-  [row] = [
-    row
-    for row in workdir_lib.read_metrics(workdir / 'metrics.csv')
-    if 'loss_kld_main' in row
-  ]
-  assert row['loss_kld_main'] > 0 and row['loss_seg_target_main'] > 0
-  # They are made once; a process that waited for another finds them there.
-  before = folder.stat().st_mtime_ns
-  writer.make_for(config_lib.read_run(workdir), 'target', folder)
-  assert 'rule balanced' in said
-  assert 'rule balanced' not in capsys.readouterr().out
-  assert folder.stat().st_mtime_ns == before
 
 
 def test_a_stop_leaves_nothing(finished_run, tmp_path, monkeypatch):
@@ -334,7 +229,9 @@ def test_one_sentence(arguments, words, finished_run, capsys, monkeypatch):
   def refuse(*_):
     raise UserError('it is not prepared')
 
-  monkeypatch.setattr('data.ensure', refuse)  # else it would be rendered
+  monkeypatch.setattr(
+    'jaxuda.datasets.prepare.ensure', refuse
+  )  # else it would be rendered
   given = ['pseudo_label', f'--workdir={finished_run.workdir}', *arguments]
   with pytest.raises(SystemExit) as e:
     run_cli(pseudo_label.main, given)
@@ -355,13 +252,13 @@ def test_a_run_without_a_target(finished_run, tmp_path, capsys):
 def test_labels_that_do_not_fit(half, finished_run, tmp_path):
   spec, _, split = CITY
   with pytest.raises(UserError, match=r'of streets/city, train, at 32x64, not'):
-    records.open_pseudo(half, spec, (96, 192), split, 'cityscapes19')
+    records.open_pseudo_labels(half, spec, (96, 192), split, 'cityscapes19')
   with pytest.raises(
     UserError, match=f'{tmp_path} holds no pseudo labels; `py'
   ):
-    records.open_pseudo(tmp_path, *CITY, 'cityscapes19')
-  # What has them made again is their own command.
-  given = records.open_pseudo(half, *CITY, 'cityscapes19')
+    records.open_pseudo_labels(tmp_path, *CITY, 'cityscapes19')
+  # The remedy is their own command.
+  given = records.open_pseudo_labels(half, *CITY, 'cityscapes19')
   assert (
     given.broken(0, 'is bad')
     .args[0]
@@ -372,69 +269,15 @@ def test_labels_that_do_not_fit(half, finished_run, tmp_path):
   )
 
 
-@pytest.mark.parametrize(
-  ('page', 'override', 'words'),
-  [
-    ('cbst', 'target.labels=None', r'target\.labels=None: self-training needs'),
-    (
-      'cbst',
-      'grad_accum_steps=2',
-      r"grad_accum_steps=2: MRKLD's term is a mean over",
-    ),
-    ('source_only', 'target.labels=x', 'source_only does not read the target'),
-    ('bdl_ssl', 'pseudo.portion=-1.0', 'portion=-1.0 must be from 0 to 1'),
-    ('bdl_ssl', 'pseudo.cap=1.5', 'cap=1.5 must be from 0 to 1'),
-  ],
-)
-def test_settings_that_cannot_work(page, override, words):
-  config = tiny.config(page, override)
-  if page == 'cbst':
-    config.loss_weights.kld_main = 0.01
-  with pytest.raises(UserError, match=words):
-    checks.check(config, sharding.make_mesh())
-
-
-def test_what_labels_may_name(finished_run, half, tmp_path):
-  """A folder of labels, a page, or a run where the page says how."""
-
-  def folder(page, named):
-    config = tiny.config(page, f'target.labels={named}')
-    return stages.pseudo_folders(config, ['target'], tmp_path / 'run')['target']
-
-  assert folder('advent', half) == half
-  run = finished_run.workdir
-  name = f'{rules.FOLDER}/streets-city-96x192-median'
-  assert folder('bdl_ssl', run) == run / name
-  made = folder('bdl_ssl', 'configs/bdl.py:streets')
-  assert made == tmp_path / 'bdl-streets-seed=0' / name
-  with pytest.raises(UserError, match=r'does not say how .* --workdir='):
-    folder('advent', run)
-  with pytest.raises(UserError, match='neither a folder of pseudo labels nor'):
-    folder('bdl_ssl', tmp_path / 'nothing')
-
-
-def test_labels_of_an_earlier_checkpoint(finished_run, tmp_path):
-  """A run that went on has other labels; they are not taken unseen."""
-  run = shutil.copytree(finished_run.workdir, tmp_path / 'run')
-  arguments = ['pseudo_label', f'--workdir={run}', '--rule=argmax']
-  assert pseudo_label.main([*arguments, '--checkpoint=8']) == 0
-  config = tiny.config(
-    'bdl_ssl',
-    *(f'target.labels={run}', 'pseudo.rule=argmax', 'target.size=32x64'),
-  )
-  with pytest.raises(
-    UserError, match=r'labels of step 8, and .* at step 9: del'
-  ):
-    stages.pseudo_folders(config, ['target'], tmp_path / 'next')
-  [made] = (run / rules.FOLDER).iterdir()
-  shutil.rmtree(made)
-  assert pseudo_label.main(arguments) == 0
-  folders = stages.pseudo_folders(config, ['target'], tmp_path / 'next')
-  assert folders == {'target': made}
-
-
-def test_m0_starts_where_m1_does():
-  """`init` of BDL's later stage is also that of the stage before."""
-  page = f'{tiny.ROOT}/configs/bdl_ssl.py:streets,init=weights.pth'
-  labels = config_lib.load(page).target.labels
-  assert labels == 'configs/bdl.py:streets,init=weights.pth'
+def test_the_stored_command_writes_them_again(half, tmp_path):
+  """All settings are in it, and flags that the command has."""
+  metadata = json.loads((half / 'metadata.json').read_text())
+  python, module, name, *arguments = shlex.split(metadata['pseudo']['command'])
+  assert [python, module, name] == ['python', '-m', 'jaxuda.pseudo_label']
+  again = tmp_path / 'again'
+  moved = [
+    a.replace(f'--output={half}', f'--output={again}') for a in arguments
+  ]
+  assert pseudo_label.main([name, *moved]) == 0
+  for file in ('coverage.csv', 'thresholds.json', builder.CHECKSUMS):
+    assert (again / file).read_bytes() == (half / file).read_bytes()

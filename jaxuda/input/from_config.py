@@ -9,8 +9,9 @@ import jax
 from jaxuda.datasets import specs, stored
 from jaxuda.input import pipeline
 from jaxuda.input.augment import Augment
-from jaxuda.input.records import Records, open_pseudo, open_records
+from jaxuda.input.records import Records, open_pseudo_labels, open_records
 from jaxuda.input.stream import Stream, check_streams
+from jaxuda.utils.console import print0
 
 
 def open_inputs(
@@ -18,7 +19,12 @@ def open_inputs(
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
 ) -> tuple[dict[str, Stream], Records]:
-  """All that a training reads: its streams, and what is scored.
+  """Open all that a training reads: its streams, and the scored records.
+
+  Args:
+    config: an experiment's.
+    names: of the streams.
+    pseudo: see `open_streams`.
 
   Raises:
     UserError: something is not prepared, lacks labels or cannot be batched.
@@ -33,7 +39,7 @@ def open_streams(
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
 ) -> dict[str, Stream]:
-  """The training streams of those names.
+  """Open the training streams of those names.
 
   The target has no labels but pseudo labels.
 
@@ -41,8 +47,8 @@ def open_streams(
     config: an experiment's.
     names: of the streams.
     pseudo: a stream's name to the folder of its pseudo labels, None where it
-      has none. Those that are yet to be made leave the stream without labels,
-      which cannot be balanced either.
+      has none. As long as they are yet to be made, the stream has no labels and
+      is sampled uniformly.
   """
   streams = {}
   for name in names:
@@ -52,7 +58,9 @@ def open_streams(
     if folder is None:
       records = _open(s, config)
     elif labelled := made:
-      records = open_pseudo(folder, s.name, s.size, s.split, config.classes)
+      records = open_pseudo_labels(
+        folder, s.name, s.size, s.split, config.classes
+      )
     else:
       records = _open(s, config)
     streams[name] = Stream(
@@ -61,15 +69,14 @@ def open_streams(
       augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
-      count=s.get('count'),
-      # Runs from before there was a choice do not have it.
-      sampling=s.get('sampling', 'uniform') if made else 'uniform',
+      count=s.count,
+      sampling=s.sampling if made else 'uniform',
     )
   return streams
 
 
 def open_eval(config) -> Records:
-  """The records that are scored."""
+  """Open the records that are scored."""
   records = _open(config.eval, config)
   records.require_labels()
   return records
@@ -79,24 +86,24 @@ def _open(settings, config):
   records = open_records(
     settings.name, settings.size, settings.split, config.data_dir
   )
-  _tell_if_partial(records.name, records.split, len(records), records.path)
+  _print_if_partial(records.name, records.split, len(records), records.path)
   return records
 
 
 @functools.cache  # once in a run that has several stages
-def _tell_if_partial(spec, split, length, path):
+def _print_if_partial(spec, split, length, path):
   name, _ = specs.split_spec(spec)
   short = stored.shortfall(spec, {split: length})
   # What is rendered has no download of which a part could be missing.
-  if short and specs.module(name).NEEDS_RAW and jax.process_index() == 0:
-    print(
+  if short and specs.module(name).NEEDS_RAW:
+    print0(
       f'{spec}, {split}: prepared from {length:,} of {short[split]:,} images '
       f'({path})'
     )
 
 
 def batches_of_eval(records: Records, config) -> Iterator[dict]:
-  """This process's batches of the scored records, in the model's classes."""
+  """Read this process's share of the scored records, in the model's classes."""
   return pipeline.eval_batches(
     records,
     space=config.classes,
