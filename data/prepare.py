@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
     f'--jpeg={images.DEFAULT_JPEG_QUALITY}' if a == '--jpeg' else a
     for a in argv
   ]
-  found = command.parse(argv, __doc__, ['NAME'])
+  doc = f'{__doc__}\nThe datasets: {", ".join(specs.datasets())}.\n'
+  found = command.parse(argv, doc, ['NAME'])
   if found is None:
     return 0
   given = command.values

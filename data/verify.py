@@ -12,6 +12,7 @@ table, writes a JSON file, exits with 0 if all is well (there may be warnings),
 1 if not, 2 if it could not look.
 """
 
+import pathlib
 import sys
 
 from jaxuda.datasets import specs
@@ -38,7 +39,8 @@ def define_flags() -> cli.Flags:
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   command = define_flags()
-  found = command.parse(argv, __doc__, ['NAME'])
+  doc = f'{__doc__}\nThe datasets: {", ".join(specs.datasets())}.\n'
+  found = command.parse(argv, doc, ['NAME'])
   if found is None:
     return 0
   given, [name] = command.values, found
@@ -69,6 +71,7 @@ def main(argv: list[str]) -> int:
     verify.show(report)
   ok = all(report['ok'] for report in reports)
   path = given.json or f'verify-{name.replace("/", "-")}.json'
+  path = pathlib.Path(path).expanduser()
   files.write_json(path, {'ok': ok, 'reports': reports})
   print(f'written to {path}')
   return 0 if ok else 1

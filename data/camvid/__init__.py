@@ -28,7 +28,7 @@ CITATION = """@article{Brostow_2009_PRL,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split | None:
-  """Pairs train/NAME with trainannot/NAME, and so on.
+  """Pair train/NAME with trainannot/NAME, and so on.
 
   A copy without `trainannot/` has an unlabelled training split, one without
   `test/` has no test split (None): both are common, and both are announced.

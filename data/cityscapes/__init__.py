@@ -27,7 +27,7 @@ CITATION = """@inproceedings{Cordts_2016_CVPR,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Pairs `*_leftImg8bit.png` with `*_gtFine_labelIds.png`.
+  """Pair `*_leftImg8bit.png` with `*_gtFine_labelIds.png`.
 
   Either tree may be a folder or the zip archive as downloaded.
   """

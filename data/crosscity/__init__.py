@@ -32,7 +32,7 @@ CITATION = """@inproceedings{Chen_2017_ICCV,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Lists Images/Train, or pairs Images/Test with Labels/Test."""
+  """List Images/Train, or pair Images/Test with Labels/Test."""
   root = _city(raw, variant)
   folder = split.capitalize()
   images = files.listing(root / 'Images' / folder, dataset='crosscity')
@@ -45,7 +45,7 @@ def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
 
 
 def _city(raw, variant):
-  """The folder of a city: below `raw`, or `raw` itself."""
+  """Return the folder of a city: below `raw`, or `raw` itself."""
   files.check_folder(raw, 'crosscity')
   # abspath: '.' has no name of its own.
   for folder in (*sorted(raw.iterdir()), pathlib.Path(os.path.abspath(raw))):

@@ -30,9 +30,9 @@ CITATION = """@inproceedings{Richter_2016_ECCV,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Pairs images/00001.png with labels/00001.png.
+  """Pair images/00001.png with labels/00001.png.
 
-  The variant has images in another style of the same names in translated/.
+  The variant has images of the same names in another style, in translated/.
   """
   del split  # there is one
   images = files.listing(raw / (variant or 'images'), dataset='gta5')

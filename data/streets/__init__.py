@@ -28,7 +28,7 @@ CITATION = ''
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Lists the scenes of a split; their ids are all that rendering needs."""
+  """List the scenes of a split; their ids are all that rendering needs."""
   del raw  # there is none
   ids = [f'{variant}_{split}_{i:05}' for i in range(COUNTS[split])]
   return files.Split([files.Example(i, i, i) for i in ids], labelled=True)
@@ -37,7 +37,7 @@ def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
 def render_example(
   example_id: str, size: tuple[int, int] | None
 ) -> tuple[Image.Image, Image.Image]:
-  """Renders the scene of an id, 'game_train_00007'.
+  """Render the scene of an id, 'game_train_00007'.
 
   Args:
     example_id: from `examples`.

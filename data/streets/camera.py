@@ -27,7 +27,7 @@ class Camera:
   focal: float
 
   def axes(self) -> np.ndarray:
-    """f32[3, 3]: rows are the camera's right, up and forward in the world."""
+    """Return f32[3, 3]: the camera's right, up and forward in the world."""
     sy, cy = math.sin(self.yaw), math.cos(self.yaw)
     sp, cp = math.sin(self.pitch), math.cos(self.pitch)
     sr, cr = math.sin(self.roll), math.cos(self.roll)
@@ -39,13 +39,13 @@ class Camera:
     ).astype(np.float32)
 
   def ahead(self, x: float, z: float) -> tuple[float, float]:
-    """Depth and rightward offset (m) of a ground point, roll left aside."""
+    """Return depth and rightward offset (m) of a ground point, without roll."""
     dx, dz = x - self.x, z - self.z
     sy, cy = math.sin(self.yaw), math.cos(self.yaw)
     return dx * sy + dz * cy, dx * cy - dz * sy
 
   def sees(self, x: float, z: float, near: float, far: float) -> bool:
-    """Whether something that stands at (x, z) would be well in the picture."""
+    """Return whether what stands at (x, z) would be well in the picture."""
     depth, right = self.ahead(x, z)
     reach = self.focal / 0.87  # a longer lens sees farther
     if not near < depth < far * reach:
@@ -58,7 +58,7 @@ class Camera:
 
 
 def rays(camera: Camera, height: int, width: int) -> np.ndarray:
-  """f32[3, H, W]: the world direction of each pixel, forward part 1."""
+  """Return f32[3, H, W]: each pixel's direction in the world, 1 forward."""
   px = (np.arange(width, dtype=np.float32) + 0.5) / width - 0.5
   py = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / width
   right, up, forward = camera.axes()
@@ -68,12 +68,12 @@ def rays(camera: Camera, height: int, width: int) -> np.ndarray:
 
 
 def focal(degrees: float) -> float:
-  """Focal length in picture widths for a horizontal field of view."""
+  """Return the focal length in picture widths of a horizontal field of view."""
   return 0.5 / math.tan(math.radians(degrees) / 2)
 
 
 def dashcam(rng: random.Random, lane: float) -> Camera:
-  """Behind the windscreen, in the right-hand lane whose middle is `lane`."""
+  """Draw a camera behind the windscreen, in the lane whose middle is `lane`."""
   return Camera(
     x=lane + rng.uniform(-0.25, 0.25),
     y=rng.uniform(1.2, 1.4),
@@ -86,10 +86,10 @@ def dashcam(rng: random.Random, lane: float) -> Camera:
 
 
 def free(rng: random.Random, left: float, right: float) -> Camera:
-  """Anywhere between the house fronts at x = `left` and `right`.
+  """Draw a camera anywhere between the house fronts at x = `left` and `right`.
 
-  Four habits of a camera in a game: driving (also in the wrong lane), walking,
-  flying above the street, and looking across it.
+  It has one of four habits of cameras in games: driving (also in the wrong
+  lane), walking, flying above the street, and looking across it.
   """
   habits = ('drive', 'walk', 'fly', 'across')
   habit = rng.choices(habits, (3, 3, 3, 2))[0]

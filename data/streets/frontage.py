@@ -21,7 +21,7 @@ class Plot(NamedTuple):
   length: float
 
   def block(self, m, depth, height, colors, y=0.0, back=0.0, **kwargs):
-    """The unit mesh `m` over the whole length, `back` behind the front."""
+    """Place the unit mesh `m` over the whole length, `back` from the front."""
     x = self.side * (self.front + back + depth / 2)
     place = (x, y, self.z + self.length / 2)
     return Instance(
@@ -32,14 +32,14 @@ class Plot(NamedTuple):
 def build(
   rng: random.Random, look, street, tall: float, sites: float
 ) -> dict[int, list[Instance]]:
-  """Everything beyond the pavements, by layer.
+  """Build everything beyond the pavements, by layer.
 
   Args:
     rng: the scene's.
     look: palette.
     street: the plan.
     tall: chance that a house is a town house rather than a low one.
-    sites: weight of building sites, which have no class; a house has 6.
+    sites: weight of building sites, which have no class; that of houses is 6.
   """
   out = {BACKDROP: list(_skyline(rng, look)), SECOND: [], FRONT: []}
   kinds = (_house, _wall, _fence, _hedge, _lot, _site)
@@ -65,7 +65,7 @@ Parts = Iterator[tuple[int, Instance]]
 
 
 def _house(rng, look, plot, tall, layer=FRONT) -> Parts:
-  """A grid of windows, over a shop floor or under a saddle roof."""
+  """A house: windows in a grid, over a shop floor or under a saddle roof."""
   plot = plot._replace(length=plot.length - 0.2)
   depth = rng.uniform(9, 14)
   low = rng.random() > tall
@@ -173,7 +173,7 @@ def _behind(rng, look, plot, tall) -> Parts:
 
 
 def tree(rng: random.Random, look, x: float, z: float, size: float) -> Instance:
-  """A tree of the height `size`; without a heading, it faces the camera."""
+  """Return a tree of the height `size`, which faces the camera."""
   leaf = look.color(rng, 'leaves')
   colors = [look.color(rng, 'trunk')]
   colors += [tuple(g * c for c in leaf) for g in (1.2, 1.0, 0.82)]

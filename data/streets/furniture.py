@@ -7,10 +7,10 @@ from data.streets.stage import Stage, along
 
 
 def fill(stage: Stage, props: tuple[int, int]) -> None:
-  """Puts the furniture of a scene.
+  """Put the furniture of a scene on its stage.
 
   Args:
-    stage: with the traffic on it.
+    stage: has the traffic on it.
     props: bounds of the number of bins and boxes, which have no class.
   """
   rng = stage.rng
@@ -62,7 +62,7 @@ def _rows(stage, s, side):
 
 
 def _facing(stage, x):
-  """Heading of a sign at x: against the traffic, a little turned."""
+  """Return the heading of a sign at x: against the traffic, a little turned."""
   return along(x) + math.pi + stage.rng.gauss(0, 0.15)
 
 

@@ -24,6 +24,8 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Street:
+  """The plan of a street, in metres."""
+
   lanes: int  # in each direction
   bed: float  # half the width of a track bed in the middle, 0: none
   half: float  # half the carriageway
@@ -33,24 +35,24 @@ class Street:
   crossing: tuple[float, float] | None  # z range of a cross street
 
   def lane(self, k: int) -> float:
-    """Middle of the k-th lane from the middle of the street."""
+    """Return the x of the middle of lane k, counted from the middle line."""
     return self.bed + (k + 0.5) * LANE
 
   def in_crossing(self, z: float, margin: float) -> bool:
-    """Whether z lies in the cross street or less than `margin` beside it."""
+    """Return whether z lies in the cross street or within `margin` of it."""
     if self.crossing is None:
       return False
     return self.crossing[0] - margin < z < self.crossing[1] + margin
 
   def runs(self) -> list[tuple[float, float]]:
-    """The z ranges between the cross streets."""
+    """Return the z ranges that the cross street leaves."""
     if self.crossing is None:
       return [(-REACH, REACH)]
     return [(-REACH, self.crossing[0]), (self.crossing[1], REACH)]
 
 
 def plan(rng: random.Random, wide: float, bays: float) -> Street:
-  """Draws a street.
+  """Draw a street.
 
   Args:
     rng: the scene's.
@@ -81,7 +83,7 @@ def plan(rng: random.Random, wide: float, bays: float) -> Street:
 
 
 def ground(rng: random.Random, look, street: Street) -> list[Instance]:
-  """Everything flat, in painting order."""
+  """Return everything flat, in painting order."""
   far = 3 * REACH
   kerbs = (-street.sides[-1].kerb, street.sides[1].kerb)
   grass, road = look.color(rng, 'grass'), look.color(rng, 'road')
@@ -105,7 +107,7 @@ def ground(rng: random.Random, look, street: Street) -> list[Instance]:
 
 
 def _strips(look, rng, street, run, road):
-  """Paved parking strips and the track bed, void both."""
+  """Paved parking strips and the track bed, both void."""
   strips = []
   if street.parking and street.bays:
     for s, side in street.sides.items():
@@ -136,7 +138,7 @@ def _pavement(rng, s, side, run, walk, grass):
 
 
 def patch(name, texture, color, x, z, y=0.0, **kwargs) -> Instance:
-  """A flat rectangle over the ranges x and z, at height y."""
+  """Return a flat rectangle over the ranges x and z, at height y."""
   (x0, x1), (z0, z1) = sorted(x), z
   place, size = ((x0 + x1) / 2, y, (z0 + z1) / 2), (x1 - x0, 1.0, z1 - z0)
   return Instance(

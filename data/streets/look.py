@@ -217,7 +217,7 @@ class Look:
   quality: int  # of the camera's JPEG, 0: none
 
   def color(self, rng: random.Random, kind: str, vary: float = 0.06) -> tuple:
-    """One colour of the palette, varied in brightness and a little in hue."""
+    """Draw a colour of the palette; vary its brightness and slightly its hue."""
     base = rng.choice(self.palette[kind])
     gain = 1 + rng.uniform(-2, 2) * vary
     r, g, b = base
@@ -229,7 +229,7 @@ class Look:
 
 
 def game(rng: random.Random) -> Look:
-  """Noon, a golden hour or an overcast sky, as the clock of a game has it."""
+  """Draw the look of a game at noon, at a golden hour or under a veiled sky."""
   hour = rng.choices(('noon', 'golden', 'veil'), (4, 3, 3))[0]
   rise = rng.uniform(35, 65) if hour == 'noon' else rng.uniform(18, 35)
   golden, veil = hour == 'golden', hour == 'veil'
@@ -260,7 +260,7 @@ def game(rng: random.Random) -> Look:
 
 
 def city(rng: random.Random) -> Look:
-  """An overcast day through a windscreen and a small sensor."""
+  """Draw the look of an overcast day through windscreen and small sensor."""
   grey = rng.uniform(0.86, 1.0)
   return Look(
     palette=CITY,

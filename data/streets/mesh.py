@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxuda import labels
 
-# How a surface is textured, see surface.py.
+# How a surface is textured; see surface.py.
 PLAIN, FACADE, ROAD, PAVING, GRASS, LEAVES, BRICK, BARS, CLUTTER = range(9)
 
 # Label ids: the 19 classes by name, and the Cityscapes void ids that occur
@@ -54,14 +54,15 @@ class Instance(NamedTuple):
 
 
 class Builder:
-  """Collects polygons; `Builder(...).box(...).quad(...).mesh()`."""
+  """Collects polygons: `Builder(...).box(...).polygon(...).mesh()`."""
 
   def __init__(self, name: str, texture: int = PLAIN):
-    """Polygons are of the class `name` unless a call says otherwise."""
+    """Start without polygons, of the class `name` where a call names none."""
     self.name, self.texture = name, texture
     self.polygons = []
 
   def polygon(self, points, slot=0, name=None, texture=None, flat=False):
+    """Add a polygon; a flat one has no inside."""
     self.polygons.append(
       (
         points,
@@ -74,7 +75,7 @@ class Builder:
     return self
 
   def box(self, x, y, z, slot=0, top=None, inset=(0, 0, 0, 0), **kwargs):
-    """A box over the ranges x, y, z; `inset` moves in the top's four sides.
+    """Add a box over the ranges x, y, z, whose top can be smaller.
 
     Args:
       x, y, z: (low, high) each.
@@ -96,13 +97,13 @@ class Builder:
     return self.polygon([t[3], t[2], t[1], t[0]], top, **kwargs)
 
   def side(self, x, corners, slot, **kwargs):
-    """Mirrored polygons at -x and +x; corners are (y, z), seen from +x."""
+    """Add mirrored polygons at -x and +x; corners are (y, z), seen from +x."""
     self.polygon([(x, y, z) for y, z in corners], slot, **kwargs)
     mirrored = [(-x, y, z) for y, z in reversed(corners)]
     return self.polygon(mirrored, slot, **kwargs)
 
   def end(self, z, x, y, slot, **kwargs):
-    """A rectangle over x, y that faces the way z points (its sign)."""
+    """Add a rectangle over x, y that faces the way z points (its sign)."""
     (x0, x1), (y0, y1) = x, y
     points = [(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)]
     if z < 0:
@@ -110,7 +111,7 @@ class Builder:
     return self.polygon(points, slot, **kwargs)
 
   def ring(self, center, radius, sides, slot, axis='z', **kwargs):
-    """A two-sided disc with `sides` corners around the given axis."""
+    """Add a two-sided disc with `sides` corners around the given axis."""
     (cx, cy, cz), points = center, []
     ru, rv = radius if isinstance(radius, tuple) else (radius, radius)
     for k in range(sides):
@@ -121,6 +122,7 @@ class Builder:
     return self.polygon(points, slot, flat=True, **kwargs)
 
   def mesh(self) -> Mesh:
+    """Return the polygons as a mesh."""
     points, ids, slots, textures, flat = zip(*self.polygons, strict=True)
     verts = np.array([p for polygon in points for p in polygon], np.float32)
     return Mesh(

@@ -34,7 +34,7 @@ class Polygons(NamedTuple):
 def assemble(
   instances: list[Instance], camera, sky: int
 ) -> tuple[Polygons, Surfaces]:
-  """All polygons of all instances, in order.
+  """Collect all polygons of all instances, in order.
 
   Args:
     instances: in painting order.
@@ -98,14 +98,14 @@ def _place(instances, camera):
 def _heading(instance, camera):
   if instance.heading is not None:
     return instance.heading
-  # A cut-out turns to the camera around its own upright.
+  # A cut-out turns to the camera around its own vertical.
   return math.atan2(camera.x - instance.place[0], camera.z - instance.place[2])
 
 
 def paint(
   polygons: Polygons, focal: float, height: int, width: int
 ) -> np.ndarray:
-  """Paints polygons in order at twice the size.
+  """Paint polygons in order at twice the size.
 
   Args:
     polygons: from `assemble`.
@@ -149,7 +149,7 @@ def paint(
 
 
 def project(points, focal: float, x0: float, y0: float) -> list[float]:
-  """Cuts a polygon at the near plane and projects it.
+  """Cut a polygon at the near plane and project it.
 
   Args:
     points: [(right, up, forward)], metres.
@@ -166,7 +166,7 @@ def project(points, focal: float, x0: float, y0: float) -> list[float]:
 
 
 def _clip(points):
-  """Cuts a polygon at the near plane."""
+  """Cut a polygon at the near plane."""
   out = []
   for a, b in zip(points, points[1:] + points[:1], strict=True):
     inside = a[2] >= cameras.NEAR

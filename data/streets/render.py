@@ -27,7 +27,7 @@ SPLITS = ('train', 'val', 'tune')
 def render(
   domain: str, index: int, size: tuple[int, int], split: str = 'train'
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Draws one scene; the same arguments always give the same arrays.
+  """Draw one scene; the same arguments always give the same arrays.
 
   Args:
     domain: 'game' (source) or 'city' (target).
@@ -39,7 +39,7 @@ def render(
     (image, label): u8[H, W, 3] RGB, u8[H, W] Cityscapes label ids.
 
   Raises:
-    ValueError: for a domain or split that does not exist.
+    ValueError: there is no such domain or split.
   """
   if domain not in DOMAINS or split not in SPLITS:
     raise ValueError(
@@ -63,7 +63,7 @@ def render(
 
 
 def _view(rng, domain):
-  """The street, the camera in it, and how much of its own car it sees."""
+  """Draw the street, the camera in it, and how much of its car it sees."""
   if domain == 'city':
     street = layout.plan(rng, wide=0.4, bays=0.15)
     lane = street.lane(rng.randrange(street.lanes))
@@ -77,7 +77,7 @@ def _view(rng, domain):
 
 
 def _scene(rng, domain, light, street, eye):
-  """Instances in painting order: (ground, upright, those that cast shadows)."""
+  """Return (ground, upright, casters of shadows), each in painting order."""
   ground = layout.ground(rng, light, street)
   game = domain == 'game'
   tall, sites, props = (0.6, 1.8, (2, 6)) if game else (0.75, 0.2, (0, 4))
@@ -98,7 +98,7 @@ def _distance(instance, eye):
 
 
 def _near_edge(instance, eye):
-  """Distance to the nearest side of an upright box that is not turned."""
+  """Return the distance to the nearest side of a box that is not turned."""
   x, _, z = instance.place
   dx = max(abs(x - eye.x) - instance.scale[0] / 2, 0)
   dz = max(abs(z - eye.z) - instance.scale[2] / 2, 0)
@@ -106,7 +106,7 @@ def _near_edge(instance, eye):
 
 
 def _hood(picture, label, share, color):
-  """Paints the camera's own car over the bottom of the picture, in place."""
+  """Paint the camera's own car over the bottom of the picture, in place."""
   if not share:
     return
   height, width = label.shape

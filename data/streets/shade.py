@@ -21,7 +21,7 @@ class Pixels(NamedTuple):
 
   @classmethod
   def trace(cls, numbers, surfaces, camera, height, width):
-    """Meets each pixel's ray with the plane of its polygon."""
+    """Intersect each pixel's ray with the plane of its polygon."""
     rays = cameras.rays(camera, height, width).reshape(3, -1)
     normal = surfaces.normal[numbers].T
     slope = np.einsum('ij,ij->j', normal, rays)
@@ -31,11 +31,11 @@ class Pixels(NamedTuple):
 
 
 def shade(big, surfaces, camera, look, street, shadow) -> np.ndarray:
-  """Colours a picture.
+  """Colour a picture.
 
   Args:
     big: i32[2H, 2W] from `raster.paint`.
-    surfaces: the rows that it counts.
+    surfaces: the rows that `big` refers to.
     camera: the camera that painted it.
     look: light and air.
     street: its markings are painted on the road.
@@ -70,7 +70,7 @@ def shade(big, surfaces, camera, look, street, shadow) -> np.ndarray:
 
 
 def _light(surfaces, camera, look):
-  """What falls on each polygon, and the share of it left in a shadow."""
+  """The light on each polygon, and the share of it left in a shadow."""
   sun = np.array(look.sun, np.float32)
   up = surfaces.normal[:, 1]
   facing = np.maximum(surfaces.normal @ sun, 0)
@@ -134,7 +134,7 @@ def _sky(rays, look):
 
 
 def shadows(things, camera, look, height: int, width: int) -> np.ndarray:
-  """f32[H, W]: 1 where the ground lies in shadow.
+  """Return f32[H, W]: 1 where the ground lies in shadow.
 
   Under a hard sun each thing casts the outline of its box; under an overcast
   sky only the ground below it is dark, without an edge.
@@ -166,7 +166,7 @@ def shadows(things, camera, look, height: int, width: int) -> np.ndarray:
 
 
 def _outline(thing, slide, margin):
-  """Corners (x, z) of the shadow that a thing's box throws on the ground."""
+  """Return the corners (x, z) of the shadow of a thing's box on the ground."""
   hx = thing.mesh.extent[0] * abs(thing.scale[0]) + margin
   hz = thing.mesh.extent[1] * thing.scale[2] + margin
   heading, low = thing.heading, 0.0
@@ -186,7 +186,7 @@ def _outline(thing, slide, margin):
 
 
 def _hull(points):
-  """Convex hull (monotone chain)."""
+  """Return the convex hull of points (monotone chain)."""
   points = sorted(set(points))
   halves = []
   for run in (points, points[::-1]):
@@ -203,7 +203,7 @@ def _hull(points):
 
 
 def develop(picture, look, rng) -> np.ndarray:
-  """The camera: f32[H, W, 3] light to u8[H, W, 3] picture."""
+  """Turn light f32[H, W, 3] into the camera's picture u8[H, W, 3]."""
   height, width = picture.shape[:2]
   out = picture * (look.exposure * np.array(look.cast, np.float32))
   grey = out.mean(-1, keepdims=True)
@@ -229,7 +229,7 @@ def _to_bytes(picture):
 
 
 def compress(picture, quality: int) -> np.ndarray:
-  """The picture after a camera's JPEG."""
+  """Return the picture as a camera's JPEG leaves it."""
   file = io.BytesIO()
   Image.fromarray(picture).save(file, 'JPEG', quality=quality)
   return np.asarray(Image.open(file))

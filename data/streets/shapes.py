@@ -1,6 +1,6 @@
 """The things of a street as meshes, all in metres, the same in both domains.
 
-Each function returns a cached mesh; the colour slots are named beside it.
+Each function returns a cached mesh and names its colour slots.
 """
 
 import functools
@@ -12,14 +12,14 @@ from data.streets import mesh
 
 @functools.cache
 def box(name: str, texture: int = mesh.PLAIN) -> mesh.Mesh:
-  """Unit box: x, z in -0.5..0.5, y in 0..1. Slots: sides, top."""
+  """Return a unit box: x, z in -0.5..0.5, y in 0..1. Slots: sides, top."""
   unit = (-0.5, 0.5)
   return mesh.Builder(name, texture).box(unit, (0, 1), unit, 0, 1).mesh()
 
 
 @functools.cache
 def patch(name: str, texture: int = mesh.PLAIN) -> mesh.Mesh:
-  """Unit square on the ground. Slot: itself."""
+  """Return a unit square on the ground. Slot: itself."""
   h = 0.5
   corners = [(-h, 0, h), (h, 0, h), (h, 0, -h), (-h, 0, -h)]
   return mesh.Builder(name, texture).polygon(corners).mesh()
@@ -27,7 +27,10 @@ def patch(name: str, texture: int = mesh.PLAIN) -> mesh.Mesh:
 
 @functools.cache
 def gable(name: str) -> mesh.Mesh:
-  """A saddle roof over the unit square, ridge along z. Slots: gable, tiles."""
+  """Return a saddle roof over the unit square. Slots: gable, tiles.
+
+  Its ridge lies along z.
+  """
   h, b = 0.5, mesh.Builder(name)
   b.polygon([(-h, 0, h), (h, 0, h), (0, 1, h)], 0)
   b.polygon([(h, 0, -h), (-h, 0, -h), (0, 1, -h)], 0)
@@ -38,7 +41,10 @@ def gable(name: str) -> mesh.Mesh:
 
 @functools.cache
 def person(pose: int, name: str = 'person') -> mesh.Mesh:
-  """Faces +z, seen as flat cut-outs. Slots: skin, top, trousers, hair, shoes."""
+  """Return a person. Slots: skin, top, trousers, hair, shoes.
+
+  It faces +z and is made of flat cut-outs.
+  """
   b = mesh.Builder(name)
   stride = (0.05, 0.22, 0.34, 0.14)[pose]
 
@@ -62,7 +68,10 @@ def person(pose: int, name: str = 'person') -> mesh.Mesh:
 
 @functools.cache
 def rider() -> mesh.Mesh:
-  """Sits on a saddle at 0.9 m; a cut-out. Slots as `person`, hair: helmet."""
+  """Return a rider without the vehicle. Slots as `person`, hair: helmet.
+
+  It sits on a saddle at 0.9 m and is a cut-out.
+  """
   b = mesh.Builder('rider')
   for s in (-1, 1):
     leg = [(s * 0.1, 0.9), (s * 0.24, 0.75), (s * 0.2, 0.25), (s * 0.08, 0.3)]
@@ -86,7 +95,10 @@ def rider() -> mesh.Mesh:
 
 @functools.cache
 def tree(kind: int) -> mesh.Mesh:
-  """A cut-out turned to the camera, 1 m wide and high. Slots: trunk, leaves."""
+  """Return a tree. Slots: trunk, leaves.
+
+  It is a cut-out, 1 m wide and high, to be turned to the camera.
+  """
   rng = random.Random(f'tree {kind}')
   b = mesh.Builder('vegetation')
   trunk = [(-0.035, 0), (0.035, 0), (0.025, 0.5), (-0.025, 0.5)]
@@ -100,7 +112,7 @@ def tree(kind: int) -> mesh.Mesh:
 
 @functools.cache
 def bush(kind: int) -> mesh.Mesh:
-  """Low leaves without a trunk, 1 m wide and high. Slots as `tree`."""
+  """Return leaves without a trunk, 1 m wide and high. Slots as `tree`."""
   rng = random.Random(f'bush {kind}')
   b = mesh.Builder('vegetation')
   _blob(b, rng, 0, 0.45, 0.5, 0.5, 14, 3)
@@ -119,7 +131,7 @@ def _blob(b, rng, x, y, ru, rv, sides, slot):
 
 @functools.cache
 def lamp() -> mesh.Mesh:
-  """A street lamp, 7 m; its arm points to +x. Slots: post, lamp."""
+  """Return a street lamp of 7 m; its arm points to +x. Slots: post, lamp."""
   b = mesh.Builder('pole')
   b.box((-0.1, 0.1), (0, 7), (-0.1, 0.1), 0, inset=(0.03, 0.03, 0.03, 0.03))
   b.box((0, 1.8), (6.9, 7.05), (-0.06, 0.06), 0)
@@ -128,14 +140,17 @@ def lamp() -> mesh.Mesh:
 
 @functools.cache
 def post() -> mesh.Mesh:
-  """A thin post, 1 m high, to be scaled. Slot: itself."""
+  """Return a thin post, 1 m high, to be scaled. Slot: itself."""
   b = mesh.Builder('pole')
   return b.box((-0.075, 0.075), (0, 1), (-0.075, 0.075)).mesh()
 
 
 @functools.cache
 def traffic_light() -> mesh.Mesh:
-  """The head only, on y = 0, lamps on +z. Slots: box, red, amber, green."""
+  """Return the head of a traffic light. Slots: box, red, amber, green.
+
+  It stands on y = 0, its lamps on +z.
+  """
   b = mesh.Builder('traffic light')
   b.box((-0.24, 0.24), (0, 1.25), (-0.15, 0.15), 0)
   for k, slot in enumerate((3, 2, 1)):
@@ -145,7 +160,7 @@ def traffic_light() -> mesh.Mesh:
 
 @functools.cache
 def sign(kind: str) -> mesh.Mesh:
-  """A board on y = 0 facing +z. Slots: ground, rim, symbol, back."""
+  """Return a board on y = 0 facing +z. Slots: ground, rim, symbol, back."""
   b = mesh.Builder('traffic sign')
   if kind == 'board':
     b.box((-0.75, 0.75), (0, 0.9), (-0.03, 0.03), 3)
@@ -172,7 +187,7 @@ def sign(kind: str) -> mesh.Mesh:
 
 @functools.cache
 def hill() -> mesh.Mesh:
-  """A far ridge without a class, 1 m wide and high. Slot: itself."""
+  """Return a ridge without a class, 1 m wide and high. Slot: itself."""
   rng = random.Random('hill')
   b = mesh.Builder('unlabeled')
   top = [(0.5 - k / 12, rng.uniform(0.5, 1.0), 0) for k in range(13)]

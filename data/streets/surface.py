@@ -1,4 +1,4 @@
-"""The pattern of each surface, computed per pixel from its place in the world.
+"""The pattern of each surface, for each pixel from its place in the world.
 
 Each function takes u, v (metres along the surface; x, z on the ground), the
 size of a pixel there (m), and the surface's four parameters, all f32[N], and
@@ -39,13 +39,13 @@ def _tiles():
 
 
 def fine(u, v):
-  """White noise at integer cells."""
+  """Return white noise at integer cells."""
   i, j = u.astype(np.int32), v.astype(np.int32)
   return _tiles()[0][i & (TILE - 1), j & (TILE - 1)]
 
 
 def smooth(u, v):
-  """Cloud-like noise; features are 4 to 16 cells wide."""
+  """Return cloud-like noise, whose features are 4 to 16 cells wide."""
   i, j = (u * STEPS).astype(np.int32), (v * STEPS).astype(np.int32)
   return _tiles()[1][i & (TILE * STEPS - 1), j & (TILE * STEPS - 1)]
 
@@ -60,7 +60,7 @@ def _fract(x):
 
 
 def facade(u, v, pixel, params):
-  """Rows of windows, over a shop floor where there is one."""
+  """Draw rows of windows, over a shop floor where there is one."""
   spacing, floor, share, shop = params
   fu, fv = u / spacing, (v - shop) / floor
   window = (np.abs(_fract(fu) - 0.5) < share / 2) & (
@@ -78,7 +78,7 @@ def facade(u, v, pixel, params):
 
 
 def paving(u, v, pixel, params):
-  """Slabs with joints."""
+  """Draw slabs with joints."""
   su, sv = params[:2]
   joint = (_fract(u / su) < 0.07) | (_fract(v / sv) < 0.07)
   keep = _fade(pixel, np.minimum(su, sv) * 0.5)
@@ -88,14 +88,14 @@ def paving(u, v, pixel, params):
 
 
 def grass(u, v, pixel, params):
-  """Blades, and patches of lighter and darker."""
+  """Draw blades, and lighter and darker patches."""
   del params
   blades = fine(u * 12 + 4096, v * 12 + 4096) * _fade(pixel, 0.1)
   return 1 + 0.16 * smooth(u * 6, v * 6) + 0.18 * blades, 0 * u
 
 
 def leaves(u, v, pixel, params):
-  """Clumps of light and dark."""
+  """Draw light and dark clumps."""
   del params
   clump = smooth(u * 14 + 4096, v * 14 + 4096)
   leaf = fine(u * 9 + 4096, v * 9 + 4096) * _fade(pixel, 0.12)
@@ -104,6 +104,7 @@ def leaves(u, v, pixel, params):
 
 
 def brick(u, v, pixel, params):
+  """Draw stones in rows, each row shifted by half a stone."""
   width, height = params[:2]
   row = np.floor(v / height)
   along = u / width + 0.5 * (row % 2)
@@ -115,7 +116,7 @@ def brick(u, v, pixel, params):
 
 
 def bars(u, v, pixel, params):
-  """Uprights and two rails, with what is behind them between."""
+  """Draw bars and two rails, and what is behind them in between."""
   period, share = params[:2]
   gap = _fract(u / period) > share
   keep = _fade(pixel, period * 0.5)
@@ -126,22 +127,22 @@ def bars(u, v, pixel, params):
 
 
 def clutter(u, v, pixel, params):
-  """Planks."""
+  """Draw planks."""
   del pixel, params
   gain = 1 + 0.15 * smooth(u * 10 + 999, v * 10 + 999)
   return gain, 0.35 * (_fract(v * 1.3) < 0.4)
 
 
 def asphalt(u, v, pixel):
-  """The gain of a road; its markings are apart."""
+  """Return the gain of a road without its markings."""
   grain = fine(u * 15 + 4096, v * 15 + 4096) * _fade(pixel, 0.05)
   return 1 + 0.10 * smooth(u * 5 + 4096, v * 2 + 4096) + 0.08 * grain
 
 
 def marks(street, x, z, pixel):
-  """Road markings: coverage f32[N] of the white lines, and of the middle.
+  """Return the coverage f32[N] by white road markings, and by the middle line.
 
-  Lines run along the street; zebra crossings lie beside a cross street.
+  Lines run along the street; zebra crossings lie next to a cross street.
   """
 
   def stripe(at, width):

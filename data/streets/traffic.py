@@ -7,7 +7,7 @@ from data.streets.stage import Stage, along
 
 
 def fill(stage: Stage) -> None:
-  """Puts the traffic of a scene, the rarer and the larger kinds first."""
+  """Put the traffic of a scene on its stage, rare and large kinds first."""
   rng = stage.rng
   if rng.random() < 0.38:
     _long(stage, _tram, 3 if rng.random() < 0.5 else 4, 5.2)
@@ -49,7 +49,7 @@ def _car(stage, spot, moving):
 
 
 def _parked(stage):
-  """Rows of cars at the kerb, most of the way or here and there."""
+  """Put cars along the kerb, most of the way or here and there."""
   street, rng = stage.street, stage.rng
   for s, side in street.sides.items():
     share = rng.choice((0.0, 0.35, 0.8)) if street.parking else 0.12
@@ -68,7 +68,7 @@ def _parked(stage):
 
 
 def _long(stage, build, parts, length):
-  """A vehicle in parts: each is sorted by depth on its own."""
+  """Put a vehicle in parts, each of which is sorted by its own depth."""
   street, rng = stage.street, stage.rng
   columns = stage.lanes()
   if build is _tram:
@@ -135,7 +135,7 @@ def _person(stage):
 
 
 def _two_wheeler(stage, kind, ridden):
-  """A two-wheeler, with its rider on the road or without on the pavement."""
+  """Put a two-wheeler on the road with its rider, or on the pavement."""
   rng, street = stage.rng, stage.street
   if ridden:
     columns = [(-street.half + 0.6, street.half - 0.6)]

@@ -1,7 +1,8 @@
 """Vehicles as meshes, in metres, the same in both domains; they face +z.
 
-Each function returns a cached mesh. Buses, trucks and trams come in parts of a
-few metres, so that each part can be sorted by its own distance.
+Each function returns a cached mesh and names its colour slots. Buses, trucks
+and trams come in parts of a few metres, so that each part can be sorted by its
+own distance.
 """
 
 import functools
@@ -29,7 +30,10 @@ def _lamps(b, half_width, height, z, front, rear):
 
 @functools.cache
 def car(kind: str) -> mesh.Mesh:
-  """Slots: paint, glass, tyre, front lamps, rear lamps, dark trim, plate."""
+  """Return a car.
+
+  Slots: paint, glass, tyre, front lamps, rear lamps, dark trim, plate.
+  """
   # Body height, cabin height, cabin from rear to front, slopes of its ends.
   body, roof, rear, front, slope_rear, slope_front = {
     'sedan': (0.88, 1.45, -1.6, 0.95, 0.65, 0.75),
@@ -83,7 +87,10 @@ def car(kind: str) -> mesh.Mesh:
 
 @functools.cache
 def bus(part: str) -> mesh.Mesh:
-  """A third of a bus. Slots: paint, glass, tyre, stripe, front, rear, roof."""
+  """Return a third of a bus.
+
+  Slots: paint, glass, tyre, stripe, front, rear, roof.
+  """
   w, h, z = 1.25, 3.1, 2.0
   b = mesh.Builder('bus')
   b.box((-w, w), (0.35, h), (-z, z), 0, 6)
@@ -113,7 +120,10 @@ def bus(part: str) -> mesh.Mesh:
 
 @functools.cache
 def truck(part: str) -> mesh.Mesh:
-  """Slots: cab, glass, tyre, box, chassis, front lamps, rear lamps."""
+  """Return a third of a truck.
+
+  Slots: cab, glass, tyre, box, chassis, front lamps, rear lamps.
+  """
   b = mesh.Builder('truck')
   if part == 'cab':
     b.box((-1.2, 1.2), (0.5, 2.7), (-1, 1), 0, inset=(0.05, 0.05, 0, 0.25))
@@ -144,7 +154,10 @@ def truck(part: str) -> mesh.Mesh:
 
 @functools.cache
 def tram(part: str) -> mesh.Mesh:
-  """Slots: lower paint, glass, skirt, upper paint, lamps, roof gear."""
+  """Return a part of a tram.
+
+  Slots: lower paint, glass, skirt, upper paint, lamps, roof gear.
+  """
   w, z = 1.3, 2.6
   b = mesh.Builder('train')
   nose = {'front': (0, 0, 0, 0.5), 'rear': (0, 0, 0.5, 0)}
@@ -183,7 +196,10 @@ def tram(part: str) -> mesh.Mesh:
 
 @functools.cache
 def bicycle() -> mesh.Mesh:
-  """Slots: frame, tyre, what is seen through the wheels, saddle and bar."""
+  """Return a bicycle.
+
+  Slots: frame, tyre, what is seen through the wheels, saddle and bar.
+  """
   b = mesh.Builder('bicycle')
   for z in (-0.55, 0.55):
     b.box((-0.04, 0.04), (0.05, 0.66), (z - 0.22, z + 0.22), 1)
@@ -214,7 +230,10 @@ def bicycle() -> mesh.Mesh:
 
 @functools.cache
 def motorcycle() -> mesh.Mesh:
-  """Slots: paint, tyre, engine, seat, front lamp, rear lamp."""
+  """Return a motorcycle.
+
+  Slots: paint, tyre, engine, seat, front lamp, rear lamp.
+  """
   b = mesh.Builder('motorcycle')
   for z in (-0.7, 0.72):
     b.box((-0.08, 0.08), (0.02, 0.64), (z - 0.14, z + 0.14), 1)

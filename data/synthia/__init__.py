@@ -28,9 +28,9 @@ CITATION = """@inproceedings{Ros_2016_CVPR,
 
 
 def examples(raw: pathlib.Path, variant: str, split: str) -> files.Split:
-  """Pairs RGB/0000000.png with GT/LABELS/0000000.png.
+  """Pair RGB/0000000.png with GT/LABELS/0000000.png.
 
-  The variant has images in another style of the same names in translated/.
+  The variant has images of the same names in another style, in translated/.
   """
   del split  # there is one
   if not (raw / 'RGB').is_dir() and (raw / 'RAND_CITYSCAPES').is_dir():

@@ -3,11 +3,11 @@
 A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
 (8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
 split), `label_full` (the same at the label's own size; in val and test only)
-and `id`. Pseudo labels have `confidence` besides, the probability of the
-predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
-`soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
-where labels are hard). Beside the records lies `crc32.json`: split -> one
-checksum a record.
+and `id`. Pseudo labels also have `confidence`, the probability of the predicted
+class in 255ths (8-bit grey PNG, also where the label is ignored), and `soft`
+(8-bit grey PNG of the classes' shares, one map below the other; empty where
+labels are hard). Next to the records lies `crc32.json`: split -> one checksum
+for each record.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _KEYS = 1 << 128  # TFDS sorts by 128-bit keys
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """One example to be read, resized and encoded; goes to a worker process."""
+  """One example to be read, resized and encoded, as a worker gets it."""
 
   name: str
   variant: str
@@ -43,7 +43,7 @@ class Task:
 
 
 def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
-  """Reads or renders one example and encodes its record.
+  """Read or render one example and encode its record.
 
   Returns:
     The features of the record, and warnings about its files.
@@ -79,7 +79,7 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
 
 
 def _with_flag(error):
-  """Names the flag that goes on, where there is one."""
+  """Name the flag that allows it, where there is one."""
   if error.kind != check.ALL_IGNORED:
     return error
   text = f'{error.text} --allow_ignored keeps such files.'
@@ -87,7 +87,7 @@ def _with_flag(error):
 
 
 def checksum(example: dict[str, bytes]) -> int:
-  """CRC-32 over the features of a record, in order."""
+  """Return the CRC-32 of a record's features, in order."""
   value = 0
   for key in (*FEATURES, *PSEUDO):
     value = zlib.crc32(example.get(key, b''), value)
@@ -105,10 +105,10 @@ def write(
   allow_missing: bool = False,
   more: dict | None = None,
 ) -> pathlib.Path:
-  """Writes a dataset as ArrayRecord files in a TFDS folder.
+  """Write a dataset as ArrayRecord files in a TFDS folder.
 
-  TFDS writes into a temporary folder beside the final one and renames it at the
-  end; an exception out of `generate` removes it.
+  TFDS writes into a temporary folder next to the final one and renames it at
+  the end; an exception from `generate` removes it.
 
   Args:
     spec: NAME or NAME/VARIANT.
@@ -119,9 +119,9 @@ def write(
     generate: split -> its records, in order.
     left_out: references of raw files without a partner, kept in the metadata.
     allow_missing: whether files may have been missing; kept there, too.
-    more: what else to keep there, or in place of it: of pseudo labels their
-      `encoding`, how they were made as `pseudo`, and in `soft` the number of
-      classes of soft ones.
+    more: further or changed metadata: of pseudo labels their `encoding`, how
+      they were made as `pseudo`, and in `soft` the number of classes of soft
+      ones.
 
   Returns:
     The folder of the dataset.
@@ -165,7 +165,7 @@ def _quiet(logger):
 
 
 def _builder_class(dataset):
-  """The TFDS builder class of a dataset."""
+  """Return the TFDS builder class of a dataset."""
   tfds = tf_lib.import_tfds()
   module = specs.module(dataset)
 
@@ -196,7 +196,7 @@ def _builder_class(dataset):
       )
 
     def _log_download_bytes(self):
-      pass  # prepare.py says what happens, in its own words
+      pass  # prepare.py prints what happens
 
     def _log_download_done(self):
       pass

@@ -1,4 +1,4 @@
-"""What may be wrong with one example; `prepare` and `verify` both ask here."""
+"""What may be wrong with one example; `prepare` and `verify` share it."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,11 @@ class Loaded(NamedTuple):
   problems: list[Problem]
 
   def error(self, allowed: tuple[str, ...] = ()) -> Problem | None:
-    """The first problem that is more than a warning; not of kind `allowed`."""
+    """Return the first problem that is more than a warning, if any.
+
+    Args:
+      allowed: further kinds of problems to pass over.
+    """
     passed = (*WARNINGS, *allowed)
     return next((p for p in self.problems if p.kind not in passed), None)
 
@@ -31,7 +35,7 @@ class Loaded(NamedTuple):
 def load(
   name: str, variant: str, example: files.Example, labelled: bool
 ) -> Loaded:
-  """Reads and checks one raw example of a dataset; raises nothing."""
+  """Read and check one raw example of a dataset; raise nothing."""
   problems = list(missing(example, labelled))
   image = label = None
   if example.image is not None:
@@ -46,7 +50,7 @@ def load(
 
 
 def missing(example: files.Example, labelled: bool) -> list[Problem]:
-  """The missing half of a pair, if any; needs no reading."""
+  """Return the missing half of a pair, if any; read no file."""
   if example.image is None:
     return [Problem('missing pair', example.label, 'has no image.')]
   if labelled and example.label is None:
@@ -55,11 +59,14 @@ def missing(example: files.Example, labelled: bool) -> list[Problem]:
 
 
 def unknown_ids(name: str, counts: list[int]) -> dict[int, int]:
-  """Ids that no file of this dataset may have -> their pixel counts.
+  """Return the ids that no file of this dataset may have.
 
   Args:
     name: of the dataset.
     counts: of the 256 ids, as from `Image.histogram`.
+
+  Returns:
+    id -> number of its pixels.
   """
   described = module(name)
   known = class_table.known_ids(described.ENCODING) | described.ALSO_KNOWN
@@ -100,7 +107,7 @@ def _check_ids(name, label, ref):
 
 
 def _size_problem(name, variant, example, image, label):
-  # A translation is of whatever size its network works at.
+  # A translated image has whatever size its network works at.
   published = variant == 'translated' or example.id in module(name).SIZES_DIFFER
   return Problem(
     'published mismatch' if published else 'size mismatch',

@@ -40,6 +40,7 @@ class Problem(UserError):
   """
 
   def __init__(self, kind, path, text, ids=None):
+    """Keep what is wrong with which file."""
     super().__init__(kind, path, text, ids)
     self.kind, self.path, self.text, self.ids = kind, path, text, ids
 
@@ -64,13 +65,14 @@ class Split(NamedTuple):
 
 
 class Found(dict[str, str]):
-  """id -> reference.
+  """References of files by their ids.
 
   Attributes:
     duplicates: a `Problem` for each further file of an id.
   """
 
   def __init__(self):
+    """Start without files."""
     super().__init__()
     self.duplicates = []
 
@@ -78,7 +80,7 @@ class Found(dict[str, str]):
 def pair(
   images: Found, labels: Found | None, problems: Iterable[Problem] = ()
 ) -> Split:
-  """Pairs references by id; without `labels` the split is unlabelled."""
+  """Pair references by id; without `labels` the split is unlabelled."""
   labelled = labels is not None
   labels = labels if labelled else Found()
   return Split(
@@ -98,11 +100,11 @@ def listing(
   ending: str = '',
   suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> Found:
-  """Finds the files `<id><ending><suffix>` of one folder.
+  """Find the files `<id><ending><suffix>` of one folder.
 
   Returns:
-    id -> path. Hidden files are left out, folders are not: they are an error
-    that belongs to whoever reads them.
+    id -> path. Hidden files are left out, folders are not: whoever reads them
+    raises the error.
 
   Raises:
     UserError: there is no such folder.
@@ -117,10 +119,13 @@ def listing(
 def tree(
   root: pathlib.Path, archive: pathlib.Path, top: str, *, dataset: str
 ) -> dict[str, str]:
-  """Every file below `root/top`, or below `top/` in an unpacked-or-not archive.
+  """Find every file below `root/top`, or below `top/` in a zip archive.
 
   Returns:
     path relative to `top`, with '/' -> reference.
+
+  Raises:
+    UserError: there is neither.
   """
   folder = root / top
   if not folder.is_dir() and archive.is_file():
@@ -138,7 +143,7 @@ def tree(
     )
   found = {}
   for path in _walk(folder, ()):
-    # A folder that is named like a file is an error of whoever reads it.
+    # Whoever reads a folder that is named like a file raises the error.
     if path.suffix or not path.is_dir():
       found[path.relative_to(folder).as_posix()] = str(path)
   return found
@@ -147,7 +152,7 @@ def tree(
 def _walk(
   folder: pathlib.Path, above: tuple[str, ...]
 ) -> Iterator[pathlib.Path]:
-  """All that is below a folder, through links, but not around in circles."""
+  """Yield all that is below a folder, through links but not in circles."""
   real = os.path.realpath(folder)
   if real in above:
     return
@@ -168,7 +173,7 @@ def _entries(folder):
 def select(
   found: dict[str, str], split: str, ending: str, suffixes=('.png',)
 ) -> Found:
-  """Of a `tree`, the files `<split>/<anything>/<id><ending>`: id -> ref."""
+  """Return the files `<split>/<anything>/<id><ending>` of a `tree` by id."""
   chosen = Found()
   for path, ref in sorted(found.items()):
     if path.startswith(f'{split}/'):
@@ -177,7 +182,7 @@ def select(
 
 
 def check_folder(folder: pathlib.Path, dataset: str) -> None:
-  """Refuses a folder that is not there."""
+  """Raise UserError where a folder is not there."""
   if not folder.is_dir():
     raise UserError(
       f'{folder}: no such folder; data/{dataset}/README.md shows the expected '
@@ -186,7 +191,11 @@ def check_folder(folder: pathlib.Path, dataset: str) -> None:
 
 
 def read(ref: str) -> bytes:
-  """Reads a file or archive member whole; `Problem` where that fails."""
+  """Read a whole file or archive member.
+
+  Raises:
+    Problem: it cannot be read, or is empty.
+  """
   archive, _, member = ref.partition(_IN_ZIP)
   try:
     if member:

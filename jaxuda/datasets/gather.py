@@ -10,10 +10,10 @@ from jaxuda.utils.errors import UserError
 def gather(
   spec: str, raw: str | os.PathLike | None, allow_missing: bool
 ) -> tuple[dict[str, files.Split], list[str]]:
-  """Finds every example of a dataset and checks that none is missing.
+  """Find every example of a dataset and check that none is missing.
 
   Returns:
-    split -> its examples, and the files left out for want of a partner.
+    split -> its examples, and the files left out because they lack a partner.
 
   Raises:
     UserError: something is missing, or two files have one name.
@@ -71,7 +71,7 @@ def _refuse_missing(where, split, found, published):
 
 
 def _pairs(found):
-  """The split without its incomplete pairs, and the files of those."""
+  """Return the split without incomplete pairs, and the files of those."""
   complete, left_out = [], []
   for example in found.examples:
     missing = check.missing(example, found.labelled)

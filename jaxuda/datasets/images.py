@@ -2,9 +2,9 @@
 
 No single reader gets the class ids out of every label format. Pillow returns
 the indices of a palette PNG and zeros for a 16-bit RGB one; TensorFlow is right
-for the latter and returns colours for the former. Every wrong answer is
-silent, so the reader is chosen from the PNG header and checked against what the
-dataset must have.
+for the latter and returns colours for the former. Wrong ids raise no error, so
+the reader is chosen from the PNG header and checked against what the dataset
+must have.
 """
 
 import io
@@ -26,7 +26,7 @@ DEFAULT_JPEG_QUALITY = 95
 
 
 def read_image(data: bytes, ref: str) -> Image.Image:
-  """Decodes an image file as every original loader does.
+  """Decode an image file as every original loader does.
 
   That is Pillow's `convert('RGB')`: grey becomes RGB, alpha is dropped, an EXIF
   rotation is ignored.
@@ -55,7 +55,7 @@ def read_image(data: bytes, ref: str) -> Image.Image:
 def read_label(
   data: bytes, ref: str, dataset: str, formats: tuple[str, ...]
 ) -> Image.Image:
-  """Decodes a label file to its raw class ids.
+  """Decode a label file to its raw class ids.
 
   Args:
     data: contents of a PNG file.
@@ -89,21 +89,21 @@ def read_label(
 
 
 def resize_image(image: Image.Image, size: Size) -> Image.Image:
-  """Pillow BICUBIC (antialiased, on uint8), as the original loaders do."""
+  """Resize as the original loaders do: Pillow BICUBIC with antialiasing."""
   if size is None:
     return image
   return image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
 
 
 def resize_label(label: Image.Image, size: Size) -> Image.Image:
-  """Pillow NEAREST on ids, as the original loaders do."""
+  """Resize ids as the original loaders do: Pillow NEAREST."""
   if size is None:
     return label
   return label.resize((size[1], size[0]), Image.Resampling.NEAREST)
 
 
 def encode_image(image: Image.Image, jpeg: int | None) -> bytes:
-  """Encodes RGB losslessly as PNG, or as JPEG of the quality given."""
+  """Encode RGB losslessly as PNG, or as JPEG of the quality given."""
   out = io.BytesIO()
   if jpeg is None:
     # Run-length matching at level 1 is 4x faster than Pillow's default and, on
@@ -115,14 +115,14 @@ def encode_image(image: Image.Image, jpeg: int | None) -> bytes:
 
 
 def encode_label(label: Image.Image) -> bytes:
-  """Encodes ids as an 8-bit grey PNG."""
+  """Encode ids as an 8-bit grey PNG."""
   out = io.BytesIO()
   label.save(out, 'PNG')
   return out.getvalue()
 
 
 def _png_format(data, ref):
-  """(bit depth, colour type) of a PNG whose every chunk is intact."""
+  """Return (bit depth, colour type) of a PNG; check that it is intact."""
   position, depth, color = len(_SIGNATURE), 0, 0
   kind = b''
   while kind != b'IEND':
@@ -182,7 +182,7 @@ def _ids_rgb16(data, ref):
 
 
 def describe_ids(counts: dict[int, int]) -> str:
-  """`{35: 1200}` -> `'35 (1,200 pixels)'`; at most six are written out."""
+  """Return `'35 (1,200 pixels)'` for `{35: 1200}`; write out six at most."""
   shown = [f'{i} ({n:,} pixels)' for i, n in list(counts.items())[:6]]
   more = len(counts) - len(shown)
   return ', '.join(shown) + (f' and {more} more' if more else '')

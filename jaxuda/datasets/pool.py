@@ -17,7 +17,7 @@ FEW = 32  # items that are done before worker processes would have started
 
 
 def cores() -> int:
-  """How many cores this process may use."""
+  """Return how many cores this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
@@ -27,16 +27,17 @@ def cores() -> int:
 def ordered_map(
   workers: int | None = None, expected: int = 0
 ) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
-  """Gives a `map` that runs on `workers` processes (default: all cores).
+  """Give a `map` that runs on `workers` processes (default: all cores).
 
-  Results come in the order of the items whatever the number of workers. The
+  Results come in the order of the items, whatever the number of workers. The
   processes are spawned, not forked: TensorFlow's threads do not survive a fork.
-  They start at once if enough items are `expected`, else when they are needed.
-  The first exception of an item is raised at its place.
+  They start at once if enough items are `expected`, otherwise when needed. The
+  first exception of an item is raised in its place.
   """
   workers = workers or cores()
-  # Python's own helper process minds a hangup alone of the signals that reach
-  # all of a terminal, and its successor complains of what it does not know.
+  # Of the signals that reach every process of a terminal, Python's own helper
+  # process ignores all but a hangup; the one that replaces it would complain
+  # about resources that it does not know.
   with _spared(signal.SIGHUP):
     resource_tracker.ensure_running()
   context = multiprocessing.get_context('spawn')
@@ -62,7 +63,7 @@ def ordered_map(
 
 @contextlib.contextmanager
 def _spared(signum):
-  """Processes that are started inside never get this signal, from birth on."""
+  """Block a signal in the processes that are started inside, from the start."""
   before = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
   try:
     yield
@@ -72,7 +73,7 @@ def _spared(signum):
 
 def _spread(executor, workers, function, items):
   chunks = iter([items[i : i + CHUNK] for i in range(0, len(items), CHUNK)])
-  # No more than this many results wait for a slow writer.
+  # A slow writer leaves a bounded number of results waiting here.
   pending = collections.deque()
   try:
     while True:
@@ -95,13 +96,13 @@ def _spread(executor, workers, function, items):
 
 
 def _submit(executor, *call):
-  # Ctrl-C reaches every process of the terminal; the parent alone decides.
+  # Ctrl-C reaches every process of the terminal; only the parent handles it.
   with _spared(signal.SIGINT):
     return executor.submit(*call)
 
 
 def _run_chunk(function, chunk):
-  """Results up to the first exception, and that exception."""
+  """Return the results up to the first exception, and that exception."""
   results = []
   for item in chunk:
     try:

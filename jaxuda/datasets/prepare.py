@@ -1,10 +1,6 @@
-"""Prepares a dataset once: raw files in, records of one image size out.
+"""Preparing a dataset once: raw files in, records of one image size out.
 
-  python -m data.prepare gta5 --raw=DIR --size=720x1280
-
-NAME is a dataset (all its variants) or NAME/VARIANT. Images are resized with
-Pillow BICUBIC, labels with NEAREST; val and test also keep the label at its own
-size. The first problem stops it with one sentence and nothing is left behind.
+The first problem stops it with one sentence, and nothing is left behind.
 """
 
 import collections
@@ -19,7 +15,7 @@ from jaxuda.utils import console, guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
 
-ENOUGH = 64  # examples after which the size of the dataset can be told
+ENOUGH = 64  # examples from which the size of the dataset is estimated
 
 
 def prepare(
@@ -33,7 +29,7 @@ def prepare(
   allow_ignored: bool = False,
   workers: int | None = None,
 ) -> pathlib.Path:
-  """Prepares one dataset; prints what it does.
+  """Prepare one dataset; print what is done.
 
   Args:
     spec: NAME or NAME/VARIANT.
@@ -49,8 +45,8 @@ def prepare(
     The folder of the prepared dataset.
 
   Raises:
-    UserError: names the first file that is wrong, or what else is; or it was
-      prepared before, from fewer images or at another JPEG quality.
+    UserError: a file or something else is wrong; or the dataset was prepared
+      before, from fewer images or at another JPEG quality.
   """
   folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg is not None)
   if _is_done(spec, folder, jpeg, allow_missing):
@@ -74,10 +70,10 @@ def prepare(
 def ensure(
   spec: str, size: specs.Size, data_dir: str | os.PathLike | None = None
 ) -> pathlib.Path:
-  """Returns the folder of a prepared dataset.
+  """Return the folder of a prepared dataset.
 
-  Where only its JPEG form is prepared, that one. What needs no download is
-  prepared now, with a progress bar.
+  Where only its JPEG form is prepared, it is that one. What needs no download
+  is prepared now, with a progress bar.
 
   Raises:
     UserError: it is not prepared; the message has the command that does it.
@@ -99,7 +95,7 @@ def ensure(
 
 
 def _make(spec, folder, tasks, workers, write, done):
-  """Writes all records, alone and cleanly; says what it did."""
+  """Write all records, one process at a time; print what was done."""
   root = folder.parents[2]
   start = time.monotonic()
   waiting = f'{spec}: waiting for another process that prepares it'
@@ -114,7 +110,7 @@ def _make(spec, folder, tasks, workers, write, done):
       guard.clean(folder),
       lock.hold(lock_file, lambda: print(waiting, flush=True)),
     ):
-      if done():  # by the one that was waited for
+      if done():  # by the process that this one waited for
         return
       for stale in folder.parent.glob(f'incomplete.*_{folder.name}'):
         shutil.rmtree(stale)  # of a process that was killed
@@ -124,7 +120,7 @@ def _make(spec, folder, tasks, workers, write, done):
 
 
 def _is_done(spec, folder, jpeg, allow_missing):
-  """Whether it is prepared, as it is asked for now; says so."""
+  """Return whether it is prepared as it is asked for now; print if so."""
   if not specs.is_prepared(folder):
     return False
   again = f'delete {folder} and prepare again.'
@@ -146,7 +142,7 @@ def _is_done(spec, folder, jpeg, allow_missing):
 
 
 def _tasks(spec, size, jpeg, splits, allow_ignored):
-  """split -> what is to be done for each of its examples."""
+  """Return split -> what is to be done for each of its examples."""
   name, variant = specs.split_spec(spec)
   return {
     split: [
@@ -167,7 +163,7 @@ def _tasks(spec, size, jpeg, splits, allow_ignored):
 
 
 def _write(spec, root, tasks, mapped, stop, write):
-  """Makes all records; `write` is `builder.write` but for these."""
+  """Make all records; `write` is `builder.write` with the rest given."""
   # Late, because it is TensorFlow.
   from tensorflow_datasets.core import shuffle
 
@@ -185,7 +181,7 @@ def _write(spec, root, tasks, mapped, stop, write):
           _check_space(root, written / i * (len(todo) - i))
         yield record
         advance()
-    # TFDS has them in temporary files then, which it reads and writes again.
+    # TFDS then has them in temporary files, which it reads and writes again.
     if written > shuffle.MAX_MEM_BUFFER_SIZE:
       gib = written / 2**30
       print(f'{spec} {split}: putting {gib:.1f} GiB in order', flush=True)

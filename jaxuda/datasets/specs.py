@@ -1,46 +1,57 @@
-"""Datasets: raw downloads in, prepared records out.
+"""Datasets by name, and where their prepared records lie.
 
-Each dataset is a folder here with its own README; `python -m data.prepare`
+Each dataset is a package in data/ with its own README; `python -m data.prepare`
 turns its raw files into records once, `python -m data.verify` checks both.
-This module says where prepared records lie. It imports nothing heavy.
+This module imports nothing heavy.
 
 A dataset is named by a *spec*, `NAME` or `NAME/VARIANT` (`gta5`,
 `crosscity/rome`, `streets/game`), and a *size*, (height, width) in pixels or
 None for the size of the raw files.
 """
 
-import difflib
+import functools
 import importlib
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import types
 
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 
-DATASETS = ('gta5', 'synthia', 'cityscapes', 'crosscity', 'camvid', 'streets')
 EVALUATION_SPLITS = ('val', 'test', 'tune')  # these also keep the full label
 
 Size = tuple[int, int] | None
 
 
+@functools.cache
+def datasets() -> tuple[str, ...]:
+  """Return the names of all datasets: the packages inside data/."""
+  found = pkgutil.iter_modules(importlib.import_module('data').__path__)
+  return tuple(sorted(module.name for module in found if module.ispkg))
+
+
 def module(name: str) -> types.ModuleType:
-  """The module that describes a dataset: `data.<name>`."""
-  if name not in DATASETS:
-    near = difflib.get_close_matches(name, DATASETS, 1, cutoff=0.0)[0]
-    raise UserError(
-      f'unknown dataset {name!r}; did you mean {near!r}? '
-      f'There are: {", ".join(DATASETS)}.'
-    )
+  """Return the module that describes a dataset: `data.<name>`.
+
+  Raises:
+    UserError: there is no such dataset.
+  """
+  if name not in datasets():
+    raise UserError(f'unknown dataset {name!r}{nearest(name, datasets())}')
   return importlib.import_module(f'data.{name}')
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-  """Splits `'crosscity/rome'` into `('crosscity', 'rome')`.
+  """Split `'crosscity/rome'` into `('crosscity', 'rome')`.
 
-  Datasets without variants have the variant `''`, as have those that are one
-  by themselves (`gta5`, beside `gta5/translated`).
+  The variant is `''` where a dataset has no variants, and where the name alone
+  is one of them (`gta5`, next to `gta5/translated`).
+
+  Raises:
+    UserError: there is no such dataset, or only a variant of it can be meant.
   """
   specs = specs_of(spec)
   if len(specs) > 1:
@@ -50,7 +61,13 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 
 def specs_of(name_or_spec: str) -> tuple[str, ...]:
-  """Every spec that a name stands for: all variants where none is named."""
+  """Return every spec that a name stands for.
+
+  Those are all its variants where none is named.
+
+  Raises:
+    UserError: there is no such dataset or variant.
+  """
   name, _, variant = name_or_spec.partition('/')
   variants = module(name).VARIANTS
   if variant and variant not in variants:
@@ -62,7 +79,11 @@ def specs_of(name_or_spec: str) -> tuple[str, ...]:
 
 
 def parse_size(text: str) -> Size:
-  """`'720x1280'` (height x width) -> (720, 1280), `'full'` -> None."""
+  """Return (720, 1280) for `'720x1280'` (height x width), None for `'full'`.
+
+  Raises:
+    UserError: it is neither.
+  """
   if text == 'full':
     return None
   match = re.fullmatch(r'([1-9]\d{0,4})x([1-9]\d{0,4})', text)
@@ -74,12 +95,12 @@ def parse_size(text: str) -> Size:
 
 
 def size_name(size: Size) -> str:
-  """(720, 1280) -> `'720x1280'`, None -> `'full'`."""
+  """Return `'720x1280'` for (720, 1280), `'full'` for None."""
   return 'full' if size is None else f'{size[0]}x{size[1]}'
 
 
 def default_data_dir() -> pathlib.Path:
-  """Where prepared datasets lie: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+  """Return the default root: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
   folder = os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
   return pathlib.Path(folder).expanduser()
 
@@ -91,9 +112,9 @@ def prepared_dir(
   *,
   jpeg: bool = False,
 ) -> pathlib.Path:
-  """The folder of a prepared dataset, whether or not it exists.
+  """Return the folder of a prepared dataset, whether or not it exists.
 
-  `<data_dir>/<name>/[<variant>-]<HxW or full>[-jpeg]/<version>`.
+  That is `<data_dir>/<name>/[<variant>-]<HxW or full>[-jpeg]/<version>`.
   """
   name, variant = split_spec(spec)
   root = pathlib.Path(data_dir) if data_dir else default_data_dir()
@@ -102,20 +123,20 @@ def prepared_dir(
 
 
 def config_name(variant: str, size: Size, jpeg: bool) -> str:
-  """The folder below `<data_dir>/<name>`, also the TFDS config's name."""
+  """Return the folder below `<data_dir>/<name>`: the TFDS config's name."""
   parts = [variant, size_name(size), 'jpeg' if jpeg else '']
   return '-'.join(p for p in parts if p)
 
 
 def is_prepared(folder: pathlib.Path) -> bool:
-  """Whether a finished dataset lies there."""
+  """Return whether a finished dataset lies there."""
   return (folder / 'dataset_info.json').is_file()
 
 
 def prepare_command(
   spec: str, size: Size, data_dir: str | os.PathLike | None = None
 ) -> str:
-  """The exact command that prepares a dataset."""
+  """Return the exact command that prepares a dataset."""
   name, _ = split_spec(spec)
   raw = ' --raw=DIR' if module(name).NEEDS_RAW else ''
   where = f' --data_dir={shlex.quote(str(data_dir))}' if data_dir else ''

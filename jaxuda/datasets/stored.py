@@ -1,4 +1,4 @@
-"""What a prepared dataset says of itself; read without TensorFlow."""
+"""What a prepared dataset says about itself, read without TensorFlow."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ from jaxuda.utils.errors import UserError
 
 
 def metadata(folder: pathlib.Path) -> dict:
-  """How a prepared dataset was made: what `builder.write` noted.
+  """Return how a prepared dataset was made, as `builder.write` noted it.
 
   Raises:
     UserError: it cannot be read.
@@ -17,7 +17,7 @@ def metadata(folder: pathlib.Path) -> dict:
 
 
 def lengths(folder: pathlib.Path) -> dict[str, int]:
-  """split -> number of prepared examples.
+  """Return split -> number of prepared examples.
 
   Raises:
     UserError: it cannot be read.
@@ -30,12 +30,12 @@ def lengths(folder: pathlib.Path) -> dict[str, int]:
 
 
 def shortfall(spec: str, prepared: dict[str, int]) -> dict[str, int]:
-  """The splits that have another length than the published one.
+  """Return the splits that have another length than the published one.
 
   Args:
     spec: NAME or NAME/VARIANT.
     prepared: split -> number of examples; splits that are not in it, or of
-      which no number is published, are not looked at.
+      which no number is published, are passed over.
 
   Returns:
     split -> the published number.
@@ -50,10 +50,10 @@ def shortfall(spec: str, prepared: dict[str, int]) -> dict[str, int]:
 
 
 def prepare_again(spec: str, size: specs.Size, folder: pathlib.Path) -> str:
-  """The command that prepares anew what lies in `folder`, as it was made."""
+  """Return the command that prepares again what lies in `folder`, unchanged."""
   try:
     made = metadata(folder)
-  except UserError:  # damaged, which may be why it is prepared anew
+  except UserError:  # damaged, which may be why it is prepared again
     made = {}
   if 'pseudo' in made:
     return made['pseudo']['command']

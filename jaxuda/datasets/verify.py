@@ -1,16 +1,4 @@
-"""Checks a dataset file by file: the raw download, or the prepared records.
-
-  python -m data.verify gta5 --raw=DIR
-  python -m data.verify gta5 --size=720x1280
-
-Raw files: number of examples against the published one, missing pairs, two
-files of one name, files that cannot be read, wrong label encodings, ids outside
-the map, image and label of different sizes, labels without a single pixel of
-any class. Prepared records (streets: of the default size if none is given):
-their number against the published one, checksums, sizes and ids. Prints a
-table, writes a JSON file, exits with 0 if all is well (there may be warnings),
-1 if not, 2 if it could not look.
-"""
+"""Checks of a raw download, file by file, and the report of a check."""
 
 import collections
 import os
@@ -34,7 +22,7 @@ class _RawTask(NamedTuple):
 def verify_raw(
   spec: str, raw: str | os.PathLike, workers: int | None = None
 ) -> dict:
-  """Checks every raw file of one dataset.
+  """Check every raw file of one dataset.
 
   Args:
     spec: NAME or NAME/VARIANT.
@@ -42,7 +30,7 @@ def verify_raw(
     workers: number of processes; None for all cores.
 
   Returns:
-    A report, see `report`.
+    A report; see `report`.
 
   Raises:
     UserError: the folder does not look like this dataset at all.
@@ -88,7 +76,7 @@ def report(
   splits: dict[str, dict[str, int | None]],
   problems: list[tuple[str, files.Problem]],
 ) -> dict:
-  """What the JSON file holds of one dataset.
+  """Return what the JSON file holds of one dataset.
 
   Returns:
     {'dataset', 'what', 'where', 'ok', 'splits': {split: counts},
@@ -117,27 +105,20 @@ def report(
 
 
 def show(result: dict) -> None:
-  """Prints a report as a table and its first problems."""
-  import rich.console
-  import rich.table
-
-  console = rich.console.Console(highlight=False)
+  """Print a report as a table and its first problems."""
   counts = collections.Counter(
     (e['split'], e['kind']) for e in result['problems'] + result['warnings']
   )
   kinds = sorted({kind for _, kind in counts})
-  table = rich.table.Table(title=f'{result["dataset"]}: {result["what"]}')
-  table.add_column('split')
-  for column in ('found', 'expected', *kinds):
-    table.add_column(column, justify='right')
+  rows = []
   for split, n in result['splits'].items():
     expected = '' if n['expected'] is None else f'{n["expected"]:,}'
-    row = [split, f'{n["found"]:,}', expected]
-    table.add_row(*row, *(f'{counts[split, kind]:,}' for kind in kinds))
-  console.print(table)
+    cells = (f'{counts[split, kind]:,}' for kind in kinds)
+    rows.append([split, f'{n["found"]:,}', expected, *cells])
+  print(f'{result["dataset"]}: {result["what"]}')
+  print(console.table(('split', 'found', 'expected', *kinds), rows))
   for title in ('problems', 'warnings'):
     for entry in result[title][:SHOWN]:
-      # print, not the console: a path must not be wrapped.
       print(f'{title[:-1]}: {entry["path"]}: {entry["message"]}')
     if len(result[title]) > SHOWN:
       print(f'... and {len(result[title]) - SHOWN:,} more {title}')

@@ -1,4 +1,4 @@
-"""Checks prepared records: their numbers, checksums, sizes and ids."""
+"""Checks of prepared records: their number, checksums, sizes and ids."""
 
 import functools
 import io
@@ -32,10 +32,10 @@ def verify(
   data_dir: str | os.PathLike | None = None,
   workers: int | None = None,
 ) -> list[dict]:
-  """Checks every record of a prepared dataset.
+  """Check every record of a prepared dataset.
 
   Returns:
-    A report for its PNG form, its JPEG form, or both, whichever are prepared.
+    A report for each form, PNG or JPEG, in which it is prepared.
 
   Raises:
     UserError: neither is prepared.
@@ -87,7 +87,7 @@ def _verify_folder(spec, size, folder, workers):
 
 
 def _partial(folder, lengths, short):
-  """What was missing when it was prepared: a warning where that was allowed."""
+  """Yield what was missing at preparation: a warning where that was allowed."""
   allowed = stored.metadata(folder).get('allow_missing')
   for split, published in short.items():
     text = f'prepared from {lengths[split]:,} {split} images, published are '
@@ -97,7 +97,7 @@ def _partial(folder, lengths, short):
 
 
 def _described(folder):
-  """split -> number of records, split -> their checksums."""
+  """Return split -> number of records, and split -> their checksums."""
   lengths = stored.lengths(folder)
   try:
     checksums = json.loads((folder / builder.CHECKSUMS).read_text())
@@ -111,7 +111,7 @@ def _described(folder):
 
 
 def _tasks(folder, name, split, size, checksums):
-  """One task a record, file after file."""
+  """Yield a task for each record, file after file."""
   index = 0
   for file in sorted(folder.glob(f'{name}-{split}.array_record-*')):
     for position in range(_reader(str(file))[1]):
@@ -123,7 +123,7 @@ def _tasks(folder, name, split, size, checksums):
 
 @functools.lru_cache(maxsize=8)
 def _reader(file):
-  """An open ArrayRecord file and its number of records."""
+  """Return an open ArrayRecord file and its number of records."""
   from array_record.python import array_record_module
 
   try:
@@ -134,7 +134,7 @@ def _reader(file):
 
 
 def _examine(task):
-  """The id of a record, None where it is damaged, and its problems."""
+  """Return the id of a record, None where damaged, and its problems."""
   try:
     example = _read(task)
     return example['id'], list(_problems(task, example))

@@ -9,12 +9,13 @@ import raw_files
 from PIL import Image
 
 from benchmarks import raw_trees as raw_encodings
+from data import prepare as command
 from jaxuda.datasets import prepare, stored
 from jaxuda.utils.errors import UserError
 
 
 def refusal(tmp_path, spec, **kwargs):
-  """Prepares the tree in tmp_path/raw; the sentence that refuses it."""
+  """Prepare the tree in tmp_path/raw; return the sentence that refuses it."""
   with pytest.raises(UserError) as e:
     defaults = {
       'raw': tmp_path / 'raw',
@@ -238,8 +239,8 @@ def test_labels_without_a_class_are_kept_where_that_is_allowed(
     allow_ignored=True,
   )
   assert stored.lengths(folder)['train'] == 3
-  said = capsys.readouterr().out
-  assert f'warning: all ignored, 1 files: {path}: has no pixel' in said
+  printed = capsys.readouterr().out
+  assert f'warning: all ignored, 1 files: {path}: has no pixel' in printed
 
 
 def test_two_files_of_one_name(tmp_path):
@@ -277,5 +278,5 @@ def test_bad_arguments():
     'from 1 to 100': ['gta5', '--jpeg=0'],
   }.items():
     with pytest.raises(UserError) as e:
-      prepare.main(argv)
+      command.main(['prepare', *argv])
     assert words in str(e.value)

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 import raw_files
 
-from jaxuda.datasets import files, prepare, specs, verify
+from data import prepare, verify
+from jaxuda.datasets import files, specs
 from jaxuda.datasets.files import Problem
 
 
@@ -69,11 +70,12 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
   raw_files.write('gta5', tmp_path / 'raw', count=1)
   monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {'train': 1})
   where = ['--raw=~/raw', '--data_dir=~/out', '--size=24x40']
-  assert prepare.main(['gta5', *where]) == 0
+  assert prepare.main(['prepare', 'gta5', *where]) == 0
   folder = specs.prepared_dir('gta5', (24, 40), tmp_path / 'out')
   assert specs.is_prepared(folder)
   for checked in (['--raw=~/raw'], where[1:]):
-    assert verify.main(['gta5', *checked, '--json=~/report.json']) == 0
+    argv = ['verify', 'gta5', *checked, '--json=~/report.json']
+    assert verify.main(argv) == 0
     os.remove(tmp_path / 'report.json')
 
 

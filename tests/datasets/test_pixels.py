@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import raw_files
 from PIL import Image
-from test_data import pixels, read
+from records import pixels, read
 
 from jaxuda import labels
 from jaxuda.datasets import prepare

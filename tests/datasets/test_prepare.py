@@ -1,6 +1,5 @@
 """Preparation: what the records hold, against Pillow on the raw files."""
 
-import io
 import json
 import shutil
 import subprocess
@@ -12,30 +11,19 @@ import numpy as np
 import pytest
 import raw_files
 from PIL import Image
+from records import pixels, read
 
 from jaxuda.datasets import prepare, specs
-from jaxuda.utils import tensorflow as tf_lib
 
 SPECS = tuple(raw_files.SPLITS)
 
 
 def prepared(tmp_path, spec, size, **kwargs):
-  """Writes a raw tree and prepares it: (tree, folder)."""
+  """Write a raw tree and prepare it; return (tree, folder)."""
   tree = raw_files.write(spec, tmp_path / 'raw')
   kwargs = {'raw': tmp_path / 'raw', 'data_dir': tmp_path / 'out'} | kwargs
   folder = prepare.prepare(spec, size=size, allow_missing=True, **kwargs)
   return tree, folder
-
-
-def read(folder, split):
-  """Every record of a split, through TFDS's own reader."""
-  builder = tf_lib.import_tfds().builder_from_directory(folder)
-  return list(builder.as_data_source(split))
-
-
-def pixels(data):
-  image = Image.open(io.BytesIO(data))
-  return np.asarray(image)
 
 
 @pytest.mark.parametrize('spec', SPECS)
@@ -69,7 +57,7 @@ def test_records_are_bit_equal_to_pillow_on_the_raw_files(tmp_path, spec, size):
     'size': list(size) if size else None,
     'jpeg': False,
     'quality': None,
-    'excluded': [],
+    'left_out': [],
     'allow_missing': True,
   }
 
@@ -95,7 +83,7 @@ def test_zip_archives_hold_the_same_as_folders(tmp_path):
 
 @pytest.mark.parametrize('name', ['gta5', 'synthia'])
 def test_translated_images_take_the_place_of_the_originals(tmp_path, name):
-  """Of another size than the labels; a dataset of its own beside them."""
+  """They have another size than the labels and make a dataset of their own."""
   tree, original = prepared(tmp_path, name, (24, 40))
   folder = tmp_path / 'raw' / 'translated'
   pictures = {}
@@ -132,9 +120,9 @@ def test_camvid_without_training_labels_and_test_split(tmp_path, capsys):
     data_dir=tmp_path / 'out',
     allow_missing=True,
   )
-  said = capsys.readouterr().out
-  assert 'camvid, train: without labels' in said
-  assert 'no test split' in said
+  printed = capsys.readouterr().out
+  assert 'camvid, train: without labels' in printed
+  assert 'no test split' in printed
   assert {r['label'] for r in read(folder, 'train')} == {b''}
   assert all(r['label'] for r in read(folder, 'val'))
 
@@ -234,7 +222,8 @@ def test_specs_sizes_and_commands():
 
 
 def test_published_counts():
-  counts = {name: specs.module(name).COUNTS for name in specs.DATASETS[:-1]}
+  counts = {name: specs.module(name).COUNTS for name in specs.datasets()}
+  assert counts.pop('streets')
   assert counts == {
     'gta5': {'train': 24966},
     'synthia': {'train': 9400},
@@ -256,7 +245,7 @@ def test_streets_prepares_itself(tmp_path, monkeypatch):
     np.testing.assert_array_equal(pixels(records[1]['label']), label)
 
 
-def test_help_answers_at_once():
+def test_help_is_immediate():
   for tool in ('data.prepare', 'data.verify'):
     start = time.monotonic()
     subprocess.run(

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxuda import input as input_lib
 from jaxuda.datasets import prepare, specs, stored
-from jaxuda.input import inputs
+from jaxuda.input import from_config
 from jaxuda.utils.errors import UserError
 
 SIZE = (24, 40)
@@ -22,7 +22,7 @@ def call(tmp_path, spec, **kwargs):
 
 @pytest.fixture
 def partial(tmp_path):
-  """A GTA5 prepared from 3 of its images."""
+  """Return the folder of a GTA5 prepared from 3 of its images."""
   raw_files.write('gta5', tmp_path / 'raw')
   return call(tmp_path, 'gta5', allow_missing=True)
 
@@ -50,7 +50,7 @@ def test_a_part_is_not_taken_for_the_whole(tmp_path, partial, monkeypatch):
     assert call(tmp_path, 'gta5') == partial
 
 
-def test_a_split_that_may_be_absent_makes_no_part(tmp_path, monkeypatch):
+def test_a_split_that_may_be_missing_makes_no_part(tmp_path, monkeypatch):
   raw_files.write('camvid', tmp_path / 'raw')
   for folder in ('test', 'testannot'):
     (tmp_path / 'raw' / folder).rename(tmp_path / folder)
@@ -65,7 +65,7 @@ def test_training_says_that_it_reads_a_part(tmp_path, partial, capsys):
   config = ConfigDict({'data_dir': str(tmp_path / 'out'), 'eval': settings})
   capsys.readouterr()
   for _ in range(2):  # once, however often it is opened
-    assert len(inputs.open_eval(config)) == 3
+    assert len(from_config.open_eval(config)) == 3
   assert capsys.readouterr().out == (
     f'gta5, train: prepared from 3 of 24,966 images ({partial})\n'
   )

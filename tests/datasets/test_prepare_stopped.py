@@ -12,15 +12,16 @@ import pytest
 import raw_files
 
 from jaxuda.datasets import prepare, specs
-from jaxuda.utils import guard, lock
+from jaxuda.utils import lock, signals
 
 LIMITED = """
 import resource, sys
-from data import lock, prepare
-from jaxuda.errors import run_cli
+import jaxuda.datasets.prepare  # before the limit, which cuts byte code, too
+from data import prepare
+from jaxuda.utils.cli import run_cli
 if __name__ == '__main__':
   resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-  run_cli(prepare.main, sys.argv[1:])
+  run_cli(prepare.main, sys.argv)
 """
 
 
@@ -76,9 +77,9 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, stop, code):
     assert process.poll() is None and time.monotonic() < deadline
     time.sleep(0.02)
   os.killpg(process.pid, stop)
-  said, _ = process.communicate(timeout=60)
-  assert process.returncode == code, said
-  assert 'Traceback' not in said
+  printed, _ = process.communicate(timeout=60)
+  assert process.returncode == code, printed
+  assert 'Traceback' not in printed
   assert not (tmp_path / 'out').exists()
 
 
@@ -87,7 +88,7 @@ def test_nohup_is_respected(ignored):
   before = signal.getsignal(signal.SIGHUP)
   signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
   try:
-    with contextlib.suppress(SystemExit), guard.interruptible():
+    with contextlib.suppress(SystemExit), signals.StopSignal(unwind=True):
       signal.raise_signal(signal.SIGHUP)
       assert ignored
     expected = signal.SIG_IGN if ignored else signal.SIG_DFL

@@ -13,6 +13,7 @@ from data import streets
 from data.streets import camera, frontage, gallery, look, raster, render, shapes
 from data.streets.mesh import Instance
 from jaxuda import labels
+from jaxuda.utils.errors import UserError
 
 SIZE = (96, 192)
 SAMPLE = 120
@@ -219,7 +220,7 @@ def test_listed_examples_render():
 
 def test_the_renderer_needs_no_tensorflow():
   code = (
-    'import sys; from data.streets import render, raw;'
+    'import sys; from data.streets import render; from benchmarks import raw_trees;'
     "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules"
   )
   subprocess.run([sys.executable, '-c', code], check=True)
@@ -234,5 +235,7 @@ def test_gallery(tmp_path):
   np.testing.assert_array_equal(picture[top : top + 24, 48 + gap :], image)
   bad = tmp_path / 'file'
   bad.write_text('')
-  with pytest.raises(ValueError, match='cannot be written'):
-    gallery.main([f'--output={bad}/x.png'])
+  with pytest.raises(UserError, match='cannot write'):
+    gallery.main(['gallery', f'--output={bad}/x.png'])
+  with pytest.raises(UserError, match='--output is needed'):
+    gallery.main(['gallery'])

@@ -8,15 +8,17 @@ import raw_files
 from PIL import Image
 
 from benchmarks.raw_trees import write_raw_tree
-from jaxuda.datasets import prepare, specs, verify
-from jaxuda.utils.errors import run_cli
+from data import prepare as prepare_command
+from data import verify
+from jaxuda.datasets import prepare, specs
+from jaxuda.utils.cli import run_cli
 
 
 def run(tmp_path, *argv):
-  """Runs the command line: (exit code, the reports of its JSON file)."""
+  """Run the command line; return (exit code, the reports of its JSON file)."""
   path = tmp_path / 'report.json'
   with pytest.raises(SystemExit) as e:
-    run_cli(verify.main, [*argv, f'--json={path}'])
+    run_cli(verify.main, ['verify', *argv, f'--json={path}'])
   written = json.loads(path.read_text())
   assert written['ok'] == (e.value.code == 0)
   assert written['ok'] == all(r['ok'] for r in written['reports'])
@@ -24,7 +26,7 @@ def run(tmp_path, *argv):
 
 
 def complete(monkeypatch, spec, count=3):
-  """Makes `count` images a split the published number."""
+  """Make `count` images for each split the published number."""
   module = specs.module(spec.partition('/')[0])
   counts = dict.fromkeys(raw_files.SPLITS[spec], count)
   monkeypatch.setattr(module, 'COUNTS', counts)
@@ -86,8 +88,8 @@ def test_every_fault_is_found_and_named(tmp_path, monkeypatch, capsys):
   assert report['problems'][5]['ids'] == {'99': 7, '255': 2}
   assert report['warnings'] == []
   assert {p['split'] for p in report['problems']} == {'train'}
-  said = capsys.readouterr().out
-  assert f'{items[5].label}: has ids outside the cityscapes map' in said
+  printed = capsys.readouterr().out
+  assert f'{items[5].label}: has ids outside the cityscapes map' in printed
 
 
 def test_counts_against_the_published_ones(tmp_path):
@@ -136,9 +138,9 @@ def test_camvid_without_training_labels_is_warned_of(
   assert [(w['split'], w['kind'], w['path']) for w in report['warnings']] == [
     ('train', 'no labels', str(tmp_path / 'trainannot'))
   ]
-  said = capsys.readouterr().out
-  assert 'camvid: nothing wrong, 1 warnings' in said
-  assert 'all is well' not in said
+  printed = capsys.readouterr().out
+  assert 'camvid: nothing wrong, 1 warnings' in printed
+  assert 'all is well' not in printed
 
 
 def test_a_number_that_nobody_published(tmp_path, monkeypatch):
@@ -161,7 +163,7 @@ def test_several_variants_make_several_reports(tmp_path, monkeypatch):
   ]
 
 
-def test_arguments_and_absent_datasets(tmp_path, capsys):
+def test_arguments_and_missing_datasets(tmp_path, capsys):
   for words, argv in {
     'no such folder': ['gta5', f'--raw={tmp_path / "none"}'],
     'one of the two': ['gta5'],
@@ -173,14 +175,14 @@ def test_arguments_and_absent_datasets(tmp_path, capsys):
     ],
   }.items():
     with pytest.raises(SystemExit) as e:
-      run_cli(verify.main, argv)
+      run_cli(verify.main, ['verify', *argv])
     assert e.value.code == 2
     assert words in capsys.readouterr().err
 
 
 @pytest.fixture
 def camvid(tmp_path, monkeypatch):
-  """A prepared CamVid of three images a split, as if that were all."""
+  """Prepare a CamVid of three images for each split, as if that were all."""
   complete(monkeypatch, 'camvid')
   raw_files.write('camvid', tmp_path / 'raw')
   return prepare.prepare(
@@ -229,7 +231,7 @@ def test_streets_are_checked_at_their_own_size(tmp_path, monkeypatch):
   monkeypatch.setattr(streets, 'COUNTS', {'train': 2})
   monkeypatch.setattr(streets, 'DEFAULT_SIZE', (24, 48))
   where = f'--data_dir={tmp_path}'
-  assert prepare.main(['streets', where]) == 0
+  assert prepare_command.main(['prepare', 'streets', where]) == 0
   code, reports = run(tmp_path, 'streets', where)
   assert code == 0
   assert ['24x48' in r['where'] for r in reports] == [True, True]
@@ -283,7 +285,7 @@ def test_damaged_metadata_is_one_sentence(tmp_path, camvid, capsys):
   with pytest.raises(SystemExit) as e:
     run_cli(
       verify.main,
-      ['camvid', '--size=24x40', f'--data_dir={tmp_path / "out"}'],
+      ['verify', 'camvid', '--size=24x40', f'--data_dir={tmp_path / "out"}'],
     )
   assert e.value.code == 2
   assert 'delete it and prepare it again' in capsys.readouterr().err

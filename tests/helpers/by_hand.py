@@ -4,7 +4,7 @@ import numpy as np
 
 
 def conv(x, kernel, stride=1, padding=0, dilation=1):
-  """torch.nn.Conv2d on [B, H, W, I] with a kernel [k, k, I, O]."""
+  """Apply torch.nn.Conv2d to [B, H, W, I] with a kernel [k, k, I, O]."""
   pad = (padding, padding)
   x = np.pad(np.asarray(x, np.float64), ((0, 0), pad, pad, (0, 0)))
   k = kernel.shape[0]
@@ -19,7 +19,7 @@ def conv(x, kernel, stride=1, padding=0, dilation=1):
 
 
 def max_pool(x, ceil):
-  """torch.nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=ceil)."""
+  """Apply torch.nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=ceil)."""
   h, w = ((n - 1) / 2 + 1 for n in x.shape[1:3])
   rounded = np.ceil if ceil else np.floor
   y = np.full((x.shape[0], int(rounded(h)), int(rounded(w)), x.shape[3]), 0.0)
@@ -32,15 +32,15 @@ def max_pool(x, ceil):
 
 
 def norm(x, affine, statistics, epsilon=1e-5):
-  """torch.nn.BatchNorm2d in evaluation."""
+  """Apply torch.nn.BatchNorm2d in evaluation."""
   std = np.sqrt(np.float64(statistics['var']) + epsilon)
   return (x - statistics['mean']) / std * affine['scale'] + affine['bias']
 
 
 def bottleneck(x, params, statistics, stride, dilation, caffe=True):
-  """ADVENT's Bottleneck has the stride in the first convolution.
+  """Apply ADVENT's Bottleneck, or torchvision's where `caffe` is False.
 
-  torchvision's has it in the second.
+  ADVENT's has the stride in the first convolution, torchvision's in the second.
   """
   first, second = (stride, 1) if caffe else (1, stride)
   y = conv(x, params['conv1']['kernel'], first)
@@ -56,7 +56,7 @@ def bottleneck(x, params, statistics, stride, dilation, caffe=True):
 
 
 def aspp(x, params, dilations):
-  """ADVENT's Classifier_Module."""
+  """Apply ADVENT's Classifier_Module."""
   branches = [params[f'conv2d_list_{i}'] for i in range(len(dilations))]
   return sum(
     conv(x, branch['kernel'], 1, d, d) + branch['bias']

@@ -30,7 +30,11 @@ class Item(NamedTuple):
 def write(
   spec: str, root: pathlib.Path, count: int = 3, size: tuple[int, int] = SIZE
 ) -> dict[str, dict[str, Item]]:
-  """Writes a tree in a dataset's raw encoding: split -> id -> what it holds."""
+  """Write a tree in a dataset's raw encoding.
+
+  Returns:
+    split -> id -> what was written.
+  """
   name = spec.partition('/')[0]
   rng = np.random.default_rng(len(spec))
   tree = {}
@@ -52,7 +56,7 @@ def write_example(
   image: np.ndarray,
   ids: np.ndarray,
 ) -> None:
-  """Adds example number i, of ids in the dataset's own numbering."""
+  """Add example number i, of ids in the dataset's own numbering."""
   _WRITERS[name](root, split, i, image, ids)
 
 
@@ -125,7 +129,7 @@ _WRITERS = {
 
 
 def save(path: pathlib.Path, pixels: np.ndarray | Image.Image) -> pathlib.Path:
-  """Saves pixels as an image file, making its folder."""
+  """Save pixels as an image file; make its folder."""
   path.parent.mkdir(parents=True, exist_ok=True)
   if isinstance(pixels, np.ndarray):
     pixels = Image.fromarray(pixels)
