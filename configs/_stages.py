@@ -46,7 +46,8 @@ def label_by(
   Args:
     config: of the experiment that trains on the labels.
     stream: 'source' or 'target'.
-    stage: the other experiment's; it may be the stage that this one starts from.
+    stage: the other experiment's; it may be the stage that this one starts
+      from.
     rule: of pseudo_labels/rules.py.
   """
   config[stream].labels_stage = config_lib.share(config, stage)

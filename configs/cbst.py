@@ -7,22 +7,22 @@ About 1 hour on one V100 (estimated by benchmarks/perf/hours.py).
 Zou et al., CBST (ECCV 2018) and CRST (ICCV 2019); crst_seg.py. GTA5 ->
 Cityscapes 45.9 mIoU (CBST), 47.1 with `--config.loss_weights.kld_main=0.01`
 (MRKLD); 46.5 with `--config.pseudo.soft=0.25` (LRENT, several scales; README of
-its repository), where CBST has 46.5 and MRKLD 47.4. SYNTHIA 42.6 / 48.9 and 43.8 /
-50.1 on 16 / 13 classes.
+its repository), where CBST has 46.5 and MRKLD 47.4. SYNTHIA 42.6 / 48.9 and
+43.8 / 50.1 on 16 / 13 classes.
 
 A round starts from a network, and from its pseudo labels: first from the source
 stage, which is trained where it is not there. There are three rounds, `round=3`
-with all before it, and `pseudo.portion` grows by 0.05. A round that goes on from
-any run:
+with all before it, and `pseudo.portion` grows by 0.05. A round that goes on
+from any run:
 
   --config.init=RUN --config.target.labels=RUN
 
 Left out are the mining of rare classes, which centres target crops on them, and
 the growing share of source images, of which here each step has one. The target
-is the whole training set, where the code's own list has 505 of its 2,975 images;
-and SYNTHIA's lane markings (id 22), road there, are ignored as everywhere else.
-With VGG-16 CBST reports 36.1, and 35.4 on SYNTHIA's 16 classes (FADA, Tables 3
-and 2).
+is the whole training set, where the code's own list has 505 of its 2,975
+images; and SYNTHIA's lane markings (id 22), road there, are ignored as
+everywhere else. With VGG-16 CBST reports 36.1, and 35.4 on SYNTHIA's 16 classes
+(FADA, Tables 3 and 2).
 """
 
 from configs import _stages, common, source_only
@@ -55,7 +55,7 @@ def get_config(arg=None):
 
 
 def _set_published(config, preset):
-  """The numbers of crst_seg.py."""
+  """Set the numbers of crst_seg.py."""
   # Twice through the target, an image a step, at a constant rate.
   config.steps = 5_950
   config.optim.update(lr=5e-5, power=0.0)
@@ -78,7 +78,7 @@ def _set_published(config, preset):
 
 
 def _source_stage(words, size):
-  """The source stage (train.py), from torchvision's ResNet-101."""
+  """Return the source stage (train.py), from torchvision's ResNet-101."""
   stage = source_only.get_config(words)
   stage.name += '-cbst'
   stage.steps = 100_000

@@ -1,4 +1,4 @@
-"""What the experiments share: the presets of datasets, and how a file begins."""
+"""What the experiments share: presets of datasets, and how a file begins."""
 
 from ml_collections import ConfigDict
 

@@ -6,13 +6,13 @@ About 9 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 train_self_distill.py. A fresh network is trained on the target images alone,
 with all predictions of the second stage as labels: what is known passes through
-them and no weight. GTA5 -> Cityscapes 49.2 mIoU, from 46.9; SYNTHIA -> Cityscapes
-45.2 / 52.5 on 16 / 13 classes (Tables 2 to 4); VGG-16, `encoder=vgg16`, 43.8; 39.5 /
-46.0.
+them and no weight. GTA5 -> Cityscapes 49.2 mIoU, from 46.9; SYNTHIA ->
+Cityscapes 45.2 / 52.5 on 16 / 13 classes (Tables 2 to 4); VGG-16,
+`encoder=vgg16`, 43.8; 39.5 / 46.0.
 
 `source.labels_stage` is the second stage, which is trained where it is not
-there. `init` is torchvision's ResNet-101, in all three stages: the first one has
-this one's. Training and scoring take Cityscapes at --size=1024x2048
+there. `init` is torchvision's ResNet-101, in all three stages: the first one
+has this one's. Training and scoring take Cityscapes at --size=1024x2048
 (`python -m data.prepare`), the stages before at 512x1024.
 """
 

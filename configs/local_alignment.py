@@ -4,11 +4,11 @@
 
 About 8 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
-Goes on from a globally aligned network, which `start` names: it is trained where
-it is not there, has this one's network, optimizer and scoring, and where it was
-trained on pseudo labels, new ones are made. `--config.init=RUN` goes on from a run
-of the same network, whatever `start` says. Eq. 1 at each pixel, its slip
-log(1 - D) mended; from Tables 1 to 3:
+Goes on from a globally aligned network, which `start` names: it is trained
+where it is not there, has this one's network, optimizer and scoring, and where
+it was trained on pseudo labels, new ones are made. `--config.init=RUN` goes on
+from a run of the same network, whatever `start` says. Eq. 1 at each pixel, its
+slip log(1 - D) mended; from Tables 1 to 3:
 
 | goes on from | GTA5 -> Cityscapes | SYNTHIA -> Cityscapes, 13 classes |
 |---|---|---|
@@ -20,8 +20,8 @@ log(1 - D) mended; from Tables 1 to 3:
 Table 3: S2, the local discriminator alone (`--config.local.mixture=None
 --config.local.leave_out_background=False`), 42.9; S3, without background
 (`--config.local.mixture=None`), 43.9; S4, with the mixture, 45.2. Table 2 makes
-further classes background, `--config.classes=cityscapes19-building-sky`: 31.2 to
-33.5. BDL's VGG-16 is an FCN-8s, which is not here.
+further classes background, `--config.classes=cityscapes19-building-sky`: 31.2
+to 33.5. BDL's VGG-16 is an FCN-8s, which is not here.
 
 The mixture's paragraph is lost and there is no code: what is said of it in
 jaxuda/methods/local_alignment.py is our reading.

@@ -10,13 +10,13 @@ are background then: 'cityscapes19-building-traffic_light'.
 """
 
 import dataclasses
-import difflib
 import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 
 IGNORE = 255
 
@@ -111,13 +111,17 @@ class LabelSpace:
 
 
 def space(name: str) -> LabelSpace:
-  """Returns the class space called `name`; UserError for an unknown one."""
+  """Return the class space called `name`.
+
+  Raises:
+    UserError: there is none; names the nearest.
+  """
   _check_space(name)
   return _space(name)
 
 
 def id_map(encoding: str, space: str) -> np.ndarray:
-  """Maps the raw ids of a label file to class indices.
+  """Return the table that maps the raw ids of a label file to class indices.
 
   Args:
     encoding: one of `ENCODINGS`.
@@ -136,7 +140,7 @@ def id_map(encoding: str, space: str) -> np.ndarray:
 
 
 def stored_ids(space: str) -> np.ndarray:
-  """The inverse of `id_map` for class indices that are written to a file.
+  """Return the inverse of `id_map`, for class indices that go to a file.
 
   The ids are those of the 'cityscapes' encoding, which has one for every class
   of every space; 0 ('unlabeled' there) stands for `IGNORE`.
@@ -152,13 +156,13 @@ def stored_ids(space: str) -> np.ndarray:
 
 
 def known_ids(encoding: str) -> frozenset[int]:
-  """Every id that may occur in a file of this encoding, void ids included."""
+  """Return every id that a file of this encoding may hold, void ids too."""
   _check('label encoding', encoding, ENCODINGS)
   return _KNOWN_IDS[encoding]
 
 
 def merge(from_space: str, to_space: str) -> np.ndarray:
-  """Where each class of one space counts in another.
+  """Return where each class of one space counts in another.
 
   Into camvid11, rider, motorcycle and bicycle count as bicyclist, traffic light
   as sign, terrain as tree, and truck, bus and train as car.
@@ -174,7 +178,7 @@ def merge(from_space: str, to_space: str) -> np.ndarray:
 
 
 def colorize(ids: np.ndarray, space: str) -> np.ndarray:
-  """Paints class indices u8[H, W] (255: black) as RGB u8[H, W, 3]."""
+  """Paint class indices u8[H, W] (255: black) as RGB u8[H, W, 3]."""
   _check_space(space)
   palette = np.zeros((256, 3), np.uint8)
   colors = _space(space).colors
@@ -184,11 +188,7 @@ def colorize(ids: np.ndarray, space: str) -> np.ndarray:
 
 def _check(kind, name, valid):
   if name not in valid:
-    near = difflib.get_close_matches(str(name), valid, 1, cutoff=0.0)[0]
-    raise UserError(
-      f'unknown {kind} {name!r}; did you mean {near!r}? '
-      f'There are: {", ".join(valid)}.'
-    )
+    raise UserError(f'there is no {kind} {name!r}{nearest(str(name), valid)}')
 
 
 def _check_space(name):
@@ -220,7 +220,7 @@ def _space(name):
 
 
 def _members(name):
-  """The 19-class index that stands for each class of a space, in order."""
+  """List the 19-class index that stands for each class of a space, in order."""
   indices = {c.name: i for i, c in enumerate(CLASSES)}
   if name == 'camvid11':
     return [indices[cityscapes] for _, cityscapes in CAMVID]
@@ -231,7 +231,7 @@ def _members(name):
 
 
 def _as_19(name):
-  """For each of the 19 classes its index in a space, or -1."""
+  """List the index in a space of each of the 19 classes, or -1."""
   if name == 'camvid11':
     order = {camvid: i for i, (camvid, _) in enumerate(CAMVID)}
     return [order.get(c.camvid, -1) for c in CLASSES]
@@ -240,7 +240,7 @@ def _as_19(name):
 
 
 def _raw_ids(encoding):
-  """Pairs (raw id, 19-class index) of an encoding."""
+  """List the pairs (raw id, 19-class index) of an encoding."""
   if encoding == 'camvid':
     return list(enumerate(_members('camvid11')))
   return [(getattr(c, encoding), i) for i, c in enumerate(CLASSES)]

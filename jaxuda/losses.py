@@ -28,15 +28,15 @@ def cross_entropy(
   Args:
     logits: f32[B, H, W, C].
     label: u8[B, H, W], 255 where ignored.
-    reduction: 'batch' or 'all', over the valid pixels of all images together, or 'image',
-      over those of each image and then over the images: what FADA's four
-      processes of one image each compute (train_adv.py under DDP).
+    reduction: 'batch' or 'all', over the valid pixels of all images together,
+      or 'image', over those of each image and then over the images: what FADA's
+      four processes of one image each compute (train_adv.py under DDP).
     valid: f32[], but for 'image': how many valid pixels to divide by, where
       these images are a part of a batch; None for their own.
     soft: u8[B, H, W, C], a distribution over the classes in the label's place,
       up to a factor; the label still tells what is ignored.
-    focal_gamma: each pixel counts (1 - p)^gamma, p being what its label was given: 2
-      is CLAN's focal loss (CLAN, utils/loss.py).
+    focal_gamma: each pixel counts (1 - p)^gamma, p being what its label was
+      given: 2 is CLAN's focal loss (CLAN, utils/loss.py).
   """
   mask = label != IGNORE
   safe = jnp.where(mask, label, 0).astype(jnp.int32)

@@ -14,7 +14,7 @@ Array = jax.Array
 def confusion_matrix(
   prediction: Array, label: Array, num_classes: int
 ) -> Array:
-  """Counts pixels by (label, prediction).
+  """Count pixels by (label, prediction).
 
   Args:
     prediction: integer[...], class indices below `num_classes`.
@@ -37,7 +37,7 @@ def confusion_matrix(
 def merge_confusion(
   counts: np.ndarray, classes: np.ndarray, num_classes: int
 ) -> np.ndarray:
-  """Counts in a coarser class space.
+  """Merge the counts into a coarser class space.
 
   Args:
     counts: i64[C, C], rows labels, columns predictions.
@@ -58,7 +58,7 @@ def merge_confusion(
 
 
 def iou(counts: np.ndarray, absent: float = np.nan) -> np.ndarray:
-  """Intersection over union per class.
+  """Return the intersection over union of each class.
 
   Args:
     counts: i64[C, C] or [C, C + 1], see merge_confusion.
@@ -77,7 +77,7 @@ def iou(counts: np.ndarray, absent: float = np.nan) -> np.ndarray:
 
 
 def mean_iou(ious: np.ndarray, classes: Sequence[int]) -> float:
-  """The mean over those of `classes` that are there (numpy.nanmean)."""
+  """Return the mean over those of `classes` that are not NaN; else NaN."""
   chosen = ious[list(classes)]
   return float(np.nanmean(chosen)) if np.isfinite(chosen).any() else np.nan
 
@@ -85,5 +85,5 @@ def mean_iou(ious: np.ndarray, classes: Sequence[int]) -> float:
 def means(
   ious: np.ndarray, subsets: Mapping[str, Sequence[int]]
 ) -> dict[str, float]:
-  """{subset name: mean IoU}, for a class space's named subsets."""
+  """Return {subset name: mean IoU} for the named subsets of a class space."""
   return {name: mean_iou(ious, classes) for name, classes in subsets.items()}

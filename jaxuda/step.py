@@ -101,7 +101,7 @@ def train_step(
 def _differentiate(
   state, stats, batch_and_keys, *, valid, nets, method, config
 ) -> tuple[_Found, _Statistics]:
-  """Gradients and terms of a batch, or of a part of it; and new statistics."""
+  """Return gradients and terms of a batch, or of a part; and new statistics."""
   batch, keys = batch_and_keys
   teacher = state.ema and _Teacher(
     nets.segmenter, state.ema.params, stats.teacher
@@ -152,7 +152,7 @@ def _differentiate(
 def _segmenter_loss(
   params, *, ctx, discriminator_params, batch_stats, valid, nets, method
 ):
-  """The segmenter's loss; and its terms, outputs and new batch statistics."""
+  """Return the segmenter's loss; its terms, outputs and new statistics."""
   params = _stop_frozen(params, ctx.config)
   outputs, new_stats = _forward(nets.segmenter, params, batch_stats, ctx)
   ctx = dataclasses.replace(
@@ -168,7 +168,7 @@ def _segmenter_loss(
 
 
 def _discriminator_loss(params, *, ctx, nets, method):
-  """The discriminators' loss, and its terms."""
+  """Return the discriminators' loss, and its terms."""
   discriminate = functools.partial(_discriminate, nets.discriminators, params)
   ctx = dataclasses.replace(ctx, discriminate=discriminate)
   terms = method.discriminator_losses(ctx)
@@ -193,7 +193,7 @@ class _Teacher:
 
 
 def _stop_frozen(params, config):
-  """No gradient of what is never updated: it costs reductions."""
+  """Stop the gradient of what is never updated: it costs reductions."""
   return jax.tree.map(
     lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
     params,
@@ -202,7 +202,7 @@ def _stop_frozen(params, config):
 
 
 def _forward(net, params, batch_stats, ctx):
-  """Each input in its order; the running statistics follow them so.
+  """Forward each input in its order, which the running statistics follow.
 
   With `bn_stats_from` 'target' they follow the input of that name alone, where
   there is one.
@@ -218,7 +218,7 @@ def _forward(net, params, batch_stats, ctx):
 
 
 def _valid_pixels(batch, config):
-  """How many pixels each labelled stream's cross entropy is divided by."""
+  """Count the pixels that each labelled stream's cross entropy divides by."""
   parts = config.grad_accum_steps
   valid = {
     stream: jnp.sum(given['label'] != losses.IGNORE) / parts
@@ -231,7 +231,7 @@ def _valid_pixels(batch, config):
 
 
 def _cross_entropies(ctx, valid):
-  """The terms seg_<input>_<head> of every input that has labels."""
+  """Return the terms seg_<input>_<head> of every input that has labels."""
   config, terms = ctx.config, {}
   for name, example in ctx.inputs.items():
     if example.label is None:
@@ -252,8 +252,9 @@ def _weighted_sum(terms, config) -> Array:
   for name in terms:
     if name not in config.loss_weights:
       raise UserError(
-        f'config.loss_weights.{name} is missing: with these settings the method '
-        f'has this term, and its config has to say `loss_weights.{name}`.'
+        f'config.loss_weights.{name} is missing: with these settings the '
+        'method has this term, and its config has to say '
+        f'`loss_weights.{name}`.'
       )
   weighted = (config.loss_weights[name] * v for name, v in terms.items())
   return sum(weighted, jnp.zeros(()))
@@ -282,7 +283,7 @@ def _accumulate(one_pass, stats, batch_and_keys, parts):
 
 
 def _update(state, found, stats, txs, method, config) -> TrainState:
-  """Both optimizers' steps, then the teacher's."""
+  """Take both optimizers' steps, then the teacher's."""
   trained = _apply(
     state.segmenter, found.segmenter_grads, txs.segmenter, stats.segmenter
   )
@@ -315,9 +316,10 @@ def _apply(network: NetworkState, grads, tx, batch_stats) -> NetworkState:
 
 
 def _keep_finite(state, new, finite, limit):
-  """The new state, or where it is not finite the old one; one step later.
+  """Return the new state, or the old one where it is not finite; count on.
 
-  Past the limit nothing moves, whatever comes: the loop looks only at times.
+  Past the limit nothing moves, whatever comes: the loop looks at the counters
+  only when it logs, scores or saves.
   """
   ended = state.skipped_in_row >= limit
   one = jnp.where(ended, 0, 1)

@@ -1,12 +1,12 @@
-"""Read and write PyTorch weights.
+"""Read and write files of PyTorch weights.
 
   python -m jaxuda.weights inspect FILE
   python -m jaxuda.weights import FILE --config=CONFIG --workdir=RUN
   python -m jaxuda.weights export --workdir=RUN --output=FILE
-    [--checkpoint=latest|best|STEP] [--layout=NAME]
+    [--checkpoint=latest|best|STEP] [--network=segmenter|ema] [--layout=NAME]
 
-Files are .safetensors, or .pth where torch is installed; what kind of model a
-file holds is told by its keys. `--config.init=FILE` starts a training from
+Files are .safetensors, or .pth where torch is installed; the keys of a file
+tell what kind of model it holds. `--config.init=FILE` starts a training from
 one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
 """
 

@@ -20,7 +20,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 
 def pytest_generate_tests(metafunc):
-  """`method_page`: each method's. All tests of one follow one another (the scope).
+  """`method_page`: each method's; all tests of one follow one another.
 
   So it is traced and compiled once, by one of pytest's workers.
   """

@@ -23,7 +23,8 @@ from jaxuda import experiment, state
 from jaxuda.models import layers
 
 # Dense rates by the makers' data sheets, operations a second: of bfloat16, of
-# float32 as the units take it by default (TF32 on NVIDIA's), and bytes a second.
+# float32 as the units take it by default (TF32 on NVIDIA's), and bytes a
+# second.
 RATES = {
   'NVIDIA H200': (989e12, 494e12, 4.8e12),
   'NVIDIA H100 80GB HBM3': (989e12, 494e12, 3.35e12),

@@ -3,9 +3,9 @@
   python -m benchmarks.perf.hours [--configs=advent,fada]
 
 Prints steps, the operations of a step's convolutions (floor.py), and hours: on
-one V100 at the rate that ACCV 2020 reports, 150,000 steps in about 25 hours; and
-on one H200 at half of its dense rate in bfloat16. Nothing is trained. The docs of
-the configs state the first of the two.
+one V100 at the rate that ACCV 2020 reports, 150,000 steps in about 25 hours;
+and on one H200 at half of its dense rate in bfloat16. Nothing is trained. The
+docs of the configs state the first of the two.
 """
 
 import pathlib

@@ -1,6 +1,6 @@
 """What a step needs in memory, by batch, precision and recomputation.
 
-  python -m benchmarks.perf.memory [--config=configs/advent.py] [--batches=1,2,4]
+  python -m benchmarks.perf.memory [--config=configs/advent.py] [--batches=1,2]
     [--dtypes=float32,bfloat16] [--remat=False,True] [--run]
     [--topology=v5e:2x2] [--output=DIR] [--name=NAME] [--config.KEY=VALUE ...]
 
@@ -8,8 +8,8 @@ Compiles each step for the device that is there and prints XLA's own account:
 temporaries alone, and with state and batch; and the operations of its
 convolutions, including those that are computed again. With --run also times a
 step of those that fit; a step that does not is marked and left out. With
---topology it compiles for one chip of a TPU that need not be there (`pip install
-libtpu`).
+--topology it compiles for one chip of a TPU that need not be there (`pip
+install libtpu`).
 """
 
 import itertools

@@ -217,7 +217,7 @@ class Look:
   quality: int  # of the camera's JPEG, 0: none
 
   def color(self, rng: random.Random, kind: str, vary: float = 0.06) -> tuple:
-    """Draw a colour of the palette; vary its brightness and slightly its hue."""
+    """Draw a colour of the palette; vary brightness and, a little, hue."""
     base = rng.choice(self.palette[kind])
     gain = 1 + rng.uniform(-2, 2) * vary
     r, g, b = base

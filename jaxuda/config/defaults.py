@@ -301,7 +301,7 @@ SETTINGS = {
 
 
 def stream(**given) -> ml_collections.ConfigDict:
-  """Return a stream of examples with these settings, and all others' defaults."""
+  """Return a stream of examples with these settings, the others at default."""
   config = _with(ml_collections.ConfigDict(), _STREAM)
   config.update(given)
   return config

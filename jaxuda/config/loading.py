@@ -133,7 +133,7 @@ def config_type(config: ConfigDict, key: str) -> str:
 
 
 def _config_first(argv):
-  """The command line with --config before its overrides, as it must come."""
+  """Put --config before its overrides, as it must come."""
   for i, argument in enumerate(argv[1:], 1):
     name, is_value, text = argument.lstrip('-').partition('=')
     if argument.startswith('-') and name == 'config':
@@ -146,7 +146,7 @@ def _config_first(argv):
 
 
 def _with_found_file(argv):
-  """The command line with the file's path as it is found, and what it names."""
+  """Give --config the file's path as it is found; return what it names, too."""
   if not (argv[1:] and argv[1].startswith('--config=')):
     return argv, None
   path, colon, arg = argv[1].removeprefix('--config=').partition(':')
@@ -171,7 +171,7 @@ def find(path: str) -> pathlib.Path:
 
 
 def _defaults(spec):
-  """The config before anything is written over it.
+  """Load the config as it is before any override.
 
   config_flags loads it once more; what it raises then has a traceback inside.
   """
@@ -211,7 +211,7 @@ def _nodes(config, prefix=''):
 
 
 def _without_nones(argv):
-  """The command line without KEY=None, which not every parser takes; the keys."""
+  """Take KEY=None, which not every parser has, off a command line."""
   rest, keys = [], []
   for argument in argv:
     match = re.fullmatch(r'--?config\.([\w.]+)=None', argument)

@@ -85,8 +85,10 @@ def ensure(
   name, _ = specs.split_spec(spec)
   if specs.module(name).NEEDS_RAW:
     raise UserError(
-      f'{spec} is not prepared at {specs.size_name(size)} in {folder.parents[2]}: '
-      f'run `{specs.prepare_command(spec, size, data_dir)}` (data/{name}/README.md '
+      f'{spec} is not prepared at {specs.size_name(size)} in '
+      f'{folder.parents[2]}: '
+      f'run `{specs.prepare_command(spec, size, data_dir)}` '
+      f'(data/{name}/README.md '
       'says where to get the files), or name the folder where it is prepared '
       'with --config.data_dir=DIR or $TFDS_DATA_DIR, or add :streets to the '
       'config, which needs no download.'

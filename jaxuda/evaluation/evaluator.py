@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxuda.evaluation import counting, ensemble, figure_writer
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.input import inputs
+from jaxuda.input import from_config
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
@@ -44,7 +44,7 @@ def evaluate_run(
   if config.eval.batch_size % mesh.size:
     # Padding is not counted, so that any batch size gives the same scores.
     config.eval.batch_size = mesh.size
-  records = inputs.open_eval(config)
+  records = from_config.open_eval(config)
   how = {
     'step': run.step,
     'network': network,
@@ -69,7 +69,7 @@ def evaluate_run(
   counts, images = counting.count_all(
     counting.make_count(run.net, config.eval, mesh),
     *variables,
-    inputs.batches_of_eval(records, config),
+    from_config.batches_of_eval(records, config),
     sharding.shard_batch(mesh),
   )
   scores = score_as(config, counts, images)
@@ -77,7 +77,7 @@ def evaluate_run(
   scores_lib.write(folder / 'scores.json', scores_lib.to_json(scores) | how)
   source = None
   try:
-    source = inputs.open_streams(config, ['source'])['source'].records
+    source = from_config.open_streams(config, ['source'])['source'].records
   except UserError as e:
     print(f'entropy.png shows the target alone: {e}')
   figure_writer.FigureWriter(config, run.net, records).draw(

@@ -119,7 +119,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
 
 
 def _open(path):
-  """Opens an image of any size: Pillow's limit is against files of strangers."""
+  """Open an image of any size: Pillow's limit is against strangers' files."""
   with _opening, _without_limit():
     return Image.open(path)
 

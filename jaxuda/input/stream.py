@@ -92,7 +92,8 @@ def _check_sampling(name, stream):
     )
   if not stream.shuffle:
     raise UserError(
-      f'{given} has an order of its own: leave out {name}.shuffle=False, or set '
+      f'{given} has an order of its own: leave out {name}.shuffle=False, '
+      'or set '
       f'{name}.sampling=uniform.'
     )
   if not stream.present.any():

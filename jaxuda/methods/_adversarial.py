@@ -12,7 +12,8 @@ from jaxuda.losses import SOURCE, TARGET, domain_loss
 
 Array = jax.Array
 
-# Whose alignment the segmenter's loss asks for, and which domain it is to pass for.
+# Whose alignment the segmenter's loss asks for, and which domain it is to pass
+# for.
 DIRECTIONS = {
   'target_to_source': ('target', SOURCE),
   'source_to_target': ('source', TARGET),

@@ -17,7 +17,7 @@ def color_jitter(images: Array, keys: Array, strength: float) -> Array:
 
   As kornia 0.5.8's ColorJitter, which DACS and DAFormer run: factors are drawn
   from [1 - strength, 1 + strength], the hue's shift from [-strength, strength]
-  turns, and the order of the four for each image anew.
+  turns, and the order of the four is drawn for each image.
 
   Args:
     images: [B, H, W, 3], 0 to 255.
@@ -64,13 +64,13 @@ def saturation(image: Array, factor: Array) -> Array:
 
 
 def hue(image: Array, turns: Array) -> Array:
-  """Shift the hue of f32[..., 3] in 0..1 by so many turns."""
+  """Shift the hue of f32[..., 3] in 0..1 by a number of turns."""
   h, s, v = _to_hsv(image)
   return _to_rgb(jnp.fmod(h + turns * _TURN, _TURN), s, v)
 
 
 def _to_hsv(image):
-  """Hue in radians, saturation and value of f32[..., 3] in 0..1."""
+  """Return hue in radians, saturation and value of f32[..., 3] in 0..1."""
   r, g, b = image[..., 0], image[..., 1], image[..., 2]
   v = image.max(-1)
   spread = v - image.min(-1)
@@ -86,7 +86,7 @@ def _to_hsv(image):
 
 
 def _to_rgb(h, s, v):
-  """The inverse of _to_hsv."""
+  """Invert _to_hsv."""
   sixths = jnp.mod(h / _TURN, 1) * 6
   part = sixths - jnp.floor(sixths)
   p, q, t = v * (1 - s), v * (1 - part * s), v * (1 - (1 - part) * s)

@@ -39,7 +39,7 @@ def discriminators(config) -> dict:
 
 
 def segmenter_losses(ctx) -> dict:
-  """Return adv_main, weighted where heads disagree, and heads, their likeness."""
+  """Return adv_main, weighted by disagreement, and heads, their likeness."""
   damping = 1 - ctx.step / optim.decay_steps(ctx.config)
   logits = _domain_logits(ctx, 'target')
   weight = disagreement(ctx.outputs['target'].logits)
@@ -71,7 +71,7 @@ def disagreement(logits):
 
 
 def weighted_loss(logits, domain, weight, epsilon: float, local: float):
-  """Return the mean of epsilon l + local weight l, l being binary cross entropy.
+  """Return the mean of (epsilon + local weight) times binary cross entropy.
 
   (CLAN, utils/loss.py, WeightedBCEWithLogitsLoss.)
 

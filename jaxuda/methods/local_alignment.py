@@ -30,8 +30,9 @@ def check(config) -> None:
   source, target = config.source.batch_size, config.target.batch_size
   if local.mixture and source != target:
     raise UserError(
-      f'config.source.batch_size={source} and config.target.batch_size={target} '
-      'must be the same: config.local.mixture mixes pairs of images.'
+      f'config.source.batch_size={source} and '
+      f'config.target.batch_size={target} must be the same: '
+      'config.local.mixture mixes pairs of images.'
     )
   if local.mixture or local.leave_out_background:
     methods.refuse_accumulation(config, 'the local alignment')
@@ -81,19 +82,19 @@ def discriminator_losses(ctx) -> dict:
 
 
 def _classes(ctx, stream):
-  """The main head's softmax, f32[B, H, W, K]."""
+  """Return the main head's softmax, f32[B, H, W, K]."""
   return jax.nn.softmax(ctx.outputs[stream].logits['main'])
 
 
 def _global(ctx, stream):
-  """What the global discriminators are shown, by head."""
+  """Return what the global discriminators are shown, by head."""
   if ctx.config.local.global_alignment == 'information':
     return _views.information_maps(ctx.outputs[stream], ctx.config.information)
   return _views.segmentations(ctx.outputs[stream])
 
 
 def _foreground(ctx):
-  """bool[B, H, W]: where the source's label is a class; all, if not asked."""
+  """Return bool[B, H, W], where the source is labelled; all, if not asked."""
   label = ctx.batch['source']['label']
   if ctx.config.local.leave_out_background:
     return label != labels.IGNORE
@@ -101,7 +102,7 @@ def _foreground(ctx):
 
 
 def _mixture(ctx):
-  """r source + (1 - r) target, how much it is target, and where it counts.
+  """Mix r source + (1 - r) target; and how much is target, and what counts.
 
   Returns:
     f32[B, H, W, K], f32[B, H, W] and bool[B, H, W], of the target's size.

@@ -31,13 +31,14 @@ def check(config) -> None:
     return
   if len(shares) != len(classes) or abs(sum(shares) - 1) > 0.01:
     raise UserError(
-      f'config.prior.shares has {len(shares)} numbers of sum {sum(shares):.3g}; '
+      f'config.prior.shares has {len(shares)} numbers of sum '
+      f'{sum(shares):.3g}; '
       f'it must have one for each of {len(classes)} classes, of sum 1.'
     )
 
 
 def segmenter_losses(ctx) -> dict:
-  """Return ent_<head>, the mean entropy on the target; and the prior's terms."""
+  """Return ent_<head>, the target's mean entropy; and the prior's terms."""
   config, losses = ctx.config, {}
   for head, logits in ctx.outputs['target'].logits.items():
     losses[f'ent_{head}'] = entropy(logits, config.entropy_share)
@@ -53,8 +54,8 @@ METHOD = Method(
   settings={
     'entropy_share': Setting(
       1.0,
-      "of each image's pixels those of the highest entropy train: 0.3, say; the "
-      'code has all',
+      "of each image's pixels those of the highest entropy train: 0.3, say; "
+      'the code has all',
     ),
     'prior.shares': Setting(
       None,

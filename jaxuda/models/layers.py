@@ -17,7 +17,7 @@ Initializer = Callable[..., Array]
 
 
 def torch_uniform(fan_in: int) -> Initializer:
-  """torch's default for a convolution's weight and bias: U(+-1/sqrt(fan_in)).
+  """Return torch's default for weights and biases: U(+-1 / sqrt(fan_in)).
 
   (kaiming_uniform with a = sqrt(5); AdaptSegNet's and ADVENT's discriminators
   and the biases of their ASPP heads start from it.)
@@ -39,7 +39,7 @@ KERNEL_INITS = {
 
 
 def use_matrix_forms() -> bool:
-  """Whether convolutions are rewritten as matrix products.
+  """Return whether convolutions are rewritten as matrix products.
 
   XLA's CPU backend is up to several times slower at the gradients of 1x1, 3x3,
   dilated narrow and 4x4 stride-2 convolutions than at the equal matrix products
@@ -57,7 +57,8 @@ class Conv(nn.Module):
     kernel: side of the square kernel.
     stride, padding, dilation: as in torch.nn.Conv2d.
     use_bias: whether a bias is added (initialised as torch does).
-    kernel_init: initializer of the kernel [k, k, in, out]; torch's default if None.
+    kernel_init: initializer of the kernel [k, k, in, out]; None for torch's
+      default.
     dtype: compute type.
   """
 
@@ -72,7 +73,7 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, H, W, in] -> dtype[B, H', W', features]."""
+    """Map f[B, H, W, in] to dtype[B, H', W', features]."""
     shape = (self.kernel, self.kernel, x.shape[-1], self.features)
     default = torch_uniform(int(np.prod(shape[:3])))
     kernel = self.param('kernel', self.kernel_init or default, shape)
@@ -87,7 +88,7 @@ class Conv(nn.Module):
 def conv(
   x: Array, kernel: Array, stride: int, padding: int, dilation: int = 1
 ) -> Array:
-  """Convolves f[B, H, W, I] with f[k, k, I, O], in the form that is fastest."""
+  """Convolve f[B, H, W, I] with f[k, k, I, O], in the form that is fastest."""
   k = kernel.shape[0]
   if use_matrix_forms():
     if k == 1 and padding == 0:
@@ -127,7 +128,7 @@ class ASPP(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, H, W, C] -> f32[B, H, W, num_classes]."""
+    """Map f[B, H, W, C] to f32[B, H, W, num_classes]."""
     branches = [
       _Branch(self.num_classes, name=f'conv2d_list_{i}')(x.shape[-1])
       for i in range(len(self.dilations))
@@ -160,9 +161,9 @@ class _Branch(nn.Module):
 
 
 def max_pool(x: Array, ceil: bool) -> Array:
-  """3x3 stride-2 padding-1 max-pooling; `ceil` as torch's ceil_mode.
+  """Pool f[B, H, W, C] to f[B, H', W', C]: 3x3, stride 2, padding 1, maximum.
 
-  f[B, H, W, C] -> f[B, H', W', C]. The padding never wins (-inf).
+  `ceil` is torch's ceil_mode. The padding is -inf, and never wins.
   """
   pads = [(1, 1 + (size % 2 == 0 if ceil else 0)) for size in x.shape[1:3]]
   return jax.lax.reduce_window(
@@ -178,10 +179,10 @@ def max_pool(x: Array, ceil: bool) -> Array:
 def resize(
   x: Array, size: tuple[int, int], align_corners: bool = True
 ) -> Array:
-  """Bilinear resizing as torch's: f[B, h, w, C] -> f32[B, *size, C].
+  """Resize f[B, h, w, C] to f32[B, *size, C] bilinearly, as torch does.
 
-  Two small matrix products. With aligned corners output i reads the input at
-  i (in - 1) / (out - 1), as in all codes of 2018 to 2020; otherwise at
+  These are two small matrix products. With aligned corners output i reads the
+  input at i (in - 1) / (out - 1), as in all codes of 2018 to 2020; otherwise at
   (i + 1/2) in / out - 1/2, not below 0 (DAFormer's line).
   """
   x = x.astype(jnp.float32)
@@ -193,7 +194,7 @@ def resize(
 
 
 def _interpolation(small: int, large: int, align_corners: bool) -> np.ndarray:
-  """f32[large, small]: the weights that each output takes of each input."""
+  """Return f32[large, small], the weight of each input in each output."""
   if align_corners:
     at = np.arange(large) * ((small - 1) / max(large - 1, 1))
   else:

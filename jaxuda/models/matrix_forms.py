@@ -20,7 +20,7 @@ MAX_TRANSPOSED = 700
 
 
 def product(x: Array, kernel: Array) -> Array:
-  """f[B, H, W, I] @ f[I, O] -> f[B, H, W, O]: a 1x1 convolution."""
+  """Return the 1x1 convolution f[B, H, W, I] @ f[I, O], f[B, H, W, O]."""
   return _product(_rows(x), kernel).reshape(*x.shape[:-1], -1)
 
 
@@ -65,10 +65,10 @@ def _transposed(x):
 
 
 def conv_3x3(x: Array, kernel: Array, dilation: int) -> Array:
-  """A 3x3 stride-1 convolution that keeps the size.
+  """Convolve by a 3x3 kernel with stride 1; the size stays.
 
   f[B, H, W, I], f[3, 3, I, O] -> f[B, H, W, O]. Where it is wide enough, the
-  kernel's gradient is nine matrix products, one a tap.
+  kernel's gradient is nine matrix products, one for each tap.
   """
   if min(kernel.shape[2:]) < MIN_CHANNELS:
     return _plain_3x3(x, kernel, dilation)
@@ -115,7 +115,7 @@ _wide_3x3.defvjp(_wide_3x3_forward, _wide_3x3_backward)
 
 
 def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
-  """A 4x4 stride-2 padding-1 convolution as a 2x2 one on 2x2 blocks.
+  """Convolve by 4x4, stride 2, padding 1: as a 2x2 kernel on 2x2 blocks.
 
   f[B, H, W, I], f[4, 4, I, O] -> f[B, H // 2, W // 2, O]; the same sums.
   """

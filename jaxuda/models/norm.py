@@ -19,7 +19,7 @@ class Norm(nn.Module):
     batch: normalise by the batch's statistics, then update the running ones
       (AdaptSegNet, ADVENT, BDL, CLAN: train-mode batch norm).
     running: normalise by the running statistics as they stand, then update
-      them; no gradient flows through statistics (paper 001, section 4.1:
+      them; no gradient flows through statistics (ACCV 2020, section 4.1:
       "updated with momentum but current batch statistics are not used").
     running_updated: the same with the update first, the sentence's other
       reading.
@@ -44,7 +44,7 @@ class Norm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """f[B, H, W, C] -> dtype[B, H, W, C]."""
+    """Map f[B, H, W, C] to dtype[B, H, W, C]."""
     shape = (x.shape[-1],)
     scale = self.param('scale', nn.initializers.ones, shape)
     bias = self.param('bias', nn.initializers.zeros, shape)
@@ -83,7 +83,7 @@ class Norm(nn.Module):
 
 
 def _moments(x):
-  """f32 mean and biased variance of each channel of f[B, H, W, C]."""
+  """Return f32 mean and biased variance of each channel of f[B, H, W, C]."""
   x = x.astype(jnp.float32)
   mean = x.mean((0, 1, 2))
   return mean, jnp.square(x - mean).mean((0, 1, 2))
@@ -98,7 +98,7 @@ def _normalise(x, mean, var, scale, bias, epsilon):
 def normalise_by_batch(
   x: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
-  """Normalises by the batch's own moments: (f32 y, mean, biased variance).
+  """Normalise by the batch's moments; return f32 y, mean, biased variance.
 
   The gradient, of y alone, is written out: two sums over the map in place of
   the five of automatic differentiation, and only x is kept for it, in its own

@@ -1,4 +1,4 @@
-"""A segmenter: an encoder, a decoder, and what the encoder's input looks like."""
+"""A segmenter: an encoder, a decoder, and the form of the encoder's input."""
 
 import functools
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Outputs:
   """What one forward pass of a segmenter gives to the losses.
 
   Attributes:
-    logits: a head's name ('main', and what the decoder has besides) to
+    logits: a head's name ('main', and the decoder's others) to
       f32[B, h, w, C]; of `forward` at the image's size.
     features: a name to f[B, h, w, c]: the encoder's maps.
     deepest: the name of the map that the main head reads.
@@ -138,7 +138,7 @@ def sides_divide_by(config) -> int:
 
 
 def head_params(params: dict, config) -> dict[str, dict]:
-  """Return each head's own parameters, of those of an experiment's segmenter."""
+  """Return each head's own parameters, among those of a segmenter."""
   decoder = decoders.load(config.model.decoder.name)
   return decoder.head_params(params['decoder'])
 
@@ -172,7 +172,7 @@ def times_listed(params: dict, config) -> dict:
 
 
 def _map_paths(function, params):
-  """The tree of what a function says of each leaf's path.
+  """Return the tree of what a function says of each leaf's path.
 
   Not by flax.traverse_util, which takes what optax masks for leaves.
   """

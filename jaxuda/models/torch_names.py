@@ -31,7 +31,8 @@ class Layout(NamedTuple):
     fresh: why parameters without a name in the file keep their initial values.
     discriminator: regex of the keys of the discriminator in a file that holds
       both networks.
-    suffixes: of a discriminator's own file, by its name, behind the segmenter's.
+    suffixes: of a discriminator's own file, by its name, behind the
+      segmenter's.
     settings: of config.model, with dots: what such files are for and no shape
       tells.
   """

@@ -27,7 +27,11 @@ def test_operations_by_hand():
 
   def f(x, kernel):
     y = jax.lax.conv_general_dilated(
-      x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+      x,
+      kernel,
+      (2, 2),
+      ((1, 1), (1, 1)),
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )  # fmt: skip
     return jnp.sum(y**2)
 

@@ -90,7 +90,7 @@ def test_subsets_and_names():
 
 
 def test_classes_named_as_background():
-  """Paper 000, Table 2: 17 classes; ids 11 and 23 are building and sky."""
+  """ICIP 2020, Table 2: 17 classes; ids 11 and 23 are building and sky."""
   cut = labels.space('cityscapes19-building-sky')
   assert len(cut.classes) == 17
   assert not {'building', 'sky'} & set(cut.classes)

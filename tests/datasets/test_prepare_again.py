@@ -1,4 +1,4 @@
-"""A dataset that is prepared already: what it was made from is not forgotten."""
+"""A dataset that is there already: what it was made from is not forgotten."""
 
 import json
 import shlex

@@ -220,7 +220,8 @@ def test_listed_examples_render():
 
 def test_the_renderer_needs_no_tensorflow():
   code = (
-    'import sys; from data.streets import render; from benchmarks import raw_trees;'
+    'import sys; from data.streets import render; '
+    'from benchmarks import raw_trees;'
     "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules"
   )
   subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,4 +1,4 @@
-"""Several runs scored together: counts by hand, the command, what is refused."""
+"""Several runs scored together: counts by hand, the command, refusals."""
 
 import dataclasses
 import json
@@ -80,7 +80,7 @@ def mean(of, image=IMAGE):
 
 
 def test_counts():
-  """A+E's own protocol, mirrored images besides, and BDL's protocol."""
+  """A+E's own protocol, mirrored images too, and BDL's protocol."""
   plain = mean(lambda x: x)
   mirrored = mean(lambda x: x, IMAGE[:, :, ::-1])[:, :, ::-1]
   by_hand = {

@@ -108,7 +108,8 @@ def test_resume_is_the_tail_bit_for_bit(data_dir):
     tail = _take(9 - first, streams, first_step=first)
     for left, right in zip(whole[first:], tail, strict=True):
       _assert_equal(left, right)
-  # The third epoch of the target shows the same examples, augmented differently.
+  # The third epoch of the target shows the same examples, augmented
+  # differently.
   images = np.concatenate([b['target']['image'] for b in whole])
   assert len(np.unique(images.reshape(18, -1), axis=0)) == 18
 

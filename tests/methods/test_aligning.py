@@ -1,4 +1,4 @@
-"""FADA's encodings, paper 004's semantics, CLAN."""
+"""FADA's encodings, the semantics of ASS, and CLAN's weights."""
 
 import functools
 
@@ -35,7 +35,7 @@ def test_paper_004_aligns_the_source_with_the_target():
 
 
 def test_encodings_of_class_knowledge():
-  """Paper 003, Eqs. 7 and 8, of one sure, one unsure and one split pixel."""
+  """FADA, Eqs. 7 and 8, of one sure, one unsure and one split pixel."""
   p = np.array([[[[0.97, 0.02, 0.01], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9]]]])
   logits = jnp.log(jnp.array(p) + 1e-12)
   soft, kept = fada.encode(logits, 'soft', 0.9)
@@ -50,7 +50,7 @@ def test_encodings_of_class_knowledge():
 
 @pytest.mark.parametrize('encoding', fada.METHOD.settings['encoding'].choices)
 def test_losses_of_the_encodings(encoding):
-  """Eqs. 1 and 4 to 6 by hand; unsure pixels do not count when labels are hard."""
+  """Eqs. 1 and 4 to 6 by hand; with hard labels unsure pixels do not count."""
   config = tiny.config('fada', f'encoding={encoding}', 'clip=0.5')
   logits, answers = 3 * normal(2, 4, 6, K), normal(2, 4, 6, 2 * K)
   if encoding == 'binary':
@@ -58,7 +58,7 @@ def test_losses_of_the_encodings(encoding):
   shown = {'target': outputs({'main': logits}, np.zeros((2, 4, 6, 8), 'f4'))}
   given = context(config, lambda name, features: answers, shown)
   p, half = softmax(logits), answers.shape[-1] // 2
-  log_d = np.log(softmax(answers))[..., :half]  # shall pass for the source's
+  log_d = np.log(softmax(answers))[..., :half]  # to pass for the source's
   per_pixel = {
     'binary': -log_d[..., 0],
     'soft': -(np.minimum(p, 0.5) * log_d[..., : p.shape[-1]]).sum(-1),
@@ -93,7 +93,7 @@ def test_class_vectors_by_loops():
 
 @pytest.mark.parametrize('semantics', ['vectors', 'pixels'])
 def test_semantic_losses(semantics):
-  """Eqs. 5 to 8: source k -> k, or k + c to fool; labelled target k -> k + c."""
+  """Eqs. 5 to 8: source k -> k, to hide k + c; labelled target k -> k + c."""
   config = tiny.config('ass', f'semantics={semantics}')
   features = {s: normal(2, 4, 6, 8) for s in ass.METHOD.streams}
   batch, wide = {}, normal(8, 2 * K)

@@ -1,4 +1,4 @@
-"""Paper 000's local game and its mixtures."""
+"""The local adversarial loss of ICIP 2020, and its mixtures."""
 
 import jax
 import numpy as np
@@ -32,7 +32,7 @@ def local_turn(*overrides, size=(6, 9)):
 
 @pytest.mark.parametrize('leave_out', [True, False])
 def test_the_local_game_leaves_background_out(leave_out):
-  """Paper 000, Eq. 1 pixel by pixel: source 0 on classes, target 1 everywhere."""
+  """Eq. 1 pixel by pixel: source 0 where labelled, target 1 everywhere."""
   given, _ = local_turn(
     'local.mixture=None', f'local.leave_out_background={leave_out}'
   )

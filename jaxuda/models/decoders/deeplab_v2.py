@@ -35,7 +35,8 @@ class Decoder(nn.Module):
 
   Attributes:
     num_classes: channels of the logits.
-    reads: which of the encoder's maps each head reads; the main one comes first.
+    reads: which of the encoder's maps each head reads; the main one comes
+      first.
     dilations, aspp_branches: see layers.ASPP.
     summed: whether the prediction is the sum of all heads (CLAN,
       model/CLAN_G.py), in place of the main one.
@@ -158,5 +159,6 @@ LAYOUTS = (
     torch_names.in_order((r'layer6\.', 'classifier.')),
   ),
 )
-# What a run's segmenter can be written as, by its encoder; the first by default.
+# What a run's segmenter can be written as, by its encoder; the first by
+# default.
 EXPORTS = {'resnet': ('deeplab', 'bdl'), 'vgg16': ('deeplab_vgg',)}
