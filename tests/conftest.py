@@ -20,14 +20,14 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 
 def pytest_generate_tests(metafunc):
-  """`method_page`: each method's; all tests of one follow one another.
+  """`method_config`: each method's; all tests of one follow one another.
 
   So it is traced and compiled once, by one of pytest's workers.
   """
-  if 'method_page' in metafunc.fixturenames:
+  if 'method_config' in metafunc.fixturenames:
     import tiny
 
-    metafunc.parametrize('method_page', tiny.method_pages(), scope='session')
+    metafunc.parametrize('method_config', tiny.all_methods(), scope='session')
 
 
 def pytest_unconfigure():

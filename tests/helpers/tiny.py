@@ -38,7 +38,8 @@ UNUSED = {
   'local_alignment': ('adv_main', 'adv_aux', 'd_main', 'd_aux'),
 }
 
-# A quarter of the compile time; where the speed of what is compiled is no matter.
+# A quarter of the compile time; where the speed of what is compiled is no
+# matter.
 QUICK = {
   'xla_backend_optimization_level': 0,
   'xla_llvm_disable_expensive_passes': True,
@@ -57,14 +58,14 @@ def virtual_devices(count: int) -> dict[str, str]:
   return {'XLA_FLAGS': flags, 'NPROC': '32', 'JAX_PLATFORMS': 'cpu'}
 
 
-def pages() -> list[str]:
-  """Names of the config pages; `common` holds what they share."""
+def configs() -> list[str]:
+  """Return the names of the configs; `common` holds what they share."""
   files = (ROOT / 'configs').glob('[a-z]*.py')
   return sorted(f.stem for f in files if f.stem != 'common')
 
 
-def method_pages() -> list[str]:
-  """One page for each method of jaxuda.methods: the one of its name."""
+def all_methods() -> list[str]:
+  """Return the methods; each has a config of its name."""
   return names.modules(methods)
 
 

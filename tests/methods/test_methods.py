@@ -262,7 +262,7 @@ def test_unknown_method():
 
 def test_a_methods_own_settings_are_in_its_config_and_checked():
   """A new method is one file and one config: nothing else knows its keys."""
-  for name in tiny.method_pages():
+  for name in tiny.all_methods():
     config = tiny.config(name)
     flat = config_lib.flatten(config)
     for key, setting in methods.load(name).settings.items():
