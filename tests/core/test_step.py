@@ -20,11 +20,11 @@ def of_segmenter(term):
   return not term.startswith('d_')
 
 
-def test_measurements(method_page):
+def test_measurements(method_config):
   """Each term is finite and has a weight, and each weight a term."""
-  _, measured = one_step(method_page)
+  _, measured = one_step(method_config)
   terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
-  assert terms == tiny.terms(method_page)
+  assert terms == tiny.terms(method_config)
   assert all(np.isfinite(v) for v in measured.values())
   assert all(v.shape == () for v in measured.values())
   assert measured['skipped'] == measured['skipped_in_row'] == 0
@@ -46,9 +46,9 @@ def test_one_mean_over_all_labelled_pixels():
     assert float(together[f'loss_{term}']) == pytest.approx(expected, rel=1e-4)
 
 
-def test_both_networks_learn(method_page):
-  start = tiny.first_state(method_page)
-  after, measured = one_step(method_page)
+def test_both_networks_learn(method_config):
+  start = tiny.first_state(method_config)
+  after, measured = one_step(method_config)
   assert after.step == 1
   assert measured['grad_norm_segmenter'] > 0
   assert not same(after.segmenter.params, start.segmenter.params)
@@ -63,11 +63,11 @@ def test_both_networks_learn(method_page):
     assert measured['grad_norm_discriminators'] == 0
 
 
-def test_each_term_trains_one_network(method_page):
+def test_each_term_trains_one_network(method_config):
   """Without one of its terms a player moves otherwise, the other does not."""
-  for term in tiny.terms(method_page):
-    with_it, _ = one_step(method_page, **{term: 2.0})
-    without, _ = one_step(method_page, **{term: 0.0})
+  for term in tiny.terms(method_config):
+    with_it, _ = one_step(method_config, **{term: 2.0})
+    without, _ = one_step(method_config, **{term: 0.0})
     moved = {
       name: not same(
         getattr(with_it, name).params, getattr(without, name).params
@@ -80,23 +80,23 @@ def test_each_term_trains_one_network(method_page):
     }, term
 
 
-def test_without_its_terms_a_method_is_source_only(method_page):
+def test_without_its_terms_a_method_is_source_only(method_config):
   """The same parameters; the target's statistics may differ."""
   common = ('seg_source_', 'd_')
-  own = [k for k in tiny.weights(method_page) if not k.startswith(common)]
-  adapted, _ = one_step(method_page, **dict.fromkeys(own, 0.0))
+  own = [k for k in tiny.weights(method_config) if not k.startswith(common)]
+  adapted, _ = one_step(method_config, **dict.fromkeys(own, 0.0))
   # What the method's page has of its own in the network and its optimizer.
   keys = ('model.decoder.shared_features', 'focal_gamma', 'optim.nesterov')
-  flat = config_lib.flatten(tiny.config(method_page))
+  flat = config_lib.flatten(tiny.config(method_config))
   settings = [f'{key}={flat[key]}' for key in keys]
   _, txs = experiment.build(tiny.config('source_only', *settings))
-  start = tiny.first_state(method_page).replace(
+  start = tiny.first_state(method_config).replace(
     ema=None, discriminators=NetworkState({}, {}, txs.discriminators.init({}))
   )
-  batch = {'source': tiny.batch(tiny.config(method_page))['source']}
+  batch = {'source': tiny.batch(tiny.config(method_config))['source']}
   run = tiny.stepper('source_only', *settings)
   heads = {
-    f'seg_source_{h}': tiny.weights(method_page)[f'seg_source_{h}']
+    f'seg_source_{h}': tiny.weights(method_config)[f'seg_source_{h}']
     for h in ('main', 'aux')
   }
   plain, _ = run(start, batch, heads)
@@ -108,9 +108,9 @@ def test_without_its_terms_a_method_is_source_only(method_page):
   )
 
 
-def test_three_steps(method_page, tmp_path):
+def test_three_steps(method_config, tmp_path):
   """Finite, compiled once, and after a restart the same to the bit."""
-  tiny.three_steps(method_page, folder=tmp_path)
+  tiny.three_steps(method_config, folder=tmp_path)
 
 
 @pytest.mark.parametrize('statistics', ['both', 'target'])

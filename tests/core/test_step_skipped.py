@@ -36,31 +36,31 @@ def skips(page, start, **changed):
   return after
 
 
-def test_what_is_not_finite_is_skipped(method_page):
-  start = tiny.first_state(method_page)
-  for term in tiny.terms(method_page):
-    skips(method_page, start, **{term: INFINITE})
+def test_what_is_not_finite_is_skipped(method_config):
+  start = tiny.first_state(method_config)
+  for term in tiny.terms(method_config):
+    skips(method_config, start, **{term: INFINITE})
   name = 'encoder.conv1.kernel'
-  skips(method_page, start.replace(segmenter=with_nan(start.segmenter, name)))
+  skips(method_config, start.replace(segmenter=with_nan(start.segmenter, name)))
   for d, layers in start.discriminators.params.items():
     # FADA's and ASS' are called otherwise.
     first = next(n for n in ('conv1', 'D_0', 'fc1') if n in layers)
     bad = with_nan(start.discriminators, f'{d}.{first}.kernel')
-    skips(method_page, start.replace(discriminators=bad))
+    skips(method_config, start.replace(discriminators=bad))
 
 
-def test_a_finite_step_ends_a_row(method_page):
-  run, batch = tiny.stepper(method_page), tiny.batch(tiny.config(method_page))
-  current = tiny.first_state(method_page)
+def test_a_finite_step_ends_a_row(method_config):
+  run, batch = tiny.stepper(method_config), tiny.batch(tiny.config(method_config))
+  current = tiny.first_state(method_config)
   for _ in range(2):
-    current = skips(method_page, current, seg_source_main=INFINITE)
-  current, measured = run(current, batch, tiny.weights(method_page))
+    current = skips(method_config, current, seg_source_main=INFINITE)
+  current, measured = run(current, batch, tiny.weights(method_config))
   assert (current.skipped, current.skipped_in_row) == (2, 0)
   assert measured['skipped'] == 2 and measured['skipped_in_row'] == 0
   # The first update, at step 2, as if there had been no steps before.
-  start = tiny.first_state(method_page)
+  start = tiny.first_state(method_config)
   fresh, _ = run(
-    start.replace(step=current.step - 1), batch, tiny.weights(method_page)
+    start.replace(step=current.step - 1), batch, tiny.weights(method_config)
   )
   assert same(current.segmenter, fresh.segmenter)
   assert same(current.discriminators, fresh.discriminators)
