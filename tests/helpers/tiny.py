@@ -140,16 +140,19 @@ def first_state(page: str, *overrides: str) -> state.TrainState:
   """A state that training might start from; not to be donated."""
   shapes = state.abstract(*experiment.build(config(page, *overrides)))
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-  network, games = shapes.segmenter, shapes.discriminators
+  network = shapes.segmenter
   variables = drawn({'params': network.params, 'stats': network.batch_stats})
+  params, stats = jax.tree.map(
+    jnp.array, (variables['params'], variables['stats'])
+  )
   return zeros.replace(
-    segmenter=zeros.segmenter.replace(
-      params=jax.tree.map(jnp.array, variables['params']),
-      batch_stats=jax.tree.map(jnp.array, variables['stats']),
-    ),
+    segmenter=zeros.segmenter.replace(params=params, batch_stats=stats),
     discriminators=zeros.discriminators.replace(
-      params=jax.tree.map(jnp.array, drawn(games.params, seed=1))
+      params=jax.tree.map(
+        jnp.array, drawn(shapes.discriminators.params, seed=1)
+      )
     ),
+    ema=shapes.ema and state.teacher_of(params, stats),
   )
 
 
