@@ -1,12 +1,15 @@
 """Score trained runs, ensembles of runs, or a PyTorch file.
 
-python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
-  [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT] [--data_dir=DIR]
-python -m jaxuda.evaluate --workdir=RUN,RUN [--mix=0.5,0.5], for an ensemble:
-  the weighted mean of the runs' upsampled logits, as ADVENT's A+E.
-python -m jaxuda.evaluate --weights=FILE --config=FILE, for a PyTorch file: in
-  the network and by the protocol (`config.eval`) of that config; the scores
-  are written to --workdir, runs/<the file's name> by default.
+  python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
+    [--network=segmenter|ema] [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT]
+    [--data_dir=DIR]
+  python -m jaxuda.evaluate --workdir=RUN,RUN [--mix=0.5,0.5]
+  python -m jaxuda.evaluate --weights=FILE --config=FILE
+
+RUN,RUN is an ensemble: the weighted mean of the runs' upsampled logits, as
+ADVENT's A+E. A PyTorch file is scored in the network and by the protocol
+(`config.eval`) of the config. Scores and figures are written into `evaluation/`
+of --workdir, which is runs/<the file's name> for a PyTorch file by default.
 """
 
 import pathlib
@@ -42,7 +45,11 @@ def main(argv: list[str]) -> int:
   extra = config_lib.parse_flags(command.values, argv)
   config = config_lib.value(command.values)
   given = command.values
-  of_file = given.weights and config and given.checkpoint == 'latest'
+  of_file = (
+    given.weights
+    and config
+    and (given.checkpoint, given.network) == ('latest', 'segmenter')
+  )
   of_runs = given.workdir and not given.weights and not config
   if extra or not (of_file or of_runs):
     raise UserError(
@@ -68,9 +75,7 @@ def main(argv: list[str]) -> int:
     _override(member.run.config, given, scales)
   run = ensemble.join(members)
   with hosts.exit_if_peer_lost():
-    evaluator.evaluate_run(
-      run, members[0].path, ensemble.record(members), given.network
-    )
+    evaluator.evaluate_run(run, members[0].path, ensemble.record(members))
   return 0
 
 

@@ -225,16 +225,16 @@ def _members(name):
   if name == 'camvid11':
     return [indices[cityscapes] for _, cityscapes in CAMVID]
   base, *background = name.split('-')
-  absent = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(base, ())
-  absent = {*absent, *(named.replace('_', ' ') for named in background)}
+  left_out = {'synthia16': NOT_IN_16, 'crosscity13': NOT_IN_13}.get(base, ())
+  absent = {*left_out, *(named.replace('_', ' ') for named in background)}
   return [i for c, i in indices.items() if c not in absent]
 
 
 def _as_19(name):
   """List the index in a space of each of the 19 classes, or -1."""
   if name == 'camvid11':
-    order = {camvid: i for i, (camvid, _) in enumerate(CAMVID)}
-    return [order.get(c.camvid, -1) for c in CLASSES]
+    names = [camvid for camvid, _ in CAMVID]
+    return [names.index(c.camvid) if c.camvid else -1 for c in CLASSES]
   order = {index: i for i, index in enumerate(_members(name))}
   return [order.get(i, -1) for i in range(len(CLASSES))]
 

@@ -37,7 +37,7 @@ def decay_steps(config) -> int:
 class SGDState(NamedTuple):
   """Steps taken, and torch's momentum buffers."""
 
-  count: jax.Array
+  count: jax.Array  # type: ignore[assignment]  # hides tuple.count
   momentum: optax.Updates
 
 
@@ -85,7 +85,9 @@ def sgd(
       jax.tree.leaves, (state.momentum, params, times_listed(params))
     )
     moved = [leaf(*each) for each in zip(leaves, *others, strict=True)]
-    updates, buffers = (tree.unflatten(m[i] for m in moved) for i in (0, 1))
+    updates, buffers = (
+      jax.tree.unflatten(tree, [m[i] for m in moved]) for i in (0, 1)
+    )
     return updates, SGDState(state.count + 1, buffers)
 
   return optax.GradientTransformation(init, update)

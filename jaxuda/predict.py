@@ -1,6 +1,7 @@
 """Segment any images with a trained run.
 
   python -m jaxuda.predict --workdir=RUN --images=DIR|FILE --output=DIR
+    [--checkpoint=latest|best|STEP] [--network=segmenter|ema]
 
 An image is resized to the size at which the run is evaluated (config.eval.size;
 None keeps its own), and the probabilities are upsampled to its own size. For
@@ -9,10 +10,10 @@ DIR/a/b.jpg these are written:
   a/b_ids.png       8-bit class indices of the run's class space
   a/b_color.png     in the classes' colours
   a/b_overlay.png   the colours over the image
-  a/b_entropy.png   how uncertain: purple (not) to yellow (equal chances)
+  a/b_entropy.png   how uncertain: purple (not at all) to yellow (equal chances)
 
 Beyond 2048 x 2048 pixels the probabilities would take gigabytes: larger images
-are segmented at that area, then ids (nearest) and entropy (bilinear) enlarged.
+are segmented at that area; ids (nearest) and entropy (bilinear) are enlarged.
 """
 
 import os
@@ -31,7 +32,7 @@ def define_flags() -> cli.Flags:
     'A folder of images (png, jpg, jpeg, webp, bmp; with its subfolders), or '
     'one image file.',
   )
-  command.text('output', None, 'Folder for what is predicted.')
+  command.text('output', None, 'Folder of the predictions.')
   cli.define_checkpoint(command)
   command.list(
     'scales',

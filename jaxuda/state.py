@@ -85,10 +85,8 @@ def init(
   """
   image = jnp.zeros((1, 64, 64, 3), jnp.uint8)
   rngs = jax.random.split(rng, 1 + len(nets.discriminators))
-  if variables is None:
-    variables = nets.segmenter.init(rngs[0], image, train=False)
-  params = variables['params']
-  batch_stats = variables.get('batch_stats', {})
+  known = variables or nets.segmenter.init(rngs[0], image, train=False)
+  params, batch_stats = known['params'], known.get('batch_stats', {})
   d_params = {
     name: net.init(key, jnp.zeros((1, 64, 64, net.channels)))['params']
     for key, (name, net) in zip(

@@ -1,6 +1,7 @@
 """Checkpoints: the latest and the best are kept, every array is verified.
 
-With reader.py the one place that knows orbax. A checkpoint is a folder named by its step:
+Only this file and reader.py know orbax. A checkpoint is a folder named by its
+step:
 
   <directory>/<step>/state   the arrays of the train state
   <directory>/<step>/extra   JSON: the manifest (manifest.py) with the metrics
@@ -27,9 +28,6 @@ from jaxuda.checkpoints import reader
 from jaxuda.utils import hosts, sharding
 from jaxuda.utils.errors import UserError
 
-restore_part = reader.restore_part
-steps = reader.steps
-
 
 class Checkpoints:
   """The checkpoints of one training run; one writer a directory.
@@ -39,7 +37,7 @@ class Checkpoints:
 
   Attributes:
     failed: step -> reason of every save that could not be written. Training
-      goes on after such a save; the caller tells it again at the end.
+      goes on after such a save; the caller repeats it at the end.
   """
 
   def __init__(
@@ -48,7 +46,7 @@ class Checkpoints:
     best_of: str = 'miou',
     keep_latest: int = 2,
   ):
-    """Opens (and creates) a directory.
+    """Open a directory, and create it if needed.
 
     Args:
       directory: usually <workdir>/checkpoints.
@@ -78,21 +76,21 @@ class Checkpoints:
     self.close()
 
   def all_steps(self) -> list[int]:
-    """The steps with a finished checkpoint, ascending."""
+    """Return the steps with a finished checkpoint, ascending."""
     return reader.steps(self._directory)
 
   def latest_step(self) -> int | None:
-    """The newest finished step, or None."""
+    """Return the newest finished step, or None."""
     return max(self.all_steps(), default=None)
 
   def best_step(self) -> int | None:
-    """The finished step of the largest finite metric, or None."""
+    """Return the finished step of the largest finite metric, or None."""
     return reader.best(
       {step: self._metric.get(step) for step in self.all_steps()}
     )
 
   def metric(self, step: int) -> float | None:
-    """What a step was saved with; None where that was no number."""
+    """Return the metric that a step was saved with; None if it has none."""
     return self._metric.get(step)
 
   def save(
@@ -102,7 +100,7 @@ class Checkpoints:
     metrics: Mapping[str, float | None] | None = None,
     extra: Mapping[str, Any] | None = None,
   ) -> None:
-    """Starts writing a checkpoint, once the one before is written.
+    """Start writing a checkpoint, once the one before is written.
 
     A step that has a checkpoint keeps it, and is given the metrics if it was
     saved without. A save that fails (a full disk) becomes a warning and an
@@ -136,10 +134,10 @@ class Checkpoints:
       if not saved:
         raise RuntimeError('orbax declined to save')
     except Exception as e:
-      self._tell_failure(e)
+      self._note_failure(e)
 
   def wait(self) -> None:
-    """Blocks until the save in flight is on disk, or has failed."""
+    """Block until the save in flight is on disk, or has failed."""
     if self._saving is None:
       return
     try:
@@ -148,24 +146,24 @@ class Checkpoints:
         raise RuntimeError('orbax finished without writing it')
       self._prune()
     except Exception as e:
-      self._tell_failure(e)
+      self._note_failure(e)
     self._saving = None
     sharding.barrier('checkpoint written')
 
   def close(self) -> None:
-    """Waits, then releases orbax's threads."""
+    """Wait, then release orbax's threads."""
     self.wait()
     self._manager.close()
 
   def restore(
     self, step: int | str, abstract_state: Any
   ) -> tuple[Any, dict[str, Any]]:
-    """Reads a checkpoint back, onto whatever devices there are now.
+    """Read a checkpoint back, onto whatever devices there are now.
 
     Args:
       step: a number, 'latest' or 'best'. When the latest is damaged, the
-        newest whole one is taken with a warning, and the damaged are renamed
-        to damaged-<step>.
+        newest whole one is taken with a warning, and the damaged ones are
+        renamed to damaged-<step>.
       abstract_state: pytree of arrays or jax.ShapeDtypeStruct with shardings.
 
     Returns:
@@ -203,7 +201,7 @@ class Checkpoints:
   def _add_metrics(
     self, step: int, metrics: Mapping[str, float | None]
   ) -> None:
-    """Notes what a step scored that was saved before it was known."""
+    """Add the score of a step that was saved before it was known."""
     try:
       if jax.process_index() == 0:
         reader.add_metrics(self._directory / str(step), metrics)
@@ -214,7 +212,7 @@ class Checkpoints:
     sharding.barrier('metrics written')
 
   def _prune(self) -> None:
-    """Removes all but the latest and the best.
+    """Remove all but the latest and the best.
 
     Not orbax's preservation policies: they would rank by a metrics file that
     has no checksum, and delete in place, so that a kill leaves half a
@@ -232,15 +230,15 @@ class Checkpoints:
       self._remove_unfinished()
 
   def _free_name(self, step: int) -> None:
-    """Moves away what has the step's name and is no checkpoint."""
+    """Move away what has the step's name and is no checkpoint."""
     path = self._directory / str(step)
     if jax.process_index() == 0 and path.exists():
       moved = reader.set_aside(path)
       logging.warning('%s is no checkpoint: renamed to %s', path, moved.name)
       self._manager.reload()
 
-  def _tell_failure(self, error: Exception) -> None:
-    """Notes a failed save and readies the directory for the next."""
+  def _note_failure(self, error: Exception) -> None:
+    """Note a failed save and make the directory ready for the next one."""
     if hosts.is_lost(error):
       raise error  # no matter of disks
     step, self._saving = self._saving, None
@@ -264,7 +262,7 @@ class Checkpoints:
         shutil.rmtree(path, ignore_errors=True)
 
   def _set_aside(self, problems: Mapping[int, str], instead: int) -> None:
-    """Renames damaged checkpoints, now that a whole one has been read."""
+    """Rename damaged checkpoints, now that a whole one has been read."""
     if not problems:
       return
     for step in problems:
@@ -281,7 +279,7 @@ class Checkpoints:
 
 
 def _place(arrays: Mapping[str, np.ndarray], abstract_state: Any) -> Any:
-  """Host arrays by path onto the devices that abstract_state names."""
+  """Put host arrays, by path, onto the devices that abstract_state names."""
 
   def place(path, leaf):
     array = arrays[manifest_lib.path_name(path)]

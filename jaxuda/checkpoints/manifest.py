@@ -16,20 +16,20 @@ from jaxuda.utils.errors import UserError
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-  """Leaves by path: {'segmenter/params/conv1/kernel': leaf, ...}."""
+  """Return leaves by path: {'segmenter/params/conv1/kernel': leaf, ...}."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {path_name(path): leaf for path, leaf in leaves}
 
 
 def path_name(path: tuple) -> str:
-  """A jax key path with slashes; the same for a dict and a dataclass."""
+  """Return a jax key path with slashes: the same for a dict and a dataclass."""
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def make(
   state: Any, metrics: Mapping[str, float | None], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """The manifest of a state, as it will read back from JSON.
+  """Return the manifest of a state, as it will read back from JSON.
 
   Args:
     state: pytree of arrays; copied to the host one by one.
@@ -43,7 +43,7 @@ def make(
 def with_metrics(
   manifest: Mapping[str, Any], metrics: Mapping[str, float | None]
 ) -> dict[str, Any]:
-  """A manifest with other metrics, and the crc32 of both."""
+  """Return a manifest with other metrics, and the crc32 of all of it."""
   metrics = {k: None if v is None else float(v) for k, v in metrics.items()}
   content = {
     'metrics': metrics,
@@ -55,14 +55,14 @@ def with_metrics(
 
 
 def is_whole(manifest: Mapping[str, Any]) -> bool:
-  """Whether a manifest is the one that was written."""
+  """Return whether a manifest is the one that was written."""
   return manifest['crc32'] == _crc32_of_json(
     {k: v for k, v in manifest.items() if k != 'crc32'}
   )
 
 
 def describe(array: Any) -> list:
-  """[shape, dtype name, crc32] of an array on any device."""
+  """Return [shape, dtype name, crc32] of an array on any device."""
   array = np.asarray(array)
   data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
   return [list(array.shape), str(array.dtype), zlib.crc32(data)]
@@ -71,7 +71,7 @@ def describe(array: Any) -> list:
 def check_same_tree(
   leaves: Mapping[str, list], abstract_state: Any, where: str
 ) -> None:
-  """Compares a checkpoint's arrays with those that the program expects.
+  """Compare a checkpoint's arrays with those that the program expects.
 
   Args:
     leaves: 'leaves' of a manifest.
@@ -79,7 +79,7 @@ def check_same_tree(
     where: the checkpoint, for the message.
 
   Raises:
-    UserError: paths, shapes or dtypes differ; both sides of the first five.
+    UserError: paths, shapes or dtypes differ; lists the first five.
   """
   stored = {name: (*leaf[0], leaf[1]) for name, leaf in leaves.items()}
   wanted = {
@@ -108,7 +108,7 @@ def check_same_tree(
 
 
 def _type_name(shape_and_dtype: tuple | None) -> str:
-  """('float32' of 3x3x3x64) -> float32[3,3,3,64]; None -> nothing."""
+  """Return 'float32[3,3,64]' of (3, 3, 64, 'float32'), 'nothing' of None."""
   if shape_and_dtype is None:
     return 'nothing'
   *shape, dtype = shape_and_dtype

@@ -1,6 +1,6 @@
-"""Finds and reads checkpoints; every array is verified on the way.
+"""How checkpoints are found and read; every array is verified on the way.
 
-With checkpoint.py, which writes them, the only place that knows orbax.
+Only this file and manager.py, which writes them, know orbax.
 """
 
 import json
@@ -23,7 +23,7 @@ from jaxuda.utils.errors import UserError
 
 
 def quieten() -> None:
-  """Mutes orbax's logs: it raises to us what it logs with tracebacks."""
+  """Mute orbax's logs: it raises to us what it logs with tracebacks."""
   python_logging.getLogger('absl').addFilter(_not_from_orbax)
   python_logging.getLogger('asyncio').addFilter(_not_of_orbax)
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
@@ -34,10 +34,10 @@ def _not_from_orbax(record: python_logging.LogRecord) -> bool:
 
 
 def _not_of_orbax(record: python_logging.LogRecord) -> bool:
-  # What asyncio logs of orbax's reads names tensorstore, which does them, and
-  # of its writes the folder that is not finished.
-  said = record.getMessage()
-  return 'tensorstore' not in said and ocp.utils.TMP_DIR_SUFFIX not in said
+  # asyncio's messages about orbax's reads name tensorstore, which does them;
+  # those about its writes name the folder that is not finished.
+  text = record.getMessage()
+  return 'tensorstore' not in text and ocp.utils.TMP_DIR_SUFFIX not in text
 
 
 class DamagedError(Exception):
@@ -50,9 +50,9 @@ def restore_part(
   parts: Sequence[str] = ('segmenter/params', 'segmenter/batch_stats'),
   best_of: str = 'miou',
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
-  """Reads parts of a checkpoint, without the network that made it.
+  """Read parts of a checkpoint, without the network that made it.
 
-  Changes nothing on disk, so it may run beside the training.
+  Nothing on disk is changed, so this may run beside the training.
 
   Args:
     directory: the checkpoints directory of a run.
@@ -61,8 +61,8 @@ def restore_part(
     best_of: the metric that 'best' means.
 
   Returns:
-    The step; nested dicts from the root of the state down, with these parts
-    only, of NumPy arrays; the notes that were saved.
+    The step; nested dicts of NumPy arrays, from the root of the state down,
+    with these parts only; the notes that were saved.
 
   Raises:
     UserError: no such checkpoint or part, or it is damaged.
@@ -91,7 +91,7 @@ def restore_part(
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-  """The verified manifest of a checkpoint.
+  """Return the verified manifest of a checkpoint.
 
   Raises:
     DamagedError: it is unreadable or not what was written.
@@ -112,7 +112,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
 def add_metrics(
   folder: pathlib.Path, metrics: Mapping[str, float | None]
 ) -> None:
-  """Replaces the metrics of a checkpoint; its arrays are not touched.
+  """Replace the metrics of a checkpoint; its arrays are not touched.
 
   Raises:
     DamagedError: as read_manifest.
@@ -128,10 +128,10 @@ def read_arrays(
   leaves: Mapping[str, list],
   parts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-  """The verified arrays of a checkpoint, nested, on the host.
+  """Return the verified arrays of a checkpoint, nested, on the host.
 
   On the host, so that trouble with a device is not taken for damage, and the
-  devices need not be those that saved.
+  devices need not be those that saved it.
 
   Raises:
     DamagedError: unreadable, or an array is not what was written.
@@ -170,7 +170,7 @@ def read_arrays(
 def _cut(
   tree: Mapping[str, Any], parts: Sequence[str], folder: pathlib.Path
 ) -> dict[str, Any]:
-  """The parts of nested dicts, at their places."""
+  """Return parts of nested dicts, at their places."""
   cut = {}
   for part in parts:
     node, target = tree, cut
@@ -186,7 +186,7 @@ def _cut(
 def metric_of_each_step(
   directory: pathlib.Path, best_of: str
 ) -> dict[int, float | None]:
-  """step -> the metric it was saved with; None without, or if damaged."""
+  """Return step -> the metric that it was saved with, None if not known."""
   metric = {}
   for step in steps(directory):
     try:
@@ -198,14 +198,14 @@ def metric_of_each_step(
 
 
 def steps(directory: pathlib.Path) -> list[int]:
-  """The steps with a finished checkpoint, ascending."""
+  """Return the steps with a finished checkpoint, ascending."""
   if not directory.is_dir():
     return []
   return sorted(int(p.name) for p in directory.iterdir() if _is_step(p))
 
 
 def warn_of_strays(directory: pathlib.Path) -> None:
-  """Names what lies in the directory and is no checkpoint."""
+  """Warn of what lies in the directory and is no checkpoint."""
   if not directory.is_dir():
     return
   strays = [
@@ -222,7 +222,7 @@ def warn_of_strays(directory: pathlib.Path) -> None:
 
 
 def best(metric: Mapping[int, float | None]) -> int | None:
-  """The step of the largest finite metric, the later of equals; or None."""
+  """Return the step of the largest finite metric, the last of equals."""
   finite = {
     s: m for s, m in metric.items() if m is not None and math.isfinite(m)
   }
@@ -232,10 +232,10 @@ def best(metric: Mapping[int, float | None]) -> int | None:
 def resolve(
   directory: pathlib.Path, step: int | str, best_step: Callable[[], int | None]
 ) -> int:
-  """The step that 'latest', 'best' or a number means.
+  """Return the step that 'latest', 'best' or a number means.
 
   Raises:
-    UserError: there is no such checkpoint; says which there are.
+    UserError: there is no such checkpoint; names those that there are.
   """
   there = steps(directory)
   if not there:
@@ -263,7 +263,7 @@ def resolve(
 
 
 def set_aside(path: pathlib.Path) -> pathlib.Path:
-  """Renames <step> to damaged-<step> (-2, -3, ...); returns the new path."""
+  """Rename <step> to damaged-<step> (-2, -3, ...); return the new path."""
   count = 1
   target = path.with_name(f'damaged-{path.name}')
   while target.exists():
@@ -273,7 +273,7 @@ def set_aside(path: pathlib.Path) -> pathlib.Path:
 
 
 def _is_step(path: pathlib.Path) -> bool:
-  """A digit-named folder with something in it, as orbax names them.
+  """Return whether this is a folder of a step, with something in it.
 
   An aborted copy leaves an empty one, which orbax would take for the latest.
   """
@@ -287,10 +287,11 @@ def _is_step(path: pathlib.Path) -> bool:
 
 
 def damage_sentence(problems: Mapping[int, str]) -> str:
+  """Return the message about damaged checkpoints, by their steps."""
   steps = ', '.join(map(str, problems))
   return f'damaged checkpoint of step {steps}: {"; ".join(problems.values())}'
 
 
 def first_line(error: Exception) -> str:
-  """The type and the first line of an error, cut to a line's length."""
+  """Return the type and the first line of an error, cut to a line's length."""
   return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

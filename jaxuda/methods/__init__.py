@@ -93,6 +93,10 @@ def _nothing(_) -> dict:
   return {}
 
 
+def _accept(_) -> None:
+  pass
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
   """A method of domain adaptation.
@@ -121,11 +125,11 @@ class Method:
   streams: tuple[str, ...]
   inputs: Callable[[StepContext], dict[str, Example]] = _as_read
   segmenter_losses: Callable[[StepContext], dict[str, Array]] = _nothing
-  discriminators: Callable[[Any], dict[str, nn.Module]] = _nothing
+  discriminators: Callable[[Any], Mapping[str, nn.Module]] = _nothing
   discriminator_losses: Callable[[StepContext], dict[str, Array]] = _nothing
   ema: Callable[[Any, Array], Array] | None = None
   settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
-  check: Callable[[Any], None] = _nothing
+  check: Callable[[Any], None] = _accept
   torch_layout: str = ''
 
 

@@ -1,5 +1,7 @@
 """What a discriminator is shown: functions of a segmenter's outputs."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -48,7 +50,7 @@ def self_information(logits: Array, form: str) -> Array:
 
 
 def patch_corners(
-  keys: Array, count: int, size: tuple[int, int], patch: int
+  keys: Array, count: int, size: Sequence[int], patch: int
 ) -> Array:
   """Draw uniform top-left corners of square patches.
 

@@ -36,14 +36,15 @@ def check(config) -> None:
 
 def discriminators(config) -> dict:
   """Return D_g, one a head, and D_s where semantics are aligned."""
-  found = one_per_head(config)
-  if config.semantics:
-    found['semantic'] = ClassDiscriminator(
-      segmenter.deepest_channels(config),
-      len(labels.space(config.classes).classes),
-      config.discriminator.hidden,
-    )
-  return found
+  heads = one_per_head(config)
+  if not config.semantics:
+    return heads
+  semantic = ClassDiscriminator(
+    segmenter.deepest_channels(config),
+    len(labels.space(config.classes).classes),
+    config.discriminator.hidden,
+  )
+  return heads | {'semantic': semantic}
 
 
 def segmenter_losses(ctx) -> dict:

@@ -3,6 +3,8 @@
 All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -140,10 +142,11 @@ class ASPP(nn.Module):
     if use_matrix_forms():
       y = matrix_forms.shifted_sum(x, kernels, dilations)
     else:
-      y = sum(
+      maps = (
         conv(x, kernel, 1, dilation, dilation)
         for kernel, dilation in zip(kernels, dilations, strict=True)
       )
+      y = functools.reduce(operator.add, maps)
     return y.astype(jnp.float32) + bias
 
 
@@ -176,9 +179,7 @@ def max_pool(x: Array, ceil: bool) -> Array:
   )
 
 
-def resize(
-  x: Array, size: tuple[int, int], align_corners: bool = True
-) -> Array:
+def resize(x: Array, size: Sequence[int], align_corners: bool = True) -> Array:
   """Resize f[B, h, w, C] to f32[B, *size, C] bilinearly, as torch does.
 
   These are two small matrix products. With aligned corners output i reads the

@@ -1,4 +1,4 @@
-"""Networks of a run as PyTorch files, and what such a file holds."""
+"""Networks of a run, written as PyTorch files; what such a file holds."""
 
 import pathlib
 
@@ -76,7 +76,7 @@ def export(
 
 
 def _segmenter_layout(config, asked) -> str:
-  """The name of the layout to write, which has a place for every tensor."""
+  """Return the name of the layout to write: the one asked for, or the first."""
   model = config.model
   own = decoders.load(model.decoder.name).EXPORTS[model.encoder.name]
   of_method = layouts.BY_NAME.get(methods.load(config.method).torch_layout)
@@ -88,12 +88,12 @@ def _segmenter_layout(config, asked) -> str:
 
 
 def _discriminator_layout(config, module) -> str:
-  """The method's own, or else that of the kind of discriminator."""
+  """Return the name of the method's own, or else of the discriminator's."""
   return methods.load(config.method).torch_layout or module.LAYOUT
 
 
 def _by_network(tensors):
-  """FADA's dict of dicts."""
+  """Return FADA's dict of dicts."""
   networks = {}
   for key, tensor in tensors.items():
     network, _, name = key.partition('.')

@@ -1,7 +1,7 @@
-"""Reads and writes files of PyTorch tensors, and runs no code of theirs.
+"""Files of PyTorch tensors: read and written without running code of theirs.
 
 `.safetensors` needs the small library of that name; `.pth` needs torch, which
-is optional and only then imported.
+is optional and imported only then.
 """
 
 import pathlib
@@ -22,21 +22,22 @@ SUFFIXES = (SAFETENSORS, '.pth', '.pt', '.bin')
 
 
 def is_weights_file(path: str | pathlib.Path) -> bool:
-  """Whether a path has the suffix of a file of tensors, and is no folder."""
+  """Return whether a path has a suffix of SUFFIXES and is no folder."""
   path = pathlib.Path(path)
   return path.suffix in SUFFIXES and not path.is_dir()
 
 
 def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """The tensors of a file, in torch's layout.
+  """Return the tensors of a file, in torch's layout.
 
   Nested dicts are flattened with dots, the `module.` that data-parallel
   training puts before its keys is left out, and 16-bit floats become 32-bit
   ones, which hold them exactly.
 
   Raises:
-    UserError: no such file, it is not what its suffix says, it would run code,
-      or a tensor is not stored in full, of another type, twice or not finite.
+    UserError: there is no such file, it is not what its suffix says, it would
+      run code, or a tensor is not stored in full, of another type, there twice
+      or not finite.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -110,7 +111,7 @@ def _torch(path):
 
 
 def _import_torch(what: str, instead: str):
-  """torch, where it is there and its weights_only can be trusted."""
+  """Return torch, if it is installed and its weights_only can be trusted."""
   try:
     import torch
   except ImportError:
@@ -128,7 +129,7 @@ def _import_torch(what: str, instead: str):
 
 
 def _flatten(value):
-  """(key, leaf) of nested dicts and lists, which may hold themselves."""
+  """Yield (key, leaf) of nested dicts and lists, which may hold themselves."""
   todo = [('', value)]
   for _ in range(_MOST):
     if not todo:
@@ -150,7 +151,7 @@ def _first_line(error: Exception) -> str:
 
 
 def write(path: str | pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes tensors; in a .pth, nested dicts stay nested.
+  """Write tensors; in a .pth, nested dicts stay nested.
 
   Raises:
     UserError: the suffix is none of SUFFIXES, torch is missing, or the file

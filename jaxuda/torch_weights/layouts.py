@@ -1,4 +1,4 @@
-"""All layouts of PyTorch files; each network's file has its own."""
+"""All layouts of PyTorch files, which the networks' own modules declare."""
 
 import importlib
 import re
@@ -11,7 +11,7 @@ from jaxuda.utils.errors import UserError
 
 
 def _collect() -> tuple[Layout, ...]:
-  """Whole segmenters first: their files have the keys of an encoder, too."""
+  """Return whole segmenters first: their files have an encoder's keys, too."""
   found = []
   for package in (decoders, encoders):
     for name in names.modules(package):

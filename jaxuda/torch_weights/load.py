@@ -1,4 +1,4 @@
-"""Networks of an experiment with the weights of PyTorch files."""
+"""Networks of an experiment, filled with the weights of PyTorch files."""
 
 import os
 import pathlib
@@ -24,7 +24,7 @@ def load_segmenter(
     path: a file of tensors.
 
   Returns:
-    The run, whose params lack what the match calls fresh; the match.
+    The run, whose params lack what the match lists as fresh; the match.
 
   Raises:
     UserError: the file cannot be read, or does not fit the network.
@@ -54,7 +54,7 @@ def load_segmenter(
 
 
 def _print_settings(config, path, settings):
-  """Note what no shape tells: a network of another geometry or input."""
+  """Print what no shape shows: a network of another geometry or input."""
   for key, wanted in settings.items():
     node = config.model
     for name in key.split('.'):
@@ -71,7 +71,7 @@ def load_discriminators(config) -> dict[str, dict]:
   That is a run, one file for all (FADA's), or NAME=FILE,NAME=FILE.
 
   Raises:
-    UserError: no such discriminator, or one that does not fit.
+    UserError: there is no such discriminator, or one does not fit.
   """
   init = config.discriminator.init
   if not init:

@@ -1,4 +1,4 @@
-"""Every tensor of a PyTorch file, and every variable of a network, accounted."""
+"""Tensors of a PyTorch file and variables of a network, matched one by one."""
 
 import dataclasses
 import re
@@ -18,7 +18,7 @@ _NONE = np.empty(0)
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-  """Where every tensor of a file and of a network went.
+  """Where every tensor of a file and every variable of a network went.
 
   Attributes:
     layout: of the file.
@@ -38,7 +38,7 @@ class Match:
     return not self.fresh
 
   def describe(self) -> str:
-    """A line of counts and reasons."""
+    """Return a line of counts and reasons."""
     parts = [f'{self.layout.name}: {len(self.arrays)} tensors']
     for verb, reasons in (('unused', self.unused), ('fresh', self.fresh)):
       for reason in sorted(set(reasons.values())):
@@ -79,7 +79,7 @@ def match(
   fresh: str | None = None,
   part: str = 'segmenter',
 ) -> Match:
-  """Finds a network's variables in a file's tensors; nothing is left over.
+  """Find a network's variables in a file's tensors; nothing is left over.
 
   Args:
     wanted: path -> shape of every parameter and statistic, in our layout; a
@@ -93,7 +93,7 @@ def match(
 
   Raises:
     UserError: the layout is unknown, or a tensor has no counterpart or another
-      shape; lists both sides.
+      shape; both sides are listed.
   """
   layout = layouts.detect(tensors, where)
   rest, reasons = _split(tensors, layout, part)
@@ -131,7 +131,7 @@ def match(
 
 
 def _reason(layout, key):
-  """Why nothing reads a key of such a file; None if it should be read."""
+  """Return why nothing reads a key of such a file; None if something must."""
   if layout.fresh and key.endswith(COUNTER):
     return 'a frozen norm counts nothing'
   rules = layout.unused.items()
@@ -139,7 +139,7 @@ def _reason(layout, key):
 
 
 def _split(tensors, layout, part):
-  """The tensors of one of the networks in a file; the others with reasons."""
+  """Return the tensors of one network in a file; the others with reasons."""
   mine, reasons = {}, {}
   for key, tensor in tensors.items():
     of_other = layout.discriminator and (
@@ -185,7 +185,7 @@ def _differences(where, layout, left, unread, shapes) -> str:
 
 
 def _shape(shape) -> tuple[int, ...]:
-  """A kernel's shape as torch has it."""
+  """Return a kernel's shape as torch has it."""
   return to_torch(np.empty(shape, np.bool_)).shape
 
 

@@ -5,19 +5,20 @@ import jax
 from jaxuda import experiment, labels, methods
 from jaxuda.models import segmenter
 from jaxuda.pseudo_labels import rules
+from jaxuda.training import start
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
 
 def check(config, mesh: jax.sharding.Mesh) -> None:
-  """Refuse settings that cannot work; the message names the key.
+  """Refuse settings that cannot work.
 
   Args:
     config: an experiment's.
     mesh: of the devices that share each batch.
 
   Raises:
-    UserError: names the key and what it may be.
+    UserError: names the key, and what it may be.
   """
   experiment.segmenter(config)
   method = methods.load(config.method)
@@ -26,7 +27,7 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
     size = config[stream].batch_size
     sharding.check_batch(f'{stream}.batch_size', size, mesh, parts)
     _check_sides(stream, config)
-  # Each process evaluates batches of its own.
+  # Each process evaluates its own batches.
   sharding.check_batch(
     'eval.batch_size', config.eval.batch_size, mesh.local_mesh
   )
@@ -34,10 +35,11 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   labels.space(config.eval.classes or config.classes)
   _check_pseudo_labels(config, method)
   method.check(config)
+  start.check_stage(config)
 
 
 def _check_sides(key, config):
-  """Sides that the encoder cannot take."""
+  """Refuse sides of images that the encoder cannot take."""
   divisor = segmenter.sides_divide_by(config)
   given = config[key]
   cropped = 'crop' in given and any(given.crop)
@@ -51,7 +53,7 @@ def _check_sides(key, config):
 
 
 def _check_pseudo_labels(config, method):
-  """Pseudo labels that nothing reads, or that no rule can make."""
+  """Refuse pseudo labels that nothing reads, or that no rule can make."""
   for stream in ('source', 'target'):
     s = config[stream]
     for key in ('labels', 'labels_stage'):
@@ -60,5 +62,4 @@ def _check_pseudo_labels(config, method):
           f'config.{stream}.{key}: {config.method} does not read the {stream}.'
         )
   if 'pseudo' in config:
-    given = config.pseudo.to_dict()
-    rules.settings(given.pop('rule'), given)
+    rules.of_config(config.pseudo)

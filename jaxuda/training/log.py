@@ -1,4 +1,4 @@
-"""What a run says: terminal lines, metrics.csv and TensorBoard events."""
+"""What a run logs: terminal lines, metrics.csv and TensorBoard events."""
 
 import pathlib
 import time
@@ -7,12 +7,12 @@ import jax
 import numpy as np
 
 from jaxuda.evaluation.scores import Scores, table
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.training import metrics_csv
 from jaxuda.utils.console import duration, print0
 
 
 def describe(config, state, mesh: jax.sharding.Mesh) -> None:
-  """Says what is trained on what; of the state, shapes are enough."""
+  """Print what is trained on what; of the state, shapes are enough."""
 
   def count(tree):
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
@@ -39,25 +39,32 @@ class Log:
     evaluated: the steps whose scores metrics.csv had when the run was resumed.
   """
 
-  def __init__(self, folder: pathlib.Path, steps: int, images_a_step: int):
+  def __init__(self, folder: pathlib.Path, steps: int, images_per_step: int):
+    """Open the log.
+
+    Args:
+      folder: of the run.
+      steps: of the whole training.
+      images_per_step: of all streams together.
+    """
     # Its summary writers need TensorFlow, which takes seconds to import.
     from clu import metric_writers
 
     self._first = jax.process_index() == 0
-    self._csv = workdir_lib.MetricsCsv(folder / 'metrics.csv')
+    self._csv = metrics_csv.MetricsCsv(folder / 'metrics.csv')
     self._events = (
       metric_writers.SummaryWriter(str(folder)) if self._first else None
     )
-    self._steps, self._images = steps, images_a_step
+    self._steps, self._images = steps, images_per_step
     self._mark = None
     self._trained_s = self._waited_s = 0.0
     self.evaluated: set[int] = set()
 
   def resume(self, step: int) -> None:
-    """Drops the rows after `step`; notes which steps have been evaluated."""
+    """Drop the rows after `step`; note which steps have been evaluated."""
     if self._first:
       self._csv.truncate(step)
-    rows = workdir_lib.read_metrics(self._csv.path)
+    rows = metrics_csv.read_metrics(self._csv.path)
     # Other processes may read before the first one has dropped those rows.
     self.evaluated = {
       row['step']
@@ -66,13 +73,13 @@ class Log:
     }
 
   def pause(self) -> None:
-    """Keeps time that is not spent on training out of the rate."""
+    """Keep time that is not spent on training out of the rate."""
     self._mark = None
 
   def train(
     self, step: int, measured: dict[str, np.ndarray], waited_s: float = 0.0
   ) -> None:
-    """Logs what the step that has just ended measured.
+    """Log what the step that has just ended measured.
 
     Args:
       step: steps done.
@@ -103,13 +110,13 @@ class Log:
     print0(f'step {step:{width}}/{self._steps}  {losses}{rate}{eta}')
 
   def waited(self) -> None:
-    """Says how much of the training time went into waiting for data."""
+    """Print how much of the training time went into waiting for data."""
     if self._trained_s:
       share = self._waited_s / self._trained_s
       print0(f'data: training waited for it {share:.1%} of its time')
 
   def scores(self, step: int, scores: Scores) -> None:
-    """Logs an evaluation."""
+    """Log an evaluation."""
     print0(f'\nevaluation at step {step}, {scores.images} images')
     print0(table({f'step {step}': scores}) + '\n')
     if not self._first:
@@ -127,12 +134,12 @@ class Log:
     )
 
   def panels(self, step: int, panels: np.ndarray) -> None:
-    """Writes image panels u8[N, H, W, 3] to TensorBoard."""
+    """Write image panels u8[N, H, W, 3] to TensorBoard."""
     if self._first:
       self._events.write_images(step, {'panels': panels})
 
   def close(self) -> None:
-    """Flushes everything to disk."""
+    """Flush everything to disk."""
     self._csv.close()
     if self._first:
       self._events.close()

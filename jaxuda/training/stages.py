@@ -1,4 +1,4 @@
-"""Chains of experiments: where the stages before a run lie."""
+"""The stages before a run: where they lie, and what a run says of its start."""
 
 import pathlib
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def pseudo_label_dirs(
 
   Raises:
     UserError: `labels` names neither such a folder nor a run that makes one; or
-      they are of another checkpoint than a run's last.
+      the labels are of another checkpoint than the run's last.
   """
   return {s: _pseudo_label_dir(config, s, workdir) for s in streams}
 
@@ -75,9 +75,8 @@ def _pseudo_label_dir(config, stream, workdir):
 
 
 def _made_by(run, config, stream):
-  """The folder of the labels that a run makes, or has made."""
-  s, given = config[stream], config.pseudo.to_dict()
-  chosen = rules.settings(given.pop('rule'), given)
+  """Return the folder of the labels that a run makes, or has made."""
+  s, chosen = config[stream], rules.of_config(config.pseudo)
   made = rules.default_folder(run, s.name, s.size, chosen)
   steps = checkpoints.steps(run / 'checkpoints')
   if specs.is_prepared(made) and steps:
@@ -98,8 +97,8 @@ def print_summary(
 
   Args:
     workdir: of the run.
-    scores: its last.
-    init: the title of what it started from, where that was scored.
+    scores: its last ones.
+    init: the title of what it started from; read where that was scored.
   """
   columns = {workdir.name: scores}
   before = scores_lib.read(workdir / START)

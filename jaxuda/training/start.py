@@ -26,11 +26,11 @@ def find_start(
   Args:
     path: of stages.init_dir.
     config: of the run that starts.
-    resumed: whether training goes on from a checkpoint. The start then is only
-      drawn beside it: one that is gone is said and left out.
+    resumed: whether training goes on from a checkpoint. The start is then only
+      drawn beside it: one that is gone is reported and left out.
 
   Raises:
-    UserError: as load_start, where the start is needed.
+    UserError: as load_start, where training needs the start.
   """
   if path is None:
     return None
@@ -46,26 +46,40 @@ def find_start(
 def load_start(path: pathlib.Path, config) -> experiment.Run:
   """Return the run, or the PyTorch file as one, that another run starts from.
 
-  The params of a file may lack what is drawn afresh, such as the heads.
+  The params of a file may lack what is drawn at random, such as the heads.
 
   Args:
     path: of a run's folder or of a file.
     config: of the run that starts.
 
   Raises:
-    UserError: neither, or its network differs; names the difference.
+    UserError: it is neither, or its network differs; names the difference.
   """
   if torch_files.is_weights_file(path):
     return load.load_segmenter(config, path)[0]
   return _load_run(path, config)
 
 
+def check_stage(config) -> None:
+  """Refuse a first stage whose network is another one, before it is trained.
+
+  Raises:
+    UserError: names the difference.
+  """
+  stage = config.init_stage
+  if config.init or stage is None:
+    return
+  if (stage.model, stage.classes) != (config.model, config.classes):
+    theirs = segmenter.abstract(experiment.segmenter(stage))
+    _fitted(theirs, config, stage.name)
+
+
 def _load_run(workdir, config):
-  """A run whose network is that of `config`, but for the norms' counters."""
+  """Return a run whose network is that of `config`, but for norm counters."""
   run = experiment.load(workdir)
   taken = _fitted(variables(run), config, workdir)
   before, now = (config_lib.flatten(c.model) for c in (run.config, config))
-  # What no shape tells; remat and the like change nothing.
+  # What no shape shows; remat and the like change nothing.
   for key in ('input_norm', 'encoder.variant', 'decoder.dilations'):
     if before.get(key) != now.get(key):
       print0(
@@ -78,7 +92,8 @@ def _load_run(workdir, config):
 
 
 def _fitted(theirs, config, where):
-  """The variables of a network as the tree that a config has."""
+  """Return the variables of a network as the tree that a config has."""
+  key = 'init' if config.init else 'init_stage'
   found = traverse_util.flatten_dict(theirs)
   abstract = segmenter.abstract(experiment.segmenter(config))
   taken = {}
@@ -89,13 +104,13 @@ def _fitted(theirs, config, where):
     if array is None or array.shape != leaf.shape:
       there = 'missing' if array is None else array.shape
       raise UserError(
-        f'config.init: {"/".join(path)} is {leaf.shape} here and {there} in '
+        f'config.{key}: {"/".join(path)} is {leaf.shape} here and {there} in '
         f'{where}.'
       )
     taken[path] = array
   left = [path for path in found if path[-1] != norm.COUNTER]
   if left:
-    raise UserError(f'config.init: {where} also has {"/".join(left[0])}.')
+    raise UserError(f'config.{key}: {where} also has {"/".join(left[0])}.')
   return {'batch_stats': {}} | traverse_util.unflatten_dict(taken)
 
 
@@ -105,7 +120,7 @@ def variables(run: experiment.Run) -> dict:
 
 
 def is_complete(run: experiment.Run) -> bool:
-  """Return whether nothing of a start is drawn afresh."""
+  """Return whether a start has all of the network's variables."""
   ours = segmenter.abstract(experiment.segmenter(run.config))
   paths = (traverse_util.flatten_dict(t) for t in (ours, variables(run)))
   return set(next(paths)) == set(next(paths))
@@ -119,9 +134,9 @@ def init_state(
   d_params: dict,
   sharding=None,
 ) -> state.TrainState:
-  """Return a fresh state on its devices, with the weights that are given.
+  """Return a new state on its devices, with the weights that are given.
 
-  What is not given is drawn; optimizers start afresh, as in FADA's stages.
+  What is not given is drawn; optimizers start from zero, as in FADA's stages.
 
   Args:
     seed: of what is drawn.
@@ -149,7 +164,7 @@ def init_state(
 
 
 def _replaced(tree, new):
-  """A tree with the leaves that `new` has, by path, on the same devices."""
+  """Return a tree with the leaves that `new` has, on the devices of the old."""
   old = traverse_util.flatten_dict(tree)
   placed = {
     path: jax.device_put(array, old[path].sharding)
@@ -159,7 +174,7 @@ def _replaced(tree, new):
 
 
 def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
-  """Make a run of a PyTorch file, at step 0, with what it lacks drawn afresh.
+  """Make a run of a PyTorch file, at step 0; what the file lacks is drawn.
 
   Raises:
     UserError: `workdir` holds something, or the file does not fit.

@@ -1,7 +1,7 @@
 """What the command lines have in common: one style, one way to end.
 
-A command is a module with `main(argv) -> exit status`; its flags are absl's, in
-a FlagValues of its own, and what is no flag comes by its place.
+A command is a module with `main(argv) -> exit status`. Its flags are absl's, in
+a FlagValues of its own; what is no flag is known by its place.
 """
 
 import functools
@@ -19,13 +19,13 @@ INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT
 def run_cli(main: Callable[..., int | None], *args) -> None:
   """Run `main(*args)` and exit with its status.
 
-  A UserError becomes one line on stderr and status 2, Ctrl-C a line and 130. A
-  reader that has left the pipe (`| head`) ends the program without a word.
+  A UserError becomes its message on stderr and status 2, Ctrl-C a line and 130.
+  A reader that has left the pipe (`| head`) ends the program without a word.
   """
   try:
     sys.exit(main(*args))
   except BrokenPipeError:
-    # Python would complain once more when it closes stdout.
+    # Python would complain once more when it flushes stdout at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)  # 128 + SIGPIPE
   except KeyboardInterrupt:
@@ -45,7 +45,7 @@ class Flags:
   """
 
   def __init__(self):
-    """Defines no flag yet."""
+    """Define no flag yet."""
     self.values = flags.FlagValues()
     self.values.set_gnu_getopt(True)  # flags may come behind their places
     define = functools.partial
@@ -67,8 +67,8 @@ class Flags:
       places: names of the arguments that are no flags, all of them needed.
 
     Returns:
-      Those arguments; None where help was asked for and printed, and there is
-      nothing to do.
+      Those arguments; None where help was asked for, and printed: nothing more
+      is to be done.
 
     Raises:
       UserError: an unknown flag, a bad value, an argument that has no place, or
@@ -121,7 +121,7 @@ def define_checkpoint(command: Flags) -> None:
 
 
 def print_if_best(checkpoint: str) -> None:
-  """Say what it means that a checkpoint is the best one."""
+  """Print what 'best' means, where that checkpoint is asked for."""
   if checkpoint == 'best':
     print('oracle-selected: this checkpoint was chosen by target labels.')
 
@@ -130,7 +130,7 @@ def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
   """Return the numbers of a --scales flag, None where it is not given.
 
   Raises:
-    UserError: no numbers, or out of bounds.
+    UserError: they are no numbers, or out of bounds.
   """
   try:
     scales = tuple(float(text) for text in texts) if texts else None

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk: a second start compiles nothing."""
+"""The cache of compiled programs on disk: a second start compiles nothing."""
 
 import os
 import pathlib
@@ -9,11 +9,11 @@ import jax
 
 
 def enable() -> None:
-  """Turns jax's persistent compilation cache on, unless the user has.
+  """Turn jax's persistent compilation cache on, unless the user has.
 
-  It lies in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/jaxuda, where a home
-  that several kinds of machine share has a folder for each. Where it cannot be
-  written, everything is compiled anew.
+  It lies in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/jaxuda, which has a
+  folder for each kind of machine that shares the home. Where it cannot be
+  written, every start compiles.
   """
   if jax.config.jax_compilation_cache_dir is None:
     folder = _folder()
@@ -35,7 +35,7 @@ def _folder() -> pathlib.Path:
 
 
 def _features() -> str:
-  """What tells this machine's instructions from another's."""
+  """Return a checksum of this machine's instructions."""
   try:
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
   except OSError:

@@ -1,4 +1,4 @@
-"""What the commands print: lines, tables, durations and progress."""
+"""What the commands print: lines, durations, tables and progress."""
 
 import contextlib
 import time
@@ -8,7 +8,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def print0(text: str = '') -> None:
-  """Print, once however many processes a run has."""
+  """Print a line, once however many processes a run has."""
   import jax  # late, because command lines answer before they need it
 
   if jax.process_index() == 0:
@@ -29,7 +29,7 @@ def table(
   rows: Sequence[Sequence[str]],
   last: Sequence[Sequence[str]] = (),
 ) -> str:
-  """Return a text table: the first column to the left, all others right.
+  """Return a text table: the first column flush left, all others flush right.
 
   Args:
     columns: the headings.
@@ -57,7 +57,7 @@ def table(
 
 @contextlib.contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
-  """Show how many of `total` are done; call what it gives after each of them.
+  """Show how many of `total` are done: call the function after each of them.
 
   A bar with rate and remaining time, or plain lines where there is no terminal.
   """

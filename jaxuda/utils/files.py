@@ -1,4 +1,4 @@
-"""The one way in which files are written whole."""
+"""How all files are written: whole, or not at all."""
 
 import contextlib
 import csv
@@ -25,8 +25,8 @@ def write(
     write_to: writes the content to the path that it is given.
 
   Raises:
-    UserError: the file cannot be written; the old one stays, and nothing else
-      is left behind.
+    UserError: the file cannot be written. As after any other error, the old
+      one stays, and nothing else is left behind.
   """
   path = pathlib.Path(path)
   temporary = path.with_name(f'.{path.name}.tmp')
@@ -35,14 +35,17 @@ def write(
     write_to(temporary)
     _flush(temporary)
     temporary.replace(path)
-    _flush(path.parent)
-  except OSError as e:
+  except BaseException as e:
     with contextlib.suppress(OSError):
       temporary.unlink()
+    if not isinstance(e, OSError):
+      raise
     reason = e.strerror or str(e)
     if not path.parent.is_dir() and path.parent.exists():
       reason = f'{path.parent} is not a folder'
     raise UserError(f'cannot write {path}: {reason}.') from e
+  with contextlib.suppress(OSError):  # which some shared disks cannot
+    _flush(path.parent)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -58,7 +61,7 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 def write_csv(
   path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence]
 ) -> None:
-  """Write a table whole; see `write`. None is an empty cell."""
+  """Write a table whole; see `write`. None becomes an empty cell."""
 
   def write_to(file):
     with file.open('w', newline='') as stream:

@@ -10,7 +10,11 @@ from jaxuda.utils.errors import UserError
 
 @contextlib.contextmanager
 def explained(root: pathlib.Path) -> Iterator[None]:
-  """Turns what a disk can do to us into one sentence."""
+  """Turn an error of the disk into one sentence.
+
+  Raises:
+    UserError: something inside could not be written.
+  """
   try:
     yield
   except UserError:
@@ -29,7 +33,7 @@ def explained(root: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clean(folder: pathlib.Path) -> Iterator[None]:
-  """Removes the empty folders above a dataset that did not come to be."""
+  """Remove the empty folders above a dataset that was not written."""
   made = [p for p in (folder.parent, *folder.parents[1:]) if not p.exists()]
   try:
     yield

@@ -1,4 +1,4 @@
-"""Several hosts, one process each: how they join, and when one is lost."""
+"""Several hosts, one process each: how they join, and what if one is lost."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from absl import flags
 
 from jaxuda.utils.errors import UserError
 
-# A process that says nothing for so long is taken for dead by the others.
+# The others take a process that is silent for so long to be dead.
 HEARTBEAT_S = 60
 
 # What runtimes say when a peer is gone: gloo, NCCL, the coordination service.
@@ -94,8 +94,8 @@ def is_lost(error: Exception) -> bool:
 def exit_if_peer_lost() -> Iterator[None]:
   """End this process with a sentence, and status 2, when another has died.
 
-  At once, as jax's own exit would wait at a barrier for the dead. A process
-  that waits for one on another way is ended by jax, after HEARTBEAT_S.
+  At once, as jax's own exit would wait for the dead at a barrier. Where this
+  process notices nothing, because it waits, jax ends it after HEARTBEAT_S.
   """
   try:
     yield

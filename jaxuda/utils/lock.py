@@ -1,4 +1,4 @@
-"""One process at a time, also across processes and hosts that share a disk."""
+"""A lock file, which one process at a time holds, also on hosts of one disk."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 
 class HeldError(Exception):
-  """Another process holds the lock; its message names the process."""
+  """Another process holds the lock; the message names the process."""
 
 
 @contextlib.contextmanager
@@ -22,11 +22,11 @@ def hold(
 
   Args:
     path: its folder is made if needed.
-    wait: called once if somebody else holds the lock, before this waits for it;
-      None not to wait.
+    wait: called if another process holds the lock, before waiting for it; None
+      not to wait.
 
   Raises:
-    HeldError: somebody else holds it, and there is no `wait`.
+    HeldError: another process holds the lock, and there is no `wait`.
     OSError: the file cannot be made or written.
   """
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Files that are found by their names: methods, encoders, analyses, datasets."""
+"""Modules that are found by name: methods, encoders, analyses, datasets."""
 
 import difflib
 import importlib

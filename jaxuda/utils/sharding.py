@@ -1,6 +1,6 @@
 """One mesh axis, 'data': batches are split over it, states are replicated.
 
-And what the processes of a run, one a host, tell each other.
+Also what the processes of a run, one on each host, tell each other.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from jaxuda.utils.errors import UserError
 
 
 def make_mesh() -> jax.sharding.Mesh:
-  """All devices of all hosts along one axis.
+  """Return the mesh of all devices of all hosts along one axis.
 
   Auto axes: under the default, Explicit, scatter-add (the confusion matrix)
   and a vmapped dynamic_slice (random patches) are refused.
@@ -24,12 +24,12 @@ def make_mesh() -> jax.sharding.Mesh:
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
-  """The sharding of states, parameters and counts."""
+  """Return the sharding of states, parameters and counts."""
   return jax.NamedSharding(mesh, jax.P())
 
 
 def shard_batch(mesh: jax.sharding.Mesh) -> Callable:
-  """A function that moves this process's share of a batch to its devices.
+  """Return a function that puts this process's share of a batch on its devices.
 
   Arrays are split along their first axis; whatever is not an array stays.
   """
@@ -51,7 +51,17 @@ def shard_batch(mesh: jax.sharding.Mesh) -> Callable:
 def check_batch(
   key: str, size: int, mesh: jax.sharding.Mesh, parts: int = 1
 ) -> None:
-  """A UserError where a batch, or a part of it, cannot be split evenly."""
+  """Refuse a batch that cannot be split evenly.
+
+  Args:
+    key: of the batch size in a config.
+    size: of the batch.
+    mesh: of the devices that share it.
+    parts: in which a step goes through the batch.
+
+  Raises:
+    UserError: the batch, or a part of it, does not divide over the devices.
+  """
   if size < 1 or size % (mesh.size * parts):
     times = f' times grad_accum_steps={parts}' if parts > 1 else ''
     raise UserError(
@@ -61,18 +71,18 @@ def check_batch(
 
 
 def barrier(where: str) -> None:
-  """Lets the processes of a run wait for each other."""
+  """Let the processes of a run wait for each other at a place of this name."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(where)
 
 
 def any_process(flag: bool) -> bool:
-  """Whether the flag is set on any process of the run."""
+  """Return whether the flag is set on any process of the run."""
   return sum_of_processes(int(flag)) > 0
 
 
 def sum_of_processes(number: int) -> int:
-  """The sum of the numbers that the processes of the run give."""
+  """Return the sum of the numbers that the processes of the run give."""
   if jax.process_count() == 1:
     return number
   return int(multihost_utils.process_allgather(np.array(number)).sum())

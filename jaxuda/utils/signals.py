@@ -1,5 +1,6 @@
-"""Stopping when asked: SIGTERM, Ctrl-C, or the end of the terminal."""
+"""How a program stops when asked: SIGTERM, Ctrl-C, the end of its terminal."""
 
+import gc
 import os
 import signal
 import sys
@@ -7,14 +8,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import jax
-from jax.experimental import multihost_utils
-
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-  """Turns signals into a flag, or into an exception; a context manager.
+  """A context manager that turns signals into a flag, or into an exception.
 
   As a flag: the first SIGTERM or SIGINT is noted, a second one exits at once.
   With several processes the signals stay with jax's preemption service, which
@@ -25,12 +23,16 @@ class StopSignal:
   to outlive its terminal. What a handler raises inside a callback of some
   library is lost: call `check` between the steps of the work.
 
-  The handlers of before come back at its end. In another thread than the main
-  one nothing is handled.
+  At its end the earlier handlers come back. Only in the main thread are
+  signals handled.
   """
 
   def __init__(self, unwind: bool = False):
-    """Handles nothing yet."""
+    """Handle nothing yet.
+
+    Args:
+      unwind: whether a signal raises, in place of setting the flag.
+    """
     self._unwind = unwind
     self._received = threading.Event()
     self._number: int | None = None
@@ -45,7 +47,7 @@ class StopSignal:
       if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         stops.append(signal.SIGHUP)
       self._before = {s: signal.signal(s, self._raise) for s in stops}
-    elif jax.process_count() == 1:
+    elif _process_count() == 1:
       self._watch_signals()
       self._before = {
         s: signal.signal(s, lambda *_: None) for s in _STOP_SIGNALS
@@ -78,27 +80,34 @@ class StopSignal:
     Args:
       step: call it once for each step, on every process.
     """
-    if jax.process_count() > 1:
+    if _process_count() > 1:
+      from jax.experimental import multihost_utils
+
       return multihost_utils.reached_preemption_sync_point(step)
     return self.requested
 
   def until_requested(self, items: Iterable[Any]) -> Iterator[Any]:
-    """Yield the items, up to the moment that a stop is requested."""
+    """Yield the items, up to the moment when a stop is requested."""
     for item in items:
       if self.requested:
         return
       yield item
 
   def check(self) -> None:
-    """Raise what a signal that has come means: a stop of the program."""
+    """Raise KeyboardInterrupt or SystemExit if a signal has come."""
     if self._number == signal.SIGINT:
       raise KeyboardInterrupt
     if self._number is not None:
       sys.exit(128 + self._number)
 
   def _raise(self, number, frame):
-    del frame
     self._number = number
+    # Python prints and drops what is raised inside a callback of its collector.
+    collecting = {getattr(call, '__code__', None) for call in gc.callbacks}
+    while frame:
+      if frame.f_code in collecting:
+        return
+      frame = frame.f_back
     self.check()
 
   def _watch_signals(self):
@@ -131,3 +140,9 @@ class StopSignal:
         'stops at once\n'.encode(),
       )
     os.close(reader)
+
+
+def _process_count() -> int:
+  import jax  # late: what prepares data has no use for it
+
+  return jax.process_count()

@@ -193,7 +193,7 @@ def test_methods_are_all_there():
   """Each config has a row, and each row that adapts sees as many steps."""
   names = {row.config.partition('.')[0] for row in rows_of('methods')}
   # FADA's source stage is that of all rows here; the mean teacher has no row.
-  assert names == set(tiny.pages()) - {'fada_source', 'mean_teacher'}
+  assert names == set(tiny.configs()) - {'fada_source', 'mean_teacher'}
   for title, x in rows.METHODS.items():
     for run in map(Run, rows.members(x)):
       before = plan.stage_of(run).all()

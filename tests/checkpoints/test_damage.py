@@ -80,7 +80,7 @@ def test_truncated_and_deleted_files(directory):
 
 
 def damage(directory, step):
-  """Flips a bit in the largest file of a checkpoint."""
+  """Flip a bit in the largest file of a checkpoint."""
   files = [p for p in (directory / str(step)).rglob('*') if p.is_file()]
   file = max(files, key=lambda p: p.stat().st_size)
   content = bytearray(file.read_bytes())
@@ -186,8 +186,8 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
     child = run_child(
       """
       import sys
-      from jaxuda import checkpoint
-      checkpoints = checkpoints.Checkpoints(sys.argv[1])
+      from jaxuda import checkpoints
+      manager = checkpoints.Checkpoints(sys.argv[1])
       first = (manager.latest_step() or 0) + 1
       for step in range(first, first + 1000):
         manager.save(step, make_state(step), {'miou': 1 / step})

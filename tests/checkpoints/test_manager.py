@@ -12,6 +12,7 @@ import tiny
 from small_state import equal, make_state, restore, run_child, save
 
 from jaxuda import checkpoints
+from jaxuda.checkpoints import reader
 from jaxuda.utils.errors import UserError
 
 
@@ -73,7 +74,7 @@ def test_metrics_that_cannot_be_added(directory, monkeypatch, caplog):
 
   with checkpoints.Checkpoints(directory) as manager:
     with monkeypatch.context() as m:
-      m.setattr(checkpoints.checkpoint_read, 'add_metrics', refuse)
+      m.setattr(reader, 'add_metrics', refuse)
       manager.save(1, make_state(1), {'miou': 0.5})
     assert 'score of step 1 was not noted' in caplog.text
     assert manager.metric(1) is None
@@ -88,7 +89,7 @@ METRIC = st.one_of(
 
 
 def kept(metrics, keep_latest):
-  """What must be on disk after saves 1, 2, ...: replayed save by save."""
+  """Return what must be on disk after saves 1, 2, ..., replayed one by one."""
   there = []
   for step in range(1, len(metrics) + 1):
     there.append(step)
@@ -199,7 +200,7 @@ def test_other_number_of_devices(directory):
   child = run_child(
     """
     import sys, jax
-    from jaxuda import checkpoint
+    from jaxuda import checkpoints
     assert jax.device_count() == 4
     mesh = jax.make_mesh((4,), ('data',))
     whole = jax.NamedSharding(mesh, jax.P())

@@ -8,22 +8,26 @@ import sys
 import pytest
 import tiny
 
-PAGE = f'{tiny.ROOT}/configs/advent_patch.py'
+CONFIG = 'configs/advent_patch.py'
 HEAVY = ('tensorflow', 'tensorflow_datasets', 'orbax', 'clu', 'tensorboard')
 
 # What runs on machines that have jax, flax and optax, and no more.
 CORE = (
-  'step', 'state', 'models', 'models.deeplab', 'models.discriminators',
-  'models.layers', 'methods', 'methods.advent_patch', 'losses', 'views',
-  'optim', 'metrics', 'labels', 'errors', 'config', 'sharding',
+  'step', 'state', 'losses', 'optim', 'metrics', 'labels', 'methods',
+  *(f'methods.{name}' for name in tiny.all_methods()),
+  'models.segmenter', 'models.discriminators', 'models.ensemble',
+  'models.resnet18', 'models.encoders.resnet', 'models.encoders.vgg16',
+  'models.decoders.deeplab_v2', 'config.loading', 'config.defaults',
+  'utils.errors', 'utils.settings', 'utils.sharding',
 )  # fmt: skip
 
 
 def python(*arguments, cwd):
-  """Runs python with the project on its path.
+  """Run python with the project on its path.
 
-  Also returns the seconds it computed: those of the clock depend on what else
-  the machine does.
+  Returns:
+    What it printed, and the seconds that it computed: those of the clock depend
+    on what else the machine does.
   """
 
   def seconds():
@@ -43,7 +47,7 @@ def python(*arguments, cwd):
 
 
 def imported(stderr):
-  """Top-level packages in what `-X importtime` wrote."""
+  """Return the top-level packages in what `-X importtime` wrote."""
   lines = [x for x in stderr.splitlines() if x.startswith('import time:')]
   return {line.rpartition('|')[2].strip().partition('.')[0] for line in lines}
 
@@ -58,7 +62,9 @@ def test_core_rooms_need_neither_tensorflow_nor_orbax(tmp_path):
   assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize('tool', ['main', 'evaluate'])
+@pytest.mark.parametrize(
+  'tool', ['main', 'evaluate', 'predict', 'pseudo_label', 'weights']
+)
 def test_help(tool, tmp_path):
   arguments = ('-X', 'importtime', '-m', f'jaxuda.{tool}', '--help')
   done, seconds = python(*arguments, cwd=tmp_path)
@@ -75,7 +81,7 @@ def test_distributed_where_there_is_no_cluster(tmp_path):
   done, _ = python(
     '-m',
     'jaxuda.main',
-    f'--config={PAGE}:streets',
+    f'--config={CONFIG}:streets',
     '--distributed',
     cwd=tmp_path,
   )
@@ -88,14 +94,26 @@ def test_distributed_where_there_is_no_cluster(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'sentence'),
   [
-    ([], '--config=configs/PAGE.py is needed'),
+    ([], '--config=configs/NAME.py is needed'),
     (['--cnfig=x.py'], "Unknown command line flag 'cnfig'"),
-    (['--config=nowhere.py'], "config page 'nowhere.py' does not exist"),
-    ([f'--config={PAGE}', 'more'], "unexpected argument 'more'"),
-    ([f'--config={PAGE}:strets'], "did you mean 'streets'?"),
-    ([f'--config={PAGE}:step=3'], "did you mean 'steps'?"),
-    ([f'--config={PAGE}', '--config.optim.lr=fast'], 'optim.lr takes float'),
-    ([f'--config={PAGE}', '--config.steps', '1.5'], 'config.steps takes int'),
+    (['--config.steps=3'], '--config.steps=3 needs --config=configs/NAME.py'),
+    (['--config=nowhere.py'], "config file 'nowhere.py' does not exist"),
+    (['--config=advnt.py'], "did you mean 'configs/advent.py'?"),
+    ([f'--config={CONFIG}', 'more'], "unexpected argument 'more'"),
+    ([f'--config={CONFIG}:strets'], "did you mean 'streets'?"),
+    (
+      [f'--config={CONFIG}:encodr=vgg16'],
+      "encodr is not declared; did you mean 'encoder'?",
+    ),
+    ([f'--config={CONFIG}:step=3'], 'Keys are set by flags, --config.KEY=VAL'),
+    ([f'--config={CONFIG}', '--config.step=3'], "did you mean 'steps'?"),
+    ([f'--config={CONFIG}', '--config.optim=3'], 'it holds optim.decay_steps'),
+    ([f'--config={CONFIG}', '--config.optim.lr=fast'], 'optim.lr takes float'),
+    ([f'--config={CONFIG}', '--config.steps', '1.5'], 'config.steps takes int'),
+    (
+      [f'--config={CONFIG}', '--config.method=advent'],
+      'config.method is chosen by the config file',
+    ),
   ],
 )
 def test_a_wrong_command_line_is_one_sentence(arguments, sentence, tmp_path):
@@ -106,6 +124,9 @@ def test_a_wrong_command_line_is_one_sentence(arguments, sentence, tmp_path):
   said = [x for x in lines if not x.startswith('import time:')]
   assert len(said) == 1 and said[0].startswith('error: ')
   assert sentence in said[0]
-  assert not imported(done.stderr) & {*HEAVY, 'jax'}
+  found = imported(done.stderr)
+  assert not found & set(HEAVY)
+  # A config takes its method's settings, and so imports jax.
+  assert ('jax' in found) <= (f'--config={CONFIG}' in ' '.join(arguments))
   assert seconds < 2
   assert not list(tmp_path.iterdir())

@@ -11,12 +11,12 @@ import originals
 import pytest
 import raw_files
 import safetensors.numpy
-import test_originals
 import tiny_runs
 
+from data import prepare
 from jaxuda import experiment, main, state, weights
-from jaxuda.datasets import prepare
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.training import metrics_csv
+from tests.fidelity import test_originals
 
 # Cityscapes' label ids of the 19 classes (cityscapesScripts).
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -29,7 +29,7 @@ def quick():
 
 
 def write_trees(trace, root):
-  """The recorded run's images as raw datasets; a target image to score."""
+  """Write the recorded run's images as raw datasets, one of them to score."""
   count = trace['steps'] * trace['batch']
   ids = np.zeros(256, np.uint8)  # 255 becomes 0, which no class has
   ids[: len(IDS)] = IDS
@@ -45,11 +45,8 @@ def write_trees(trace, root):
 
 
 def initial(trace, config):
-  """{'seg', 'd_aux', 'd_main': {key: tensor}} that the recorded run began with."""
-  nets, txs = experiment.build(config)
-  abstract = jax.eval_shape(
-    lambda rng: state.init(rng, nets, txs), jax.random.key(0)
-  )
+  """Return {module: {key: tensor}} that the recorded run started from."""
+  abstract = state.abstract(*experiment.build(config))
   found = {}
   parts = [
     ('segmenter', abstract.segmenter.params),
@@ -67,11 +64,12 @@ def initial(trace, config):
 
 
 def prepare_trees(trace, root):
-  """Prepares the raw trees at their own sizes."""
+  """Prepare the raw trees at their own sizes."""
   write_trees(trace, root / 'raw')
   for name, stream in (('gta5', 'source'), ('cityscapes', 'target')):
     h, w = trace[f'{stream}_hw']
     arguments = [
+      'prepare',
       name,
       f'--raw={root / "raw" / name}',
       f'--data_dir={root / "prepared"}',
@@ -82,7 +80,7 @@ def prepare_trees(trace, root):
 
 
 def save_files(trace, start, root):
-  """Writes an original's checkpoints; the settings that begin with them."""
+  """Write an original's checkpoints; return the settings to start from them."""
   if trace['method'] == 'FADA':
     path = root / 'fada.safetensors'
     whole = {f'{m}.{k}': v for m, t in start.items() for k, v in t.items()}
@@ -98,7 +96,7 @@ def save_files(trace, start, root):
 
 
 def read_files(trace, root):
-  """What export wrote: {module: {key: tensor}}."""
+  """Return what export wrote: {module: {key: tensor}}."""
   files = {p.stem: safetensors.numpy.load_file(p) for p in root.glob('after*')}
   if trace['method'] == 'FADA':
     [whole] = files.values()
@@ -125,24 +123,24 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
     *originals.settings(trace),
     *save_files(trace, start, tmp_path),
     f'data_dir={tmp_path / "prepared"}',
-    f'eval.size={tuple(trace["target_hw"])}',
+    f'eval.size={"x".join(map(str, trace["target_hw"]))}',
     'num_log_images=1',
     'eval_every=3',
   ]
   arguments = [f'--config.{setting}' for setting in settings]
-  page = f'--config={originals.page(trace)}'
-  assert main.main(['main', page, f'--workdir={run}', *arguments]) == 0
+  config = f'--config={originals.page(trace)}'
+  assert main.main(['main', config, f'--workdir={run}', *arguments]) == 0
   said = capsys.readouterr().out
   names = {'advent_multi': 'deeplab: 118', 'fada_batch2': 'fada: 93'}
   assert f'{names[name]} tensors' in said
 
-  rows = workdir_lib.read_metrics(run / 'metrics.csv')
+  rows = metrics_csv.read_metrics(run / 'metrics.csv')
   losses = [row for row in rows if 'loss_seg_source_main' in row]
   test_originals.check_losses(trace, losses)
   found = experiment.load(run)
   test_originals.check_logits(trace, found.net, found)
 
-  command = ['export', f'--workdir={run}']
+  command = ['weights', 'export', f'--workdir={run}']
   assert weights.main([*command, f'--output={tmp_path}/after.safetensors']) == 0
   changes = {}
   for module, tensors in read_files(trace, tmp_path).items():

@@ -18,13 +18,14 @@ import tiny_runs
 from PIL import Image
 
 from benchmarks import raw_trees
+from data import prepare, verify
 from jaxuda import checkpoints, experiment, predict, train
 from jaxuda.config import loading as config_lib
-from jaxuda.datasets import prepare, specs, verify
+from jaxuda.datasets import specs
 from jaxuda.evaluation import evaluator
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.models import deeplab
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.models import segmenter
+from jaxuda.training import metrics_csv
 
 RAW_SIZE, SIZE, COUNT = (72, 144), '64x96', 2
 SPECS = ('gta5', 'synthia', 'cityscapes', 'crosscity/rome', 'camvid')
@@ -44,7 +45,7 @@ AS_CAMVID = (3, 4, 1, -1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
 class Case(NamedTuple):
   """An experiment, and where the raw files of what it scores are."""
 
-  page: str
+  argument: str
   target: str
   overrides: tuple[str, ...]
   images: str
@@ -89,7 +90,7 @@ def quick():
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """raw/ and prepared/ of all datasets, through the command lines."""
+  """The folders raw/ and prepared/ of all datasets, by the command lines."""
   root = tmp_path_factory.mktemp('datasets')
   where = f'--data_dir={root / "prepared"}'
   report = f'--json={root / "report.json"}'
@@ -100,15 +101,15 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
       module = specs.module(name)
       patch.setattr(module, 'COUNTS', dict.fromkeys(module.COUNTS, COUNT))
-      assert verify.main([spec, tree, report]) == 0
-      assert prepare.main([spec, tree, where, f'--size={SIZE}']) == 0
-      assert verify.main([spec, where, f'--size={SIZE}', report]) == 0
+      assert verify.main(['verify', spec, tree, report]) == 0
+      assert prepare.main(['prepare', spec, tree, where, f'--size={SIZE}']) == 0
+      assert verify.main(['verify', spec, where, f'--size={SIZE}', report]) == 0
   return root
 
 
 @pytest.fixture(scope='module')
 def pretrained(tmp_path_factory):
-  """pretrained(config): a run whose weights stand in for ImageNet's.
+  """pretrained(config) -> a run whose weights stand in for ImageNet's.
 
   Random ones would predict one class everywhere.
   """
@@ -117,7 +118,7 @@ def pretrained(tmp_path_factory):
   def write(settings):
     path = root / settings.classes
     if not path.exists():
-      shapes = deeplab.abstract(experiment.segmenter(settings))
+      shapes = segmenter.abstract(experiment.segmenter(settings))
       path.mkdir()
       stored = json.dumps(config_lib.to_json(settings))
       (path / 'config.json').write_text(stored)
@@ -130,7 +131,7 @@ def pretrained(tmp_path_factory):
 
 
 def predictions(path: pathlib.Path, images: pathlib.Path, tmp_path):
-  """{name: class indices of the model} as `jaxuda.predict` writes them."""
+  """Return {name: class indices}, as jaxuda.predict writes them."""
   output = tmp_path / 'predicted'
   arguments = [f'--workdir={path}', f'--images={images}', f'--output={output}']
   assert predict.main(['predict', *arguments]) == 0
@@ -143,26 +144,26 @@ def predictions(path: pathlib.Path, images: pathlib.Path, tmp_path):
 
 
 def by_hand(case: str, predicted: dict, tree: pathlib.Path) -> np.ndarray:
-  """IoUs of the classes that are scored, by NumPy from the raw label files."""
+  """Return the IoUs of the scored classes by NumPy, from raw label files."""
   model = SIXTEEN if case == 'synthia' else NINETEEN
   scored = {'synthia': SIXTEEN, 'crosscity': THIRTEEN}.get(case, NINETEEN)
-  labels, answers = [], []
+  labels, predictions = [], []
   for name, ids in predicted.items():
     label = np.asarray(Image.open(tree / CASES[case].label.format(name)))
     assert label.shape == ids.shape == RAW_SIZE
     labels.append(label)
-    answers.append(np.array(model)[ids])  # of the 19
-  label, answer = np.stack(labels), np.stack(answers)
+    predictions.append(np.array(model)[ids])  # of the 19
+  label, prediction = np.stack(labels), np.stack(predictions)
   if case == 'camvid':
-    names, answer = range(11), np.array(AS_CAMVID)[answer]
+    names, prediction = range(11), np.array(AS_CAMVID)[prediction]
   else:
-    names, answer = [IDS[c] for c in scored], np.array(IDS)[answer]
+    names, prediction = [IDS[c] for c in scored], np.array(IDS)[prediction]
   counted = np.isin(label, names)
   ious = []
   for name in names:
-    of_label, of_answer = label == name, (answer == name) & counted
-    union = (of_label | of_answer).sum()
-    ious.append((of_label & of_answer).sum() / union if union else np.nan)
+    true, found = label == name, (prediction == name) & counted
+    union = (true | found).sum()
+    ious.append((true & found).sum() / union if union else np.nan)
   return np.array(ious)
 
 
@@ -177,7 +178,7 @@ def test_raw_to_scores_in_16_classes(folder, pretrained, tmp_path):
 
 
 def check_raw_to_scores(case, folder, pretrained, tmp_path):
-  page, target, overrides, images, _, means = CASES[case]
+  argument, target, overrides, images, _, means = CASES[case]
   settings = [
     'steps=2',
     'log_every=1',
@@ -190,15 +191,15 @@ def check_raw_to_scores(case, folder, pretrained, tmp_path):
     *(f'{stream}.size={SIZE}' for stream in ('source', 'target', 'eval')),
     *overrides,
   ]
-  page = f'{tiny.ROOT}/configs/advent_patch.py{page}'
-  start = pretrained(config_lib.load(page, settings))
-  experiment = config_lib.load(page, [*settings, f'init={start}'])
-  assert experiment.model.encoder.blocks == (3, 4, 23, 3)
-  assert experiment.model.encoder.width == 64
+  spec = f'configs/advent_patch.py{argument}'
+  start = pretrained(config_lib.load(spec, settings))
+  config = config_lib.load(spec, [*settings, f'init={start}'])
+  assert config.model.encoder.blocks == (3, 4, 23, 3)
+  assert config.model.encoder.width == 64
   path = tmp_path / 'run'
-  assert train.train(experiment, path) == 0
+  assert train.train(config, path) == 0
 
-  rows = workdir_lib.read_metrics(path / 'metrics.csv')
+  rows = metrics_csv.read_metrics(path / 'metrics.csv')
   assert [r['step'] for r in rows if 'loss_seg_source_main' in r] == [1, 2]
   assert rows[-2]['skipped'] == 0
   trained = json.loads((path / 'scores.json').read_text())
@@ -207,7 +208,7 @@ def check_raw_to_scores(case, folder, pretrained, tmp_path):
     run = experiment.load(path)
     assert run.step == 2
     before, after = (
-      r.params['backbone']['layer3_22']['conv2']['kernel']
+      r.params['encoder']['layer3_22']['conv2']['kernel']
       for r in (experiment.load(start), run)
     )
     assert np.any(before != after)

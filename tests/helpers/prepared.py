@@ -1,4 +1,4 @@
-"""Writes tiny prepared datasets as data/ does, broken examples included."""
+"""Tiny prepared datasets as data.prepare writes them, and broken examples."""
 
 import io
 import pathlib
@@ -12,6 +12,7 @@ SIZE = (24, 48)  # (height, width) of `noise`
 
 
 def png(pixels: np.ndarray) -> bytes:
+  """Encode u8[H, W] or u8[H, W, 3] as a PNG file."""
   file = io.BytesIO()
   PIL.Image.fromarray(pixels).save(file, 'PNG')
   return file.getvalue()
@@ -24,7 +25,7 @@ def write(
   splits: dict[str, list[dict[str, bytes]]],
   jpeg: bool = False,
 ) -> pathlib.Path:
-  """Writes the examples of each split as they are; returns their folder."""
+  """Write the examples of each split as they are; return their folder."""
   return builder.write(
     spec,
     size,
@@ -42,14 +43,19 @@ def example(
   label: np.ndarray | None = None,
   label_full: np.ndarray | None = None,
 ) -> dict[str, bytes]:
-  """One example as it is stored; what is None is absent."""
+  """Return one example as it is stored; None for an absent feature."""
   pictures = {'image': image, 'label': label, 'label_full': label_full}
   stored = {k: b'' if v is None else png(v) for k, v in pictures.items()}
   return stored | {'id': name.encode()}
 
 
 def noise(i: int, **changed: bytes) -> dict[str, bytes]:
-  """Labelled example i: noise, but for the first pixel, which is (i, i, i)."""
+  """Return labelled example i: noise, but its first pixel is (i, i, i).
+
+  Args:
+    i: its number.
+    changed: features that replace its own.
+  """
   rng = np.random.default_rng(i)
   image = rng.integers(0, 256, (*SIZE, 3), np.uint8)
   image[0, 0] = i

@@ -14,7 +14,7 @@ import optax
 
 from jaxuda import checkpoints
 
-TESTS = pathlib.Path(__file__).parent
+HELPERS = pathlib.Path(__file__).parent
 
 
 @flax.struct.dataclass
@@ -32,7 +32,7 @@ class State:
 
 
 def make_state(step: int, width: int = 8) -> State:
-  """Another state for each step."""
+  """Return a state, another one for each step."""
   rng = jax.random.key(step)
   params = {
     'conv1': {'kernel': jax.random.normal(rng, (3, 3, 3, width))},
@@ -49,19 +49,20 @@ def make_state(step: int, width: int = 8) -> State:
 
 
 def save(directory, metrics, **kwargs):
-  """One checkpoint a step, 1, 2, ...; `metrics` are its miou."""
+  """Save a checkpoint at steps 1, 2, ...; `metrics` are their miou."""
   with checkpoints.Checkpoints(directory, **kwargs) as manager:
     for step, miou in enumerate(metrics, 1):
       manager.save(step, make_state(step), {'miou': miou}, {'note': step})
 
 
 def restore(directory, step, abstract=None):
+  """Return the state and the notes of a checkpoint."""
   with checkpoints.Checkpoints(directory) as manager:
     return manager.restore(step, abstract or jax.eval_shape(make_state, 1))
 
 
 def equal(a, b):
-  """Bit for bit, types included."""
+  """Return whether two trees are equal bit for bit, types included."""
   assert jax.tree.structure(a) == jax.tree.structure(b)
   return all(
     x.dtype == y.dtype and np.asarray(x).tobytes() == np.asarray(y).tobytes()
@@ -70,11 +71,11 @@ def equal(a, b):
 
 
 def run_child(code, *args, **env):
-  """Starts a Python process beside this one; `code` knows make_state."""
+  """Start a Python process beside this one; `code` knows make_state."""
   env = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'NPROC': '32',  # several virtual devices deadlock on few cores
-    'PYTHONPATH': f'{TESTS}:{TESTS.parents[1]}',
+    'PYTHONPATH': f'{HELPERS}:{HELPERS.parents[1]}',
     **env,
   }
   code = 'from small_state import make_state\n' + textwrap.dedent(code)

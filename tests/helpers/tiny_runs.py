@@ -16,12 +16,14 @@ import pytest
 import tiny
 
 from jaxuda import checkpoints, main, train
+from jaxuda.checkpoints import reader
+from jaxuda.config import loading as config_lib
 from jaxuda.datasets import prepare as prepare_lib
 from jaxuda.datasets import specs
 from jaxuda.utils import signals
 
 SIZE = (32, 64)
-PAGE = f'{tiny.ROOT}/configs/advent_patch.py:streets'
+CONFIG = 'configs/advent_patch.py:streets'
 
 # Logs, evaluations and checkpoints in rhythms that do not divide one another.
 SETTINGS = (
@@ -30,7 +32,6 @@ SETTINGS = (
   'eval_every=4',
   'checkpoint_every=5',
   'num_log_images=2',
-  'init=None',
   'source.size=32x64',
   'target.size=32x64',
   'eval.size=32x64',
@@ -41,13 +42,14 @@ SETTINGS = (
   'model.encoder.width=4',
   'discriminator.width=4',
   'patch.size=32',
-  'optim.decay_steps=100',  # not a function of `steps`, so that one compile serves
+  # Not a function of `steps`, so that one compilation serves.
+  'optim.decay_steps=100',
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-  """A run that nobody has interrupted, and what it printed."""
+  """A run that was not interrupted, and what it printed."""
 
   workdir: pathlib.Path
   said: str
@@ -55,7 +57,7 @@ class Finished:
 
 @contextlib.contextmanager
 def quick_compiles():
-  """Compiles in half the time, here and in the processes that are started."""
+  """Compile in half the time, here and in the processes that are started."""
   name = 'jax_disable_most_optimizations'
   before = jax.config.values[name]
   with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +68,7 @@ def quick_compiles():
 
 
 def prepare(data_dir: pathlib.Path) -> None:
-  """Prepares a few scenes of streets as training does by itself."""
+  """Prepare a few scenes of streets, as training does by itself."""
   with pytest.MonkeyPatch.context() as patch:
     streets = specs.module('streets')
     patch.setattr(streets, 'COUNTS', {'train': 6, 'val': 3})
@@ -75,21 +77,53 @@ def prepare(data_dir: pathlib.Path) -> None:
 
 
 def command(
-  workdir: pathlib.Path, data_dir: pathlib.Path, *more: str, page: str = PAGE
+  workdir: pathlib.Path,
+  data_dir: pathlib.Path,
+  *more: str,
+  config: str = CONFIG,
+  stages: bool = False,
 ) -> list[str]:
-  """The arguments of jaxuda.main, with further KEY=VALUE overrides."""
-  settings = [*SETTINGS, f'data_dir={data_dir}', *more]
+  """Return the arguments of jaxuda.main.
+
+  Args:
+    workdir, data_dir: of the run.
+    more: further KEY=VALUE overrides.
+    config: a config file, with its argument.
+    stages: whether the run has the stages of its config, as small as itself;
+      without, it starts from nothing.
+  """
+  given = {override.partition('=')[0] for override in more}
+  settings = [f'data_dir={data_dir}', *more]
+  settings += [
+    setting
+    for setting in small(config, stages)
+    if setting.partition('=')[0] not in given
+  ]
   flags = [f'--config.{setting}' for setting in settings]
-  return [f'--config={page}', f'--workdir={workdir}', *flags]
+  return [f'--config={config}', f'--workdir={workdir}', *flags]
+
+
+def small(config: str = CONFIG, stages: bool = False) -> list[str]:
+  """Return SETTINGS as far as a config has them, KEY=VALUE; see `command`."""
+  keys = config_lib.flatten(config_lib.load(config))
+  found = [] if stages else ['init_stage=None']
+  for setting in SETTINGS:
+    key, _, value = setting.partition('=')
+    found += [
+      f'{k}={value}'
+      for k in keys
+      if k == key or (stages and k.endswith(f'_stage.{key}'))
+    ]
+  return found
 
 
 def run(*arguments) -> int:
-  """Calls jaxuda.main's command line in this process; the exit status."""
+  """Call jaxuda.main's command line in this process; return the exit status."""
   return main.main(['main', *arguments])
 
 
 def finish(workdir: pathlib.Path, data_dir: pathlib.Path) -> Finished:
-  """A run from its start to its end."""
+  """Run an experiment from its start to its end."""
   said = io.StringIO()
   with contextlib.redirect_stdout(said):
     assert run(*command(workdir, data_dir)) == 0
@@ -98,7 +132,7 @@ def finish(workdir: pathlib.Path, data_dir: pathlib.Path) -> Finished:
 
 @contextlib.contextmanager
 def signalled_at(*steps: int):
-  """This process gets a SIGTERM at each of these steps, once."""
+  """Send this process a SIGTERM at each of these steps, once."""
   left = list(steps)
 
   class StopSignal(signals.StopSignal):
@@ -117,7 +151,7 @@ def signalled_at(*steps: int):
 
 @contextlib.contextmanager
 def signalled_in_evaluation(number: int):
-  """This process gets a SIGTERM when its evaluation of that number begins."""
+  """Send this process a SIGTERM when its evaluation of that number begins."""
   begun = []
 
   class StopSignal(signals.StopSignal):
@@ -136,7 +170,7 @@ def signalled_in_evaluation(number: int):
 
 @contextlib.contextmanager
 def full_disk_from(step: int):
-  """No file grows beyond 64 KiB once this step is saved: a full disk."""
+  """Let no file grow beyond 64 KiB once this step is saved: a full disk."""
   limit = resource.getrlimit(resource.RLIMIT_FSIZE)
   save = checkpoints.Checkpoints.save
 
@@ -154,12 +188,13 @@ def full_disk_from(step: int):
       resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
-def start(*arguments) -> subprocess.Popen:
-  """Starts `python -m jaxuda.main`; with pipes to what it says."""
+def start(*arguments, cwd: pathlib.Path = tiny.ROOT) -> subprocess.Popen:
+  """Start `python -m jaxuda.main` in a folder, with pipes from its output."""
+  more = {'PYTHONUNBUFFERED': '1', 'PYTHONPATH': str(tiny.ROOT)}
   return subprocess.Popen(
     [sys.executable, '-m', 'jaxuda.main', *arguments],
-    cwd=tiny.ROOT,
-    env=os.environ | {'PYTHONUNBUFFERED': '1'},
+    cwd=cwd,
+    env=os.environ | more,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -167,7 +202,7 @@ def start(*arguments) -> subprocess.Popen:
 
 
 def wait_for(child: subprocess.Popen, pattern: str) -> str:
-  """Reads a child's output up to the first line that matches."""
+  """Read a child's output up to the first line that matches; return that."""
   for line in child.stdout:
     if re.search(pattern, line):
       return line
@@ -175,6 +210,7 @@ def wait_for(child: subprocess.Popen, pattern: str) -> str:
 
 
 def state(workdir: pathlib.Path) -> dict:
-  """Everything in the latest checkpoint of a run."""
-  parts = ('step', 'segmenter', 'discriminators', 'skipped', 'skipped_in_row')
-  return checkpoints.restore_part(workdir / 'checkpoints', parts=parts)[1]
+  """Return everything in the latest checkpoint of a run."""
+  directory = workdir / 'checkpoints'
+  folder = directory / str(checkpoints.steps(directory)[-1])
+  return reader.read_arrays(folder, reader.read_manifest(folder)['leaves'])

@@ -35,8 +35,8 @@ def exported(finished_run, tmp_path_factory):
 
 
 def with_settings(streets_data, *more):
-  values = [*tiny_runs.SETTINGS, f'data_dir={streets_data}', *more]
-  return [f'--config={tiny_runs.PAGE}', *(f'--config.{v}' for v in values)]
+  values = [*tiny_runs.small(), f'data_dir={streets_data}', *more]
+  return [f'--config={tiny_runs.CONFIG}', *(f'--config.{v}' for v in values)]
 
 
 def test_evaluate_a_file_as_the_run_it_came_from(
@@ -65,9 +65,10 @@ def test_evaluate_a_file_as_the_run_it_came_from(
 def test_a_file_becomes_a_run(
   exported, finished_run, streets_data, tmp_path, capsys
 ):
-  """Both networks, as they were; the optimizers begin anew."""
+  """Both networks, as they were; the optimizers start from zero."""
   d_file = exported.with_name('mine_D_main.safetensors')
   arguments = [
+    'weights',
     'import',
     str(exported),
     *with_settings(streets_data, f'discriminator.init=main={d_file}'),
@@ -91,25 +92,25 @@ def test_a_file_becomes_a_run(
     weights.main(arguments)
 
 
-def test_training_from_a_backbone(
+def test_training_from_an_encoder(
   exported, finished_run, streets_data, tmp_path, capsys
 ):
   """New heads: nothing is scored or drawn of the start."""
   tensors = safetensors.numpy.load_file(exported)
-  backbone = tmp_path / 'backbone.safetensors'
+  path = tmp_path / 'encoder.safetensors'
   safetensors.numpy.save_file(
-    {f'Scale.{k}': v for k, v in tensors.items() if 'layer6' not in k}, backbone
+    {f'Scale.{k}': v for k, v in tensors.items() if 'layer6' not in k}, path
   )
-  settings = [f'init={backbone}', 'steps=1', 'seed=5']
+  settings = [f'init={path}', 'steps=1', 'seed=5']
   run = tmp_path / 'run'
   command = tiny_runs.command(run, streets_data, *settings)
   assert tiny_runs.run(*command) == 0
   said = capsys.readouterr().out
-  assert '4 fresh (the file holds a backbone without our heads)' in said
+  assert '4 fresh (the file holds an encoder without our heads)' in said
   assert 'at its start' not in said
   assert not (run / 'start_scores.json').exists()
-  before = experiment.load(finished_run.workdir).params['backbone']
-  after = experiment.load(run).params['backbone']
+  before = experiment.load(finished_run.workdir).params['encoder']
+  after = experiment.load(run).params['encoder']
   moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after)
   assert 0 < max(jax.tree.leaves(moved)) < 0.01  # one AdamW step of 2e-3
 
@@ -128,19 +129,18 @@ def test_files_are_refused_before_anything_is_written(
 ):
   """Nor is a first stage trained."""
   monkeypatch.chdir(tmp_path)
-  if 'discriminator' in setting:
-    setting = f'{setting};init={tiny.ROOT}/configs/source_only.py:streets'
   odd = pathlib.Path('odd.safetensors')
   safetensors.numpy.save_file({'a': np.ones(1, 'f4')}, odd)
-  settings = setting.split(';')
-  command = tiny_runs.command(tmp_path / 'run', streets_data, *settings)
+  command = tiny_runs.command(
+    tmp_path / 'run', streets_data, setting, stages=True
+  )
   with pytest.raises(UserError, match=sentence):
     tiny_runs.run(*command)
   assert list(tmp_path.iterdir()) == [tmp_path / odd]
 
 
 def test_inspect(exported, capsys):
-  assert weights.main(['inspect', str(exported)]) == 0
+  assert weights.main(['weights', 'inspect', str(exported)]) == 0
   title, count, *rows = capsys.readouterr().out.splitlines()
   assert title == "deeplab: AdaptSegNet's and ADVENT's segmenters"
   tensors = safetensors.numpy.load_file(exported)
@@ -171,3 +171,27 @@ def test_layouts_of_an_export(finished_run, tmp_path):
   for other in ('x', 'fada', 'scale'):
     with pytest.raises(UserError, match=f'{other} is none of deeplab, bdl'):
       export.export(finished_run.workdir, path, layout=other)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'sentence'),
+  [
+    ([], r'usage: .* inspect\|import\|export; see --help'),
+    (['convert'], r'usage: .* inspect\|import\|export; see --help'),
+    (['inspect'], 'FILE is needed'),
+    (['inspect', 'a.pth', 'b.pth'], "unexpected argument 'b.pth'"),
+    (['import', 'a.pth'], '--config is needed'),
+    (['import', 'a.pth', '--config=configs/fada.py'], '--workdir is needed'),
+    (['import', '--config=configs/fada.py'], 'FILE is needed'),
+    (['export', '--output=a.pth'], '--workdir is needed'),
+    (['export', '--workdir=runs/x'], '--output is needed'),
+    (['export', '--network=teacher'], 'one of <segmenter|ema>'),
+  ],
+)
+def test_command_lines_that_lack_something(
+  arguments, sentence, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match=sentence):
+    weights.main(['weights', *arguments])
+  assert not list(tmp_path.iterdir())

@@ -176,7 +176,7 @@ class Evil:
 
 
 def evil_files(torch, root):
-  """(name, path): files that would run code, claim too much or are broken."""
+  """Write files that would run code, claim too much or are broken."""
   mark = root / 'mark'
   tensor = torch.ones(8, 8)
 

@@ -20,8 +20,7 @@ from data.streets import render
 from jaxuda import experiment, labels
 from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import evaluator
-from jaxuda.training import log
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.training import log, metrics_csv
 from jaxuda.utils.errors import UserError
 
 CLASSES = labels.space('cityscapes19').classes
@@ -31,7 +30,7 @@ EVALUATIONS = (4, 8, 9)
 
 @pytest.fixture(scope='module')
 def rows(finished_run):
-  return workdir_lib.read_metrics(finished_run.workdir / 'metrics.csv')
+  return metrics_csv.read_metrics(finished_run.workdir / 'metrics.csv')
 
 
 @pytest.fixture(scope='module')
@@ -137,8 +136,8 @@ def test_what_it_says(finished_run):
   assert f'advent_patch on 1 x {device.device_kind}, 1 process' in said
   state = tiny_runs.state(finished_run.workdir)
   counts = [
-    sum(np.size(leaf) for leaf in jax.tree.leaves(state[player]['params']))
-    for player in ('segmenter', 'discriminators')
+    sum(np.size(leaf) for leaf in jax.tree.leaves(state[network]['params']))
+    for network in ('segmenter', 'discriminators')
   ]
   assert (
     f'segmenter {counts[0]:,} parameters, discriminators {counts[1]:,}' in said
@@ -209,13 +208,14 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
   )
   assert found == trained | {
     'step': 9,
+    'network': 'segmenter',
     'dataset': 'streets/city',
     'split': 'val',
     'scales': [1.0],
     'flip': False,
     'average': 'probabilities',
     'upsample': 'logits',
-    'absent': 'excluded',
+    'missing_class_iou': 'excluded',
   }
   assert {p.stem for p in written.glob('*.png')} == {
     'confusion',
@@ -257,13 +257,13 @@ def test_evaluate_in_a_folder_that_cannot_be_written(
 
 def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path):
   """On the processes, too, that read before the first one truncates."""
-  rows = workdir_lib.MetricsCsv(tmp_path / 'metrics.csv')
+  rows = metrics_csv.MetricsCsv(tmp_path / 'metrics.csv')
   for step in (4, 8):
     rows.append(step, {'eval_mIoU': 0.5})
   ours = log.Log(tmp_path, 9, 4)
   ours._first = False
   ours.resume(5)
   assert ours.evaluated == {4}
-  assert len(workdir_lib.read_metrics(rows.path)) == 2
+  assert len(metrics_csv.read_metrics(rows.path)) == 2
   ours._first = True
   ours.close()

@@ -17,8 +17,8 @@ import tiny_runs
 from jaxuda import experiment
 from jaxuda.evaluation import figure_writer
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.input import inputs
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.input import from_config
+from jaxuda.training import metrics_csv
 
 # Command lines of one process, one after the other.
 PROCESS = """
@@ -32,7 +32,8 @@ sys.exit(status)
 # A process that is killed when step 9 is due.
 DYING = """
 import os, signal
-from jaxuda import errors, main, train
+from jaxuda import main, train
+from jaxuda.utils import cli
 class StopSignal(train.signals.StopSignal):
   def requested_at(self, step):
     if step == 9 and {dies}:
@@ -40,12 +41,12 @@ class StopSignal(train.signals.StopSignal):
     return super().requested_at(step)
 train.signals.StopSignal = StopSignal
 import sys
-errors.run_cli(main.main, ['main', *sys.argv[1:]])
+cli.run_cli(main.main, ['main', *sys.argv[1:]])
 """
 
 
 def joined(rank: int, port: int) -> list[str]:
-  """The flags by which a process joins the other."""
+  """Return the flags by which a process joins the other one."""
   there = f'--coordinator=localhost:{port}'
   return [there, '--num_processes=2', f'--process_id={rank}']
 
@@ -69,7 +70,7 @@ def start(code: str, *arguments: str) -> subprocess.Popen:
 
 
 def copy_back_to(step: int, finished, path):
-  """A copy of a finished run as it was after a step's checkpoint."""
+  """Copy a finished run as it was after a step's checkpoint."""
   shutil.copytree(finished.workdir, path)
   (path / 'scores.json').unlink()
   for later in (path / 'checkpoints').iterdir():
@@ -79,8 +80,8 @@ def copy_back_to(step: int, finished, path):
 
 
 def last_losses(path) -> dict[str, float]:
-  """What step 9 measured."""
-  rows = workdir_lib.read_metrics(path / 'metrics.csv')
+  """Return what step 9 measured."""
+  rows = metrics_csv.read_metrics(path / 'metrics.csv')
   [row] = [r for r in rows if r['step'] == 9 and 'loss_seg_source_main' in r]
   return {k: v for k, v in row.items() if k.startswith('loss_')}
 
@@ -148,15 +149,15 @@ def test_two_processes_score_and_continue_a_run(
   assert len(list((trained / 'figures').glob('*.png'))) == 3
 
 
-@pytest.mark.parametrize(('process', 'files'), [(0, 4), (1, 0)])
+@pytest.mark.parametrize(('process', 'count'), [(0, 4), (1, 0)])
 def test_the_first_process_writes(
-  process, files, finished_run, tmp_path, monkeypatch
+  process, count, finished_run, tmp_path, monkeypatch
 ):
   run = experiment.load(finished_run.workdir)
   scores = json.loads((finished_run.workdir / 'scores.json').read_text())
-  records = inputs.open_eval(run.config)
+  records = from_config.open_eval(run.config)
   monkeypatch.setattr(jax, 'process_index', lambda: process)
-  files.write_json(tmp_path / 'scores.json', scores)
+  scores_lib.write(tmp_path / 'scores.json', scores)
   with tiny_runs.quick_compiles():
     figure_writer.FigureWriter(run.config, run.net, records).draw(
       tmp_path,
@@ -164,4 +165,4 @@ def test_the_first_process_writes(
       {'run': (run.params, run.batch_stats)},
       scores_lib.from_json(scores),
     )
-  assert len(list(tmp_path.iterdir())) == files
+  assert len(list(tmp_path.iterdir())) == count

@@ -13,17 +13,10 @@ import tiny_runs
 from small_state import equal
 
 from jaxuda.checkpoints import reader
-from jaxuda.training import workdir as workdir_lib
+from jaxuda.training import metrics_csv
 from jaxuda.utils.errors import UserError
 
 EVALUATIONS = (4, 8, 9)
-
-FIRST_STAGE = """
-from configs import source_only
-
-def get_config(arg=None):
-  return source_only.get_config(','.join(['streets', {settings!r}, arg]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +26,7 @@ def quick():
 
 
 def assert_same(workdir, finished):
-  """All that is a function of the config: weights, log, scores, figures."""
+  """Compare all that a config determines: weights, log, scores, figures."""
   state, expected = tiny_runs.state(workdir), tiny_runs.state(finished)
   assert equal(state, expected)
   assert state['step'] == 9
@@ -45,7 +38,7 @@ def assert_same(workdir, finished):
 
 
 def test_the_state_holds_all_that_evolves(finished_run):
-  """What the other tests compare."""
+  """So that what the other tests compare is all of it."""
   state = tiny_runs.state(finished_run.workdir)
   assert set(state) == {
     'step',
@@ -53,17 +46,19 @@ def test_the_state_holds_all_that_evolves(finished_run):
     'discriminators',
     'skipped',
     'skipped_in_row',
+    'ema',
   }
-  for player in ('segmenter', 'discriminators'):
-    assert jax.tree.leaves(state[player]['params'])
+  for network in ('segmenter', 'discriminators'):
+    assert jax.tree.leaves(state[network]['params'])
     moments = [
       leaf
-      for leaf in jax.tree.leaves(state[player]['opt_state'])
+      for leaf in jax.tree.leaves(state[network]['opt_state'])
       if np.ndim(leaf) == 4
     ]
     assert moments and all(np.any(leaf) for leaf in moments)
-  mean = state['segmenter']['batch_stats']['backbone']['bn1']['mean']
+  mean = state['segmenter']['batch_stats']['encoder']['bn1']['mean']
   assert np.any(mean)
+  assert state['ema'] is None  # test_teacher.py has one
 
 
 @pytest.mark.parametrize('stops', [(2,), (4, 7)])
@@ -125,7 +120,7 @@ def test_stopped_in_an_evaluation(
   assert tiny_runs.state(workdir)['step'] == step and score() is None
   with tiny_runs.signalled_at(*then):
     assert tiny_runs.run(*arguments) == (143 if then else 0)
-  rows = workdir_lib.read_metrics(finished_run.workdir / 'metrics.csv')
+  rows = metrics_csv.read_metrics(finished_run.workdir / 'metrics.csv')
   expected = {r['step']: r['eval_mIoU'] for r in rows if 'eval_mIoU' in r}
   assert score() == expected[step]
   if then:
@@ -173,24 +168,14 @@ def test_a_finished_run_is_only_shown(finished_run, streets_data, capsys):
 
 
 def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
-  settings = [s for s in tiny_runs.SETTINGS if s.split('=')[0] != 'steps']
-  settings = [s for s in settings if not s.startswith(('disc', 'patch'))]
-  page = tmp_path / 'start.py'
-  text = FIRST_STAGE.format(settings=','.join([*settings, 'steps=2']))
-  page.write_text(text)
-  workdir, first = (
-    tmp_path / 'runs' / 'main',
-    tmp_path / 'runs' / 'start-seed=0',
-  )
-  arguments = tiny_runs.command(
-    workdir, streets_data, f'init={page}', 'steps=4'
-  )
+  workdir, settings = tmp_path / 'main', ('init_stage.steps=2', 'steps=4')
+  arguments = tiny_runs.command(workdir, streets_data, *settings, stages=True)
 
   # Stopped in the first stage, before the second one is there.
   with tiny_runs.signalled_at(1):
     assert tiny_runs.run(*arguments) == 143
+  [first] = tmp_path.iterdir()
   assert tiny_runs.state(first)['step'] == 1
-  assert not workdir.exists()
 
   # Continued, and stopped in the second stage.
   with tiny_runs.signalled_at(3):
@@ -208,15 +193,15 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   assert tiny_runs.run(*arguments) == 0
   said = capsys.readouterr().out
   assert 'first stage: ' not in said and 'continuing at step 3' in said
-  assert 'at its start, start-seed=0' in said
+  assert 'at its start, source_only-streets' in said
   assert {p: p.stat().st_mtime_ns for p in first.rglob('*')} == trained
 
   # One of other settings is not gone on from; how it was scored is no matter.
   other = tiny_runs.command(
-    tmp_path / 'runs' / 'other', streets_data, f'init={page}', 'steps=4'
+    tmp_path / 'other', streets_data, *settings, stages=True
   )
   stored = json.loads((first / 'config.json').read_text())
-  stored['eval']['absent'] = 'zero'
+  stored['eval']['missing_class_iou'] = 'zero'
   for flip in (False, True):
     stored['source']['flip'] = flip
     (first / 'config.json').write_text(json.dumps(stored))
@@ -231,7 +216,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   shutil.rmtree(first)
   assert tiny_runs.run(*arguments) == 0
   shown = capsys.readouterr().out
-  assert said.endswith(shown) and 'at its start, start-seed=0' in shown
+  assert said.endswith(shown) and 'at its start, source_only-' in shown
   shutil.rmtree(workdir / 'figures')
   (workdir / 'scores.json').unlink()
   assert tiny_runs.run(*arguments) == 0

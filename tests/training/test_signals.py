@@ -1,35 +1,15 @@
 """SIGTERM and Ctrl-C: stop at a step, at once when asked twice."""
 
 import os
-import pathlib
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
+from small_state import run_child
 
 from jaxuda import checkpoints
 from jaxuda.utils import signals
-
-TESTS = pathlib.Path(__file__).parent
-
-
-def start(code, *args):
-  return subprocess.Popen(
-    [sys.executable, '-c', textwrap.dedent(code), *map(str, args)],
-    env=os.environ
-    | {
-      'JAX_PLATFORMS': 'cpu',
-      'NPROC': '32',
-      'PYTHONPATH': f'{TESTS}:{TESTS.parent}',
-    },
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
@@ -62,13 +42,15 @@ def test_other_signals_are_left_alone():
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_exits_even_inside_native_code(number):
   """As when XLA compiles for minutes: no Python handler runs meanwhile."""
-  child = start(
+  child = run_child(
     """
     import jax, jax.numpy as jnp
-    from jaxuda import signals
+    from jaxuda.utils import signals
     with signals.StopSignal():
       x = jnp.ones((1500, 1500))
-      slow = jax.jit(lambda x: jax.lax.fori_loop(0, 10**6, lambda i, x: x @ x, x))
+      slow = jax.jit(
+        lambda x: jax.lax.fori_loop(0, 10**6, lambda i, x: x @ x, x)
+      )
       print('on', flush=True)
       slow(x).block_until_ready()
     """
@@ -92,7 +74,9 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
     port, index, folder = sys.argv[1:]
     jax.distributed.initialize(f'localhost:{port}', 2, int(index))
     import jax.numpy as jnp
-    from jaxuda import checkpoint, signals, workdir
+    from jaxuda import checkpoints
+    from jaxuda.training import workdir
+    from jaxuda.utils import signals
     mesh = jax.make_mesh((2,), ('data',))
     whole = jax.NamedSharding(mesh, jax.P())
     update = jax.jit(
@@ -101,7 +85,7 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
     )
     with (
       workdir.open_workdir(folder, {}) as resumed,
-      checkpoints.Checkpoints(folder + '/checkpoints') as checkpoints,
+      checkpoints.Checkpoints(folder + '/checkpoints') as manager,
       signals.StopSignal() as stop,
     ):
       state = jax.jit(
@@ -126,7 +110,7 @@ def test_processes_stop_and_save_at_the_same_step(tmp_path):
       print(resumed, i, manager.latest_step())
   """
   for resumed in (False, True):
-    children = [start(code, port, i, tmp_path) for i in range(2)]
+    children = [run_child(code, port, i, tmp_path) for i in range(2)]
     while (line := children[0].stdout.readline()) != 'on\n':
       assert line, children[0].stderr.read()
     children[1].send_signal(signal.SIGTERM)

@@ -1,221 +1,300 @@
-"""Pages whose network is another page's, and what stages hand to one another."""
+"""The stages before a run: where they lie, and when they are trained."""
 
-import json
+import pathlib
+import re
 
 import pytest
 import tiny
 import tiny_runs
+from absl import flags
 
 from jaxuda.config import loading as config_lib
-from jaxuda.training import stages
+from jaxuda.torch_weights import export
+from jaxuda.training import stages, start
+from jaxuda.utils import lock
 from jaxuda.utils.errors import UserError
 
-LOCAL = 'configs/local_alignment.py'
+RUN = pathlib.Path('runs/mine')
+PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
+
+ELSEWHERE = """
+from configs import advent_patch
+
+def get_config(arg=None):
+  config = advent_patch.get_config('streets')
+  config.name = 'elsewhere'
+  {more}
+  return config
+"""
 
 
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-  monkeypatch.chdir(tiny.ROOT)
+def load(name, *overrides, preset='streets'):
+  return config_lib.load(f'configs/{name}.py:{preset}', overrides)
+
+
+def folder(name, *overrides):
+  """Return the folder of the first stage of a config's run."""
+  return stages.stage_dir(load(name, *overrides).init_stage, RUN)
+
+
+def all_stages(config):
+  """Yield all stages before an experiment, however far."""
+  for stage in config_lib.stages(config).values():
+    yield stage
+    yield from all_stages(stage)
+
+
+def test_an_equal_stage_has_one_folder():
+  first = folder('advent')
+  assert first.parent == RUN.parent
+  assert re.fullmatch('source_only-streets-seed=0-[0-9a-f]{8}', first.name)
+  assert first == folder('advent_patch') == folder('mean_teacher')
+  assert first == stages.stage_dir(load('source_only'), RUN)
 
 
 @pytest.mark.parametrize(
-  ('start', 'network'),
+  'override',
   [
-    # Heads, live branches, classes, how it is scored: as in each original.
-    (
-      'adaptsegnet.py:gta5,model.decoder.multi_level=False',
-      (False, 2, 19, 'logits'),
-    ),
-    ('advent.py:gta5', (True, 4, 19, 'logits')),
-    ('bdl_ssl.py:synthia', (False, 4, 19, 'probabilities')),
-    ('adaptsegnet.py:synthia', (True, 2, 16, 'logits')),
-    ('ass_global.py:gta5', (False, 2, 19, 'logits')),
+    'steps=7',  # the run's own
+    'optim.lr=1',
+    'data_dir=/elsewhere',
+    'init_stage.data_dir=/elsewhere',
+    'init_stage.log_every=3',
+    'init_stage.eval_every=3',
+    'init_stage.checkpoint_every=3',
+    'init_stage.num_log_images=1',
+    'init_stage.max_nonfinite_steps=3',
+    'init_stage.eval.batch_size=2',
+    'init_stage.eval.size=64x128',
+    'init_stage.eval.flip=True',
   ],
 )
-def test_local_alignment_has_the_network_it_starts_from(start, network):
-  setting = start.partition(':')[2].partition(',')[0]
-  config = config_lib.load(f'{LOCAL}:{setting},init=(configs/{start})')
-  assert config.init == f'configs/{start}'
-  classes = {'cityscapes19': 19, 'synthia16in19': 19, 'synthia16': 16}
-  model = config.model
-  assert network == (
-    *(model.decoder.multi_level, model.decoder.aspp_branches),
-    *(classes[config.classes], config.eval.upsample),
+def test_what_does_not_change_its_folder(override):
+  assert folder('advent', override) == folder('advent')
+
+
+def test_what_changes_its_folder():
+  """All that makes its network what it is, each in its own way."""
+  overrides = (
+    'model.encoder.width=8',
+    'model.input_norm=torchvision',
+    'classes=cityscapes19-sky',
+    'seed=1',
+    'init_stage.steps=7',
+    'init_stage.optim.lr=1',
+    'init_stage.source.flip=False',
+    'init_stage.bn_mode=running',
+    'init_stage.init=weights.pth',
   )
-  before = config_lib.load(config.init).optim
-  assert config.optim.repeats == before.repeats
-  stages.check_page(config.init, config)
-  if start.startswith('bdl'):
-    # "Their trained model" makes the labels (paper 000, section 4).
-    assert config.target.labels == config.init
+  found = {o: folder('advent', o) for o in overrides}
+  assert len({folder('advent'), *found.values()}) == 1 + len(overrides)
+  # The network and the seed are the run's: one object, under two names.
+  for key in ('model.encoder.width=8', 'seed=1'):
+    assert folder('advent', f'init_stage.{key}') == found[key]
+  assert found['seed=1'].name == folder('advent').name.replace('=0', '=1')
+  # A stage depends on those before it.
+  deep = 'init_stage.init_stage.steps=7'
+  assert folder('local_alignment', deep) != folder('local_alignment')
+  quiet = 'init_stage.init_stage.log_every=7'
+  assert folder('local_alignment', quiet) == folder('local_alignment')
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+@pytest.mark.parametrize('name', tiny.configs())
+def test_stages_share_network_classes_and_seed(name, preset):
+  width = 'model.encoder.width=8'
+  config = load(name, width, 'seed=3', 'data_dir=/data', preset=preset)
+  start.check_stage(config)
+  for stage in all_stages(config):
+    start.check_stage(stage)
+    assert stage.model == config.model and stage.model.encoder.width == 8
+    assert stage.classes == config.classes
+    assert (stage.seed, stage.data_dir) == (3, '/data')
+
+
+@pytest.mark.parametrize(
+  ('name', 'count'),
+  [
+    ('fada', 1),
+    ('local_alignment', 1),
+    ('fada_distill', 2),
+    ('bdl_ssl', 1),
+    ('cbst', 2),
+  ],
+)
+def test_stages_get_the_encoder_and_not_the_schedule(name, count):
+  config = load(
+    name,
+    'steps=7',
+    'model.input_norm=caffe_vgg',
+    preset='gta5,encoder=vgg16',
+  )
+  before = list(all_stages(config))
+  assert len(before) == count  # that of cbst starts a run, and labels for it
+  for stage in before:
+    assert stage.model.encoder.name == 'vgg16'
+    assert stage.model.input_norm == 'caffe_vgg'
+    assert stage.steps != 7
+
+
+@pytest.mark.parametrize(
+  ('argument', 'network'),
+  [
+    # Heads, summed branches, class space, how it is scored: each original's.
+    ('gta5', (False, 2, 'cityscapes19', 'logits')),
+    ('gta5,start=advent', (True, 4, 'cityscapes19', 'logits')),
+    ('synthia', (False, 2, 'synthia16', 'logits')),
+    ('synthia,start=bdl', (False, 4, 'synthia16in19', 'probabilities')),
+  ],
+)
+def test_local_alignment_has_the_network_it_starts_from(argument, network):
+  config = load('local_alignment', preset=argument)
+  decoder = config.model.decoder
+  assert network == (
+    *(decoder.multi_level, decoder.aspp_branches),
+    *(config.classes, config.eval.upsample),
+  )
+  before = config.init_stage
+  assert before.model is config.model
+  assert config.optim.duplicate_params == before.optim.duplicate_params
+  if 'bdl' in argument:
+    # "Their trained model" makes the labels (ICIP 2020, section 4).
+    assert config.target.labels_stage is before
     assert config.pseudo.rule == 'median'
     assert config.loss_weights.seg_target_main == 1.0
   else:
-    assert config.target.labels is None and 'pseudo' not in config
-
-
-def test_local_alignment_on_a_run_and_on_a_file(tmp_path):
-  before = config_lib.load('configs/clan.py:streets,model.encoder.width=8')
-  text = json.dumps(config_lib.to_json(before))
-  (tmp_path / 'config.json').write_text(text)
-  config = config_lib.load(f'{LOCAL}:streets,init={tmp_path}')
-  assert config.init == str(tmp_path)
-  assert config.model == before.model and config.model.decoder.shared_features
-  # AdaptSegNet's, which the page starts from by itself.
-  default = config_lib.load(f'{LOCAL}:gta5')
-  assert config_lib.load(f'{LOCAL}:gta5,init=x.pth').model == default.model
-  assert config_lib.load(f'{LOCAL}:gta5,init=None').model == default.model
-
-
-@pytest.mark.parametrize(
-  ('page', 'keys'),
-  [
-    ('fada', ['init']),
-    ('local_alignment', ['init']),
-    ('fada_distill', ['source.labels']),
-    ('bdl_ssl', ['target.labels']),
-    ('cbst', ['init', 'target.labels']),
-  ],
-)
-def test_stages_get_what_the_network_is(page, keys):
-  network = '@VGG@,model.input_norm=caffe_vgg'
-  override = f'gta5,steps=7,{network}'
-  config = config_lib.load(f'configs/{page}.py:{override}')
-  flat = config_lib.flatten(config)
-  for key in keys:
-    named = flat[key]
-    assert named.endswith(f',{network}') and 'steps=7' not in named
-    before = config_lib.load(named)
-    assert before.model.backbone == 'vgg16'
-    assert before.model.input_norm == 'caffe_vgg'
-    stages.check_page(named, config)
-
-
-@pytest.mark.parametrize(
-  ('page', 'key', 'named'),
-  [
-    # BDL's stages start from one file, and see the same source images.
-    (
-      'bdl_ssl.py:gta5,init=w.pth,source.name=gta5/translated',
-      'target.labels',
-      'configs/bdl.py:gta5,init=w.pth,source.name=gta5/translated',
-    ),
-    # FADA's all start from ImageNet's weights (train_with_sd.sh).
-    (
-      'fada_distill.py:gta5,init=w.pth,model.encoder.variant=caffe',
-      'source.labels',
-      'configs/fada.py:gta5,init=(configs/fada_source.py:gta5,init=(w.pth),'
-      'model.encoder.variant=caffe),model.encoder.variant=caffe',
-    ),
-    ('cbst.py:gta5,init=runs/mine', 'target.labels', 'runs/mine'),
-    (
-      'local_alignment.py:gta5,init=[configs/bdl_ssl.py:gta5,'
-      'source.name=gta5/translated]',
-      'source.name',
-      'gta5/translated',
-    ),
-  ],
-)
-def test_stages_get_what_they_start_from(page, key, named):
-  flat = config_lib.flatten(config_lib.load(f'configs/{page}'))
-  assert flat[key] == named
-  if named.startswith('configs/'):
-    config_lib.load(named)
-
-
-def test_labels_by_random_weights_beside_a_file():
-  m1 = 'configs/bdl_ssl.py:gta5'
-  for labels, good in ((m1, False), (f'({m1},init=w.pth)', True)):
-    config = config_lib.load(f'{m1},init=w.pth,target.labels={labels}')
-    if good:
-      stages.check_labels(config, ['source', 'target'])
-      continue
-    with pytest.raises(
-      UserError, match=r'random weights, .* from w\.pth: .*,init=w\.pth\)'
-    ):
-      stages.check_labels(config, ['source', 'target'])
-
-
-@pytest.mark.parametrize('setting', ['gta5', 'synthia', 'streets', 'camvid'])
-@pytest.mark.parametrize('page', tiny.pages())
-def test_the_pages_own_stages_are_taken(page, setting):
-  config = config_lib.load(f'configs/{page}.py:{setting}')
-  stages.check_page(config.init, config)
-  stages.check_labels(config, ['source', 'target'])
-
-
-def test_labels_by_a_network_of_another_source():
-  """M2 on translated images, from an M1 on those as they are."""
-  m1, source = 'configs/bdl_ssl.py:gta5', 'source.name=gta5/translated'
-  for labels in (m1, f'({m1},{source})'):
-    config = config_lib.load(f'{m1},{source},target.labels={labels}')
-    if source in labels:
-      stages.check_labels(config, ['source', 'target'])
-      continue
-    with pytest.raises(
-      UserError,
-      match=r'trained on gta5, .* run on gta5/translated: .*gta5/translated\)',
-    ):
-      stages.check_labels(config, ['source', 'target'])
-
-
-def test_a_page_gets_the_runs_seed():
-  """Unless it names one itself; that of what it starts from is another's."""
-  start = 'configs/fada.py:streets,init=runs/source-seed=0'
-  assert stages.page(start, 2) == f'{start},seed=2'
-  assert stages.page('configs/fada.py', 2) == 'configs/fada.py:seed=2'
-  named = 'configs/fada.py:streets,seed=1'
-  assert stages.page(named, 2) == named
+    assert config.target.labels_stage is None and 'pseudo' not in config
 
 
 def test_vgg16_learns_at_one_rate_in_adaptsegnet():
   """One parameter group, as in model/deeplab_vgg.py."""
-  for page, factor in (
+  for name, factor in (
     ('adaptsegnet', 1.0),
     ('local_alignment', 1.0),
     ('fada', 10.0),
   ):
-    network = '@VGG@,model.decoder.multi_level=False'
-    config = config_lib.load(f'configs/{page}.py:gta5,{network}')
+    config = load(name, preset='gta5,encoder=vgg16')
     assert config.optim.head_factor == factor
-    config = config_lib.load(f'configs/{page}.py:gta5')
-    assert config.optim.head_factor == 10.0
+    assert load(name, preset='gta5').optim.head_factor == 10.0
 
 
-def test_a_start_that_is_named_is_taken_as_it_is():
-  named = 'configs/bdl_ssl.py:streets,seed=1'
-  config = config_lib.load(
-    f'{LOCAL}:streets,init=({named}),model.encoder.width=8'
+def test_what_a_run_starts_from():
+  config = load('advent')
+  first = stages.stage_dir(config.init_stage, RUN)
+  assert stages.init_dir(config, RUN) == first
+  assert stages.init_title(config) == 'source_only-streets'
+  for named in ('elsewhere/run', 'elsewhere/weights.pth'):
+    config = load('advent', f'init={named}')
+    assert stages.init_dir(config, RUN) == pathlib.Path(named)
+    assert stages.init_title(config) == pathlib.Path(named).name
+  assert stages.init_dir(load('advent', 'init_stage=None'), RUN) is None
+
+
+@pytest.mark.parametrize('kind', ['run', 'file'])
+def test_init_wins_over_the_first_stage(
+  kind, finished_run, streets_data, tmp_path, capsys
+):
+  """Which is not trained."""
+  named, step = finished_run.workdir, 9
+  if kind == 'file':
+    named, step = tmp_path / 'x.safetensors', 0
+    export.export(finished_run.workdir, named)
+  workdir = tmp_path / 'runs' / 'run'
+  command = tiny_runs.command(
+    workdir, streets_data, f'init={named}', 'steps=1', stages=True
   )
-  assert config.init == config.target.labels == named
-  assert config.model.encoder.width == 8
+  with tiny_runs.quick_compiles():
+    assert tiny_runs.run(*command) == 0
+  said = capsys.readouterr().out
+  assert f'starting from {named}, step {step}' in said
+  assert f'at its start, {named.name}' in said
+  assert 'first stage: ' not in said
+  assert list(workdir.parent.iterdir()) == [workdir]
+  assert config_lib.read_run(workdir).init_stage.name == 'source_only-streets'
 
 
 def test_another_network_is_refused_before_its_stage_is_trained(
   streets_data, tmp_path, capsys
 ):
-  first = 'configs/source_only.py:streets,model.encoder.width=8'
-  page = str(tiny.ROOT / 'configs/advent.py') + ':streets'
-  settings = [f'data_dir={streets_data}', *tiny_runs.SETTINGS]
-  settings = [s for s in settings if not s.startswith(('patch', 'init'))]
-  arguments = [f'--config.{s}' for s in settings]
+  config = tmp_path / 'elsewhere.py'
+  copied = 'config.model.copy_and_resolve_references()'
+  config.write_text(
+    ELSEWHERE.format(more=f'config.init_stage.model = {copied}')
+  )
+  command = tiny_runs.command(
+    tmp_path / 'run',
+    streets_data,
+    'init_stage.model.encoder.width=8',
+    config=str(config),
+    stages=True,
+  )
   with pytest.raises(
-    UserError, match=r'config\.init: .* is \(.*\) here and \(.*source_only\.py'
+    UserError,
+    match=r'^config\.init_stage: batch_stats/encoder/bn1/mean is \(4,\) here '
+    r'and \(8,\) in source_only-streets\.$',
   ):
-    tiny_runs.run(
-      f'--config={page}',
-      f'--workdir={tmp_path}/run',
-      f'--config.init={first}',
-      *arguments,
-    )
-  assert not list(tmp_path.iterdir())
+    tiny_runs.run(*command)
+  assert {p.name for p in tmp_path.iterdir()} <= {config.name, '__pycache__'}
   assert 'first stage' not in capsys.readouterr().out
 
 
-def test_a_long_name_of_a_run_is_cut():
+def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
+  """One trains it, the other one waits.
+
+  From another working directory, where they and the stage lie; the config of
+  one is a file elsewhere on disk.
+  """
+  config = tmp_path / 'configs' / 'elsewhere.py'
+  config.parent.mkdir()
+  config.write_text(ELSEWHERE.format(more=''))
+  commands = [
+    tiny_runs.command(
+      pathlib.Path('runs') / name,
+      streets_data,
+      'init_stage.steps=2',
+      'steps=2',
+      config=spec,
+      stages=True,
+    )
+    for name, spec in (('one', str(config)), ('two', tiny_runs.CONFIG))
+  ]
+  loaded = config_lib.load(
+    tiny_runs.CONFIG,
+    [f.removeprefix('--config.') for f in commands[1] if '--config.' in f],
+  )
+  first = stages.stage_dir(loaded.init_stage, tmp_path / 'runs' / 'two')
+  with (
+    tiny_runs.quick_compiles(),
+    lock.hold(first.with_name(f'.{first.name}.lock')),
+  ):
+    children = [tiny_runs.start(*c, cwd=tmp_path) for c in commands]
+    for child in children:
+      line = tiny_runs.wait_for(child, 'waiting')
+      assert f'{first.name}: waiting for another run' in line
+  ends = [child.communicate(timeout=300) for child in children]
+  assert [child.returncode for child in children] == [0, 0], ends
+  said = [out for out, _ in ends]
+  assert sorted(out.count('first stage: ') for out in said) == [0, 1]
+  assert sorted(out.count('first stage done') for out in said) == [0, 1]
+  for out in said:
+    assert f'starting from runs/{first.name}, step 2' in out
+    assert 'at its start, source_only-streets' in out
+  assert {p.name for p in (tmp_path / 'runs').iterdir()} == {
+    first.name, 'one', 'two',
+  }  # fmt: skip
+  ones, twos = (tiny_runs.state(tmp_path / 'runs' / n) for n in ('one', 'two'))
+  assert tiny.same(ones, twos)
+
+
+def test_a_long_name_of_a_run_is_cut(tmp_path):
   """File systems take 255 bytes; what differs at its end still does."""
-  names = {
-    config_lib.run_name(f'configs/a.py:{"x" * 300}', [f'seed={seed}'])
-    for seed in (1, 2)
-  }
+  config = tmp_path / f'{"a" * 200}.py'
+  config.write_text(ELSEWHERE.format(more=''))
+  names = set()
+  for seed in (1, 2):
+    given = flags.FlagValues()
+    argv = ['main', f'--config={config}', f'--config.seed={seed}']
+    argv = config_lib.define(given, argv)
+    config_lib.parse_flags(given, argv)
+    names.add(config_lib.run_name(given, argv))
   assert len(names) == 2 and all(len(name) < 160 for name in names)

@@ -12,19 +12,15 @@ import tiny_runs
 
 from jaxuda.utils import compile_cache
 
-PAGE = f'{tiny.ROOT}/configs/source_only.py:streets'
+CONFIG = 'configs/source_only.py:streets'
 MISS = 'PERSISTENT COMPILATION CACHE MISS'
 
 
 def train(workdir, streets_data, caches) -> str:
-  """Trains in a process of its own; what jax says about its cache."""
-  settings = [
-    flag
-    for flag in tiny_runs.command(
-      workdir, streets_data, 'steps=2', 'log_every=1', page=PAGE
-    )
-    if not flag.startswith(('--config.discriminator', '--config.patch'))
-  ]
+  """Train in a process of its own; return what jax says about its cache."""
+  settings = tiny_runs.command(
+    workdir, streets_data, 'steps=2', 'log_every=1', config=CONFIG
+  )
   ours = {
     'XDG_CACHE_HOME': str(caches),
     'JAX_DEBUG_LOG_MODULES': 'jax._src.compiler',

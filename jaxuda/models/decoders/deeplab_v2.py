@@ -3,6 +3,8 @@
 (AdaptSegNet, model/deeplab_multi.py; ADVENT, advent/model/deeplabv2.py.)
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -67,7 +69,9 @@ class Decoder(nn.Module):
   @nn.nowrap
   def predicted(self, logits: dict[str, Array]) -> Array:
     """Return the prediction's logits, of those of the heads."""
-    return sum(logits.values()) if self.summed else logits['main']
+    if self.summed:
+      return functools.reduce(operator.add, logits.values())
+    return logits['main']
 
 
 def build(config, num_classes: int) -> Decoder:
