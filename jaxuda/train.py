@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+from typing import NamedTuple
 
 import jax
 from ml_collections import FrozenConfigDict
@@ -62,33 +63,60 @@ def train(config, workdir: pathlib.Path) -> int:
   return 0
 
 
-def _check(config, mesh):
-  """Check an experiment and all stages before it."""
-  checks.check(config, mesh)
-  for stage in config_lib.stages(config).values():
-    _check(stage, mesh)
+def _check(config, mesh, key='config'):
+  """Check an experiment and all stages before it; errors name their keys."""
+  try:
+    checks.check(config, mesh)
+  except UserError as e:
+    raise UserError(str(e).replace('config.', f'{key}.')) from e
+  for name, stage in config_lib.stages(config).items():
+    _check(stage, mesh, f'{key}.{name}')
+
+
+class _Read(NamedTuple):
+  """What a run reads, and what is there only after stages before it.
+
+  Attributes:
+    opened: of from_config.open_inputs.
+    labels: {stream: folder} of pseudo labels that are yet to be made.
+    stages: the experiments to train before, unless they are trained already.
+  """
+
+  opened: tuple
+  labels: dict[str, pathlib.Path]
+  stages: list
+
+
+def _open(config, workdir) -> _Read:
+  """Open what a run reads; and what its stages will read."""
+  streams = methods.load(config.method).streams
+  labels = stages.pseudo_label_dirs(config, streams, workdir)
+  opened = from_config.open_inputs(config, streams, labels)
+  missing = {s: d for s, d in labels.items() if d and not d.is_dir()}
+  before = [config[s].labels_stage for s in missing if not config[s].labels]
+  if not (config.init or checkpoints.steps(workdir / 'checkpoints')):
+    before.insert(0, config.init_stage)
+  before = [stage for stage in before if stage is not None]
+  for stage in before:
+    folder = stages.stage_dir(stage, workdir)
+    if not scores_lib.read(folder / 'scores.json'):
+      _open(stage, folder)
+  return _Read(opened, missing, before)
 
 
 def _prepare(config, workdir, mesh):
   """Prepare a run, its stages trained before; None if that was stopped."""
-  streams = methods.load(config.method).streams
-  labels = stages.pseudo_label_dirs(config, streams, workdir)
-  opened = from_config.open_inputs(config, streams, labels)
-  missing = [s for s in streams if labels[s] and not labels[s].is_dir()]
-  before = [config[s].labels_stage for s in missing if not config[s].labels]
-  d_start = {}
+  read, d_start = _open(config, workdir), {}
   if not checkpoints.steps(workdir / 'checkpoints'):
     d_start = load.load_discriminators(config)
-    if not config.init:
-      before.insert(0, config.init_stage)
-  for stage in filter(None, before):
+  for stage in read.stages:
     if _train_stage(stage, workdir):
       return None
-  if missing:
-    for stream in missing:
-      writer.make_for(config, stream, labels[stream])
-    opened = from_config.open_inputs(config, streams, labels)
-  return _Run(config, workdir, mesh, opened, d_start)
+  for stream, folder in read.labels.items():
+    writer.make_for(config, stream, folder)
+  if read.labels:
+    read = _open(config, workdir)
+  return _Run(config, workdir, mesh, read.opened, d_start)
 
 
 def _train_stage(stage, workdir) -> int:

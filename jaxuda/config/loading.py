@@ -55,7 +55,9 @@ def define(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
   argv, spec = _with_found_file(argv)
   overrides = [a for a in argv if re.match(r'--?(no)?config\.', a)]
   if spec:
-    _check_overrides(_defaults(spec), overrides)
+    defaults = _defaults(spec)
+    _check_overrides(defaults, overrides)
+    argv = _last_overrides(argv, defaults)
   elif overrides:
     raise UserError(f'{overrides[0]} needs --config=configs/NAME.py.')
   argv, nones = _without_nones(argv)
@@ -179,6 +181,8 @@ def _defaults(spec):
   source = importlib.util.spec_from_file_location('jaxuda_config', path)
   module = importlib.util.module_from_spec(source)
   source.loader.exec_module(module)
+  if not hasattr(module, 'get_config'):
+    raise UserError(f'{path} is no config: it has no function get_config.')
   return module.get_config(*([arg] if colon else []))
 
 
@@ -200,6 +204,20 @@ def _check_overrides(config, overrides):
       inner = [name for name in flat if name.startswith(key + '.')]
       hint = f'; it holds {", ".join(inner)}' if inner else nearest(key, flat)
       raise UserError(f'config has no key {key!r}{hint}')
+
+
+def _last_overrides(argv, config):
+  """Keep the last override of each key: a second tuple would be appended."""
+  flat, kept, rest = flatten(config), {}, []
+  arguments = iter(argv)
+  for argument in arguments:
+    match = re.fullmatch(r'--?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
+    if not match or (match[2] is None and isinstance(flat[match[1]], bool)):
+      rest.append(argument)
+      continue
+    value = match[2] or f'={next(arguments, "")}'
+    kept[match[1]] = f'--config.{match[1]}{value}'
+  return [*rest[:2], *kept.values(), *rest[2:]]
 
 
 def _nodes(config, prefix=''):
@@ -261,11 +279,12 @@ def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
     word, is_value, text = item.strip().partition('=')
     if not is_value:
       word, text = next(iter(declared)), word
-    if word not in declared or word in seen:
-      twice = ' is given twice' if word in seen else ' is not declared'
+    if word in seen:
+      raise UserError(f'config argument {item!r}: {word} is given twice.')
+    if word not in declared:
       raise UserError(
-        f'config argument {item!r}: {word}{twice}{nearest(word, declared)}'
-        ' Keys are set by flags, --config.KEY=VALUE.'
+        f'config argument {item!r}: {word} is not declared'
+        f'{nearest(word, declared)} Keys are set by flags, --config.KEY=VALUE.'
       )
     may = declared[word]
     if isinstance(may, int):

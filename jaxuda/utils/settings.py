@@ -97,6 +97,6 @@ def _describe(setting):
       setting.kind, 'True or False'
     )
   numbers = 'whole numbers' if setting.item is int else 'numbers'
-  if setting.length is None:
-    return f'one or more {numbers}, such as {setting.default}'
-  return f'{setting.length} {numbers}, such as {setting.default or "96x192"}'
+  count = setting.length or 'one or more'
+  example = setting.default or ((96, 192) if setting.length == 2 else None)
+  return f'{count} {numbers}' + (f', such as {example}' if example else '')

@@ -16,7 +16,9 @@ import tiny_runs
 
 from jaxuda import experiment
 from jaxuda.evaluation import counting, ensemble, evaluator
+from jaxuda.models.decoders import deeplab_v2
 from jaxuda.models.ensemble import Ensemble
+from jaxuda.models.segmenter import Outputs
 from jaxuda.utils.errors import UserError
 
 SIZE, LABEL = (40, 64), (44, 70)
@@ -25,6 +27,7 @@ IMAGE = RNG.integers(0, 256, (2, *SIZE, 3), np.uint8)
 TRUE = RNG.integers(0, 19, (2, *LABEL), np.uint8)
 TRUE[:, :9] = 255
 MIX = (0.3, 0.7)
+DECODER = deeplab_v2.Decoder(19, (), (), 0, summed=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +37,14 @@ class Maps:
   stride: int
   align_corners: bool
   num_classes: int = 19
-  twin: bool = False
+  decoder: deeplab_v2.Decoder = DECODER
 
   def apply(self, variables, image, train):
     del train
     x = jnp.asarray(image, jnp.float32)[:, :: self.stride, :: self.stride] / 32
     shift = variables['batch_stats']['shift']
-    return {'main': jnp.sin(x @ variables['params']['mix'] + shift) * 4}, None
+    main = jnp.sin(x @ variables['params']['mix'] + shift) * 4
+    return Outputs({'main': main}, {}, 'none')
 
 
 NETS = (Maps(8, True), Maps(9, False))
@@ -52,8 +56,8 @@ def small_logits(image):
   """f64[B, h, w, C] of each network."""
   for net, params, stats in zip(NETS, PARAMS, STATS, strict=True):
     variables = {'params': params, 'batch_stats': stats}
-    logits, _ = net.apply(variables, image, train=False)
-    yield np.asarray(logits['main'], np.float64)
+    outputs = net.apply(variables, image, train=False)
+    yield np.asarray(outputs.logits['main'], np.float64)
 
 
 def resize(x, aligned):
@@ -120,7 +124,7 @@ def pair(finished_run, tmp_path):
 
 
 def test_all_the_weight_on_one_run_is_its_score(pair, finished_run):
-  """The command line: its flags are for all runs; what it says and writes."""
+  """The command line: its flags are for all runs; what it prints and writes."""
   path = pair[1] / 'config.json'
   config = json.loads(path.read_text())
   config['eval'].update(scales=[0.7], flip=True, split='train')
@@ -152,7 +156,7 @@ def test_all_the_weight_on_one_run_is_its_score(pair, finished_run):
 
 
 def test_scores_are_not_written_over(pair):
-  """Two runs of one name; told before anything is computed."""
+  """Two runs of one name; refused before anything is computed."""
   other = pair[0].parent / 'elsewhere' / 'minent'
   shutil.copytree(pair[1], other)
   members = [
@@ -206,7 +210,7 @@ def test_bad_workdirs(tmp_path):
     ('eval.name=camvid', 'has eval.name=streets/city and runs/b'),
     (
       'eval.missing_class_iou=zero',
-      'has eval.missing_class_iou=left_out and runs/b',
+      'has eval.missing_class_iou=excluded and runs/b',
     ),
     ('eval.flip=True', '--flip sets it for all'),
   ],

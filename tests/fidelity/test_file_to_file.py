@@ -10,13 +10,13 @@ import numpy as np
 import originals
 import pytest
 import raw_files
+import recorded
 import safetensors.numpy
 import tiny_runs
 
 from data import prepare
 from jaxuda import experiment, main, state, weights
 from jaxuda.training import metrics_csv
-from tests.fidelity import test_originals
 
 # Cityscapes' label ids of the 19 classes (cityscapesScripts).
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -136,9 +136,9 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
 
   rows = metrics_csv.read_metrics(run / 'metrics.csv')
   losses = [row for row in rows if 'loss_seg_source_main' in row]
-  test_originals.check_losses(trace, losses)
+  recorded.check_losses(trace, losses)
   found = experiment.load(run)
-  test_originals.check_logits(trace, found.net, found)
+  recorded.check_logits(trace, found.net, found)
 
   command = ['weights', 'export', f'--workdir={run}']
   assert weights.main([*command, f'--output={tmp_path}/after.safetensors']) == 0
@@ -148,4 +148,4 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
     for key, tensor in tensors.items():
       assert tensor.dtype == start[module][key].dtype
       changes[module, key] = originals.change(key, start[module][key], tensor)
-  test_originals.check_changes(trace, changes)
+  recorded.check_changes(trace, changes)

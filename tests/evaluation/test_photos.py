@@ -1,0 +1,110 @@
+"""Image files of any kind: how they are found, named and read."""
+
+import numpy as np
+import pytest
+from photo_files import noise, save
+from PIL import Image
+
+from jaxuda.evaluation import photos
+from jaxuda.utils.errors import UserError
+
+
+def test_reading_by_hand(tmp_path):
+  """Each mode's pixels, from what the files were written with."""
+  rgb = noise(6, 4)
+  save(tmp_path / 'rgb.png', rgb)
+  np.testing.assert_array_equal(photos.read(tmp_path / 'rgb.png'), rgb)
+
+  # 16-bit grey: 0..65535 to 0..255, rounded.
+  values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+  save(tmp_path / 'grey16.png', values)
+  grey = photos.read(tmp_path / 'grey16.png')
+  assert grey[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+  assert (grey == grey[..., :1]).all()
+
+  # Transparency on white: opaque, a fifth, nothing of a red.
+  alpha = np.array([[[200, 0, 0, 255], [200, 0, 0, 51], [200, 0, 0, 0]]])
+  save(tmp_path / 'alpha.png', alpha.astype(np.uint8))
+  seen = photos.read(tmp_path / 'alpha.png')[0].tolist()
+  assert seen == [[200, 0, 0], [244, 204, 204], [255, 255, 255]]
+
+  palette = Image.new('P', (2, 1))
+  palette.putpalette([10, 20, 30, 40, 50, 60])
+  palette.putdata([1, 0])
+  palette.save(tmp_path / 'palette.png')
+  assert photos.read(tmp_path / 'palette.png').tolist() == [
+    [[40, 50, 60], [10, 20, 30]]
+  ]
+  palette.save(tmp_path / 'hole.png', transparency=1)
+  assert photos.read(tmp_path / 'hole.png')[0, 0].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(
+  ('orientation', 'turn'),
+  [
+    (1, lambda x: x),
+    (3, lambda x: x[::-1, ::-1]),
+    (6, lambda x: np.rot90(x, -1)),  # the camera was turned: 90 degrees right
+    (8, np.rot90),
+  ],
+)
+def test_exif_rotation(tmp_path, orientation, turn):
+  image = noise(6, 10)
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  path = save(tmp_path / 'a.png', image, exif=exif)
+  np.testing.assert_array_equal(photos.read(path), turn(image))
+
+
+def test_no_image_is_too_large(tmp_path, monkeypatch):
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+  image = noise(40, 70)
+  path = save(tmp_path / 'a.png', image)
+  np.testing.assert_array_equal(photos.read(path), image)
+  # The limit is lifted for this read, also where it fails.
+  with pytest.raises(photos.UnreadableError):
+    photos.read(tmp_path / 'none.png')
+  with pytest.raises(Image.DecompressionBombError):
+    Image.open(path)
+
+
+def test_names_are_unique(tmp_path):
+  for name in ('a.png', 'a.jpg', 'a_png.bmp', 'B.PNG', 'b.png', 'c.d.png'):
+    save(tmp_path / name, noise(2, 2))
+  save(tmp_path / 'sub' / 'a.png', noise(2, 2))
+  names = {p.path.name: p.name for p in photos.find(tmp_path)[:-1]}
+  assert names['a_png.bmp'] == 'a_png' and names['c.d.png'] == 'c.d'
+  assert names['a.jpg'] == 'a_jpg' and names['a.png'] == 'a_png_2'
+  everything = [p.name.lower() for p in photos.find(tmp_path)]
+  assert len(set(everything)) == 7 and everything[-1] == 'sub/a'
+
+
+def test_what_is_found(tmp_path):
+  """Images in subfolders; neither hidden files nor what is left out."""
+  for name in ('a.png', 'sub/B.JPEG', 'sub/.c.png', '.d/e.png', 'out/f.png'):
+    save(tmp_path / name, noise(2, 2))
+  (tmp_path / 'notes.txt').write_text('no image')
+  (tmp_path / 'plain').write_bytes((tmp_path / 'a.png').read_bytes())
+  found = photos.find(tmp_path, without=tmp_path / 'out')
+  assert [photo.name for photo in found] == ['a', 'sub/B']
+  assert [photo.path for photo in found] == [
+    tmp_path / 'a.png',
+    tmp_path / 'sub' / 'B.JPEG',
+  ]
+  # A single file may have any suffix.
+  plain = tmp_path / 'plain'
+  assert photos.find(plain) == [photos.Photo(plain, 'plain')]
+
+
+def test_nothing_to_find(tmp_path):
+  empty = tmp_path / 'empty'
+  empty.mkdir()
+  with pytest.raises(
+    UserError, match=r'empty and its subfolders hold no image'
+  ):
+    photos.find(empty)
+  with pytest.raises(UserError, match='neither a folder nor a file'):
+    photos.find(tmp_path / 'missing')
+  save(tmp_path / 'in' / 'a.png', noise(4, 4))
+  with pytest.raises(UserError, match='write to another folder'):
+    photos.find(tmp_path / 'in', without=tmp_path / 'in')

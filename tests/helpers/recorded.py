@@ -1,0 +1,112 @@
+"""What two fidelity tests check against an original's recorded run."""
+
+import jax
+import numpy as np
+import originals
+import pytest
+
+# The name of each loss in the originals' logs.
+LOSSES = {
+  'AdaptSegNet': {
+    'seg_source_aux': 'loss_seg1',
+    'seg_source_main': 'loss_seg2',
+    'adv_aux': 'loss_adv_target1',
+    'adv_main': 'loss_adv_target2',
+    'd_aux': 'loss_D1',
+    'd_main': 'loss_D2',
+  },
+  'AdvEnt': {
+    'seg_source_aux': 'loss_seg_src_aux',
+    'seg_source_main': 'loss_seg_src_main',
+    'adv_aux': 'loss_adv_trg_aux',
+    'adv_main': 'loss_adv_trg_main',
+    # It logs the target's half of d_aux and d_main, which the changes of the
+    # discriminators tell as well.
+  },
+  'MinEnt': {
+    'seg_source_aux': 'loss_seg_src_aux',
+    'seg_source_main': 'loss_seg_src_main',
+    'ent_aux': 'loss_ent_aux',
+    'ent_main': 'loss_ent_main',
+  },
+  'FADA': {
+    'seg_source_main': 'loss_seg',
+    'adv_main': 'loss_adv_tgt',
+    'd_main': 'loss_D',
+  },
+}
+
+
+def check_losses(trace, losses):
+  """Every loss of every step to 1e-4."""
+  for ours, theirs in zip(losses, trace['losses'], strict=True):
+    for name, key in LOSSES[trace['method']].items():
+      if f'loss_{name}' not in ours:  # the aux head of single-level ADVENT
+        assert theirs[key] == 0
+        continue
+      weight = 0.001 if key == 'loss_adv_tgt' else 1  # FADA logs it weighted
+      value = weight * ours[f'loss_{name}']
+      assert value == pytest.approx(theirs[key], rel=1e-4), name
+
+
+def changes(trace, start, end):
+  """{(module, key): [sum, norm, dot]} of every tensor's change."""
+  parts = [
+    ('segmenter', start.segmenter.params, end.segmenter.params),
+    ('segmenter', start.segmenter.batch_stats, end.segmenter.batch_stats),
+  ]
+  before, after = start.discriminators.params, end.discriminators.params
+  parts += [(name, before[name], after[name]) for name in before]
+  found = {}
+  for part, old, new in parts:
+    leaves = jax.tree_util.tree_leaves_with_path(old)
+    for (path, a), b in zip(leaves, jax.tree.leaves(new), strict=True):
+      module, key = originals.name(trace, part, path)
+      found[module, key] = originals.change(
+        key, *(originals.to_torch(np.asarray(x)) for x in (a, b))
+      )
+  return found
+
+
+def check_changes(trace, found):
+  """Norm and dot of each change, to a share of the change's norm.
+
+  Both sides compute in float32, and batch norm over a few hundred pixels
+  amplifies their rounding: two tensors may be off by more than 1 %; which ones
+  depends on the processor. A wrong rule is off by far more in many.
+  """
+  counters = {k for k in found if k[1].endswith('num_batches_tracked')}
+  unknown = originals.recorded_names(trace) ^ (found.keys() - counters)
+  assert not {k for k in unknown if k[0] not in ('d_aux',)}
+  errors = {}
+  for (module, key), ours in found.items():
+    if key.endswith('num_batches_tracked'):
+      assert ours[0] == 2 * trace['steps']  # of the source and of the target
+      continue
+    theirs = originals.recorded_change(trace, module, key)
+    norm = theirs[1]
+    if norm == 0:  # a frozen affine, a dead branch: not moved at all
+      assert ours[1] == 0, key
+      continue
+    errors[module, key] = max(abs(np.subtract(ours, theirs)[1:])) / norm
+  assert max(errors.values()) < 0.03, max(errors, key=errors.get)
+  close = [error < 0.01 for error in errors.values()]
+  assert sum(close) > len(close) - 3
+
+
+def check_logits(trace, net, segmenter):
+  """The main head's logits on the first target image, after the last step."""
+  image, _ = originals.images(trace['seed'] + 2, 1, trace['target_hw'])
+  variables = {
+    'params': segmenter.params,
+    'batch_stats': segmenter.batch_stats,
+  }
+  logits = net.apply(variables, image, train=False).logits
+  logits = np.asarray(logits['main'], np.float64).transpose(0, 3, 1, 2)
+  recorded = trace['eval_logits']
+  assert list(logits.shape) == recorded['shape_nchw']
+  assert np.linalg.norm(logits) == pytest.approx(recorded['norm'], rel=1e-3)
+  share = 1e-3 * np.abs(logits)  # of all that is summed, of the largest
+  assert logits.sum() == pytest.approx(recorded['sum'], abs=share.sum())
+  first = logits.ravel()[:8]
+  np.testing.assert_allclose(first, recorded['first8'], atol=share.max())
