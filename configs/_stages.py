@@ -3,8 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import common, source_only
-from jaxuda.config import defaults
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 
 
 def adapt(config: ConfigDict, preset: str) -> None:
@@ -51,7 +50,7 @@ def label_by(
     rule: of pseudo_labels/rules.py.
   """
   config[stream].labels_stage = config_lib.share(config, stage)
-  config.pseudo = defaults.pseudo(rule)
+  config.pseudo = config_lib.pseudo(rule)
   if stream == 'target':
     # Pseudo labels of the target count as much as the source's (BDL).
     for head in ('main', 'aux'):

@@ -21,7 +21,7 @@ trains all three stages from that file on translated images (configs/bdl.py).
 """
 
 from configs import _stages, bdl, common
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):

@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
+from jaxuda import config as config_lib
 from jaxuda import methods
-from jaxuda.config import defaults
-from jaxuda.config.loading import parse_arg
 from jaxuda.models import decoders, encoders
 
+ENCODERS = ('resnet', 'vgg16')
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
 
@@ -20,19 +20,17 @@ def start(
     arg: what stands behind the colon of the config file.
     name: of the file.
     method: the file's method; None for that of its name.
-    declared: the words of the argument beyond `preset` and `encoder`; see
-      parse_arg.
+    declared: the words of the argument beyond `preset` and `encoder`, see
+      config.parse_arg.
   """
-  words = parse_arg(
-    arg, preset=PRESETS, encoder=('resnet', 'vgg16'), **declared
-  )
-  config = defaults.experiment()
+  declared = {'encoder': ENCODERS, **declared}
+  words = config_lib.parse_arg(arg, preset=PRESETS, **declared)
+  plain = config_lib.parse_arg('', **declared)
+  config = config_lib.experiment()
   config.method = method or name
-  config.name = '-'.join([name, words.preset])
-  for word in ('encoder', *declared):
-    if words[word] != parse_arg('', **{word: _declared(word, declared)})[word]:
-      config.name += f'-{word}={words[word]}'
-  defaults.add(config, methods.load(config.method).settings)
+  changed = [f'{w}={words[w]}' for w in declared if words[w] != plain[w]]
+  config.name = '-'.join([name, words.preset, *changed])
+  config_lib.add(config, methods.load(config.method).settings)
   set_network(config, words.encoder)
   {'gta5': gta5, 'synthia': synthia, 'streets': streets, 'camvid': camvid}[
     words.preset
@@ -40,16 +38,12 @@ def start(
   return config, words
 
 
-def _declared(word, declared):
-  return declared.get(word, ('resnet', 'vgg16'))
-
-
 def set_network(config: ConfigDict, encoder: str) -> None:
   """Give a config an encoder and DeepLabV2's heads, with their defaults."""
   config.model.encoder = {'name': encoder}
-  defaults.add(config.model.encoder, encoders.load(encoder).SETTINGS)
+  config_lib.add(config.model.encoder, encoders.load(encoder).SETTINGS)
   config.model.decoder = {'name': 'deeplab_v2'}
-  defaults.add(config.model.decoder, decoders.load('deeplab_v2').SETTINGS)
+  config_lib.add(config.model.decoder, decoders.load('deeplab_v2').SETTINGS)
   if encoder == 'vgg16':
     config.model.decoder.multi_level = False
 

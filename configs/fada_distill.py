@@ -19,7 +19,7 @@ has this one's. Training and scoring take Cityscapes at --size=1024x2048
 import copy
 
 from configs import _stages, common, fada, fada_source
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):

@@ -28,7 +28,7 @@ jaxuda/methods/local_alignment.py is our reading.
 """
 
 from configs import _stages, adaptsegnet, advent, bdl_ssl, common
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):

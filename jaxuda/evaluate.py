@@ -15,7 +15,7 @@ of --workdir, which is runs/<the file's name> for a PyTorch file by default.
 import pathlib
 import sys
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import cli, hosts
 from jaxuda.utils.errors import UserError
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import ml_collections
 
 from jaxuda import checkpoints, labels, methods, optim, step
+from jaxuda import config as config_lib
 from jaxuda.config import defaults
-from jaxuda.config import loading as config_lib
 from jaxuda.models import decoders, encoders
 from jaxuda.models import segmenter as segmenter_lib
 from jaxuda.state import Nets, Txs

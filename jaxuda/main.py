@@ -10,7 +10,7 @@ import os
 import pathlib
 import sys
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import cli, hosts
 from jaxuda.utils.errors import UserError
 

@@ -20,7 +20,7 @@ import pathlib
 import sys
 from typing import Any
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.datasets import specs
 from jaxuda.pseudo_labels import rules
 from jaxuda.utils import cli

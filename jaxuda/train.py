@@ -9,8 +9,8 @@ import jax
 from ml_collections import FrozenConfigDict
 
 from jaxuda import checkpoints, experiment, methods, state
+from jaxuda import config as config_lib
 from jaxuda import input as input_lib
-from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import counting, evaluator, figure_writer
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores

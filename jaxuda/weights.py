@@ -13,7 +13,7 @@ one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
 import pathlib
 import sys
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 

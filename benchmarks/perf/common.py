@@ -20,8 +20,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, labels, methods, state
-from jaxuda.config import loading as config_lib
 from jaxuda.models import layers
 from jaxuda.utils import cli, sharding
 from jaxuda.utils.errors import UserError

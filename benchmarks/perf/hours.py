@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from benchmarks.perf import common, floor
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import cli
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.perf import torch_nets
+from jaxuda import config as config_lib
 from jaxuda import labels, optim
-from jaxuda.config import loading as config_lib
 from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 

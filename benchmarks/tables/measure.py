@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.tables import plan, results_file, rows
 from benchmarks.tables.plan import Run, Steps
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.training import workdir as workdir_lib
 from jaxuda.utils import cli

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from benchmarks.tables.rows import Row
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.training import stages
 
 FOLDER = pathlib.Path('runs/table')

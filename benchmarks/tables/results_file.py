@@ -13,7 +13,7 @@ from importlib import metadata
 
 from benchmarks.tables import plan, rows
 from benchmarks.tables.rows import Ensemble, Row
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import files
 
 RESULTS = pathlib.Path(__file__).parents[1] / 'results'

@@ -1,1 +1,39 @@
-"""Experiments as config files: load one, override it, check its values."""
+"""Experiments as config files: load one, override it, store and read it."""
+
+from jaxuda.config.building import add, experiment, parse_arg, pseudo, stream
+from jaxuda.config.loading import (
+  define,
+  load,
+  parse_flags,
+  run_name,
+  value,
+)
+from jaxuda.config.sharing import share, share_value, stages
+from jaxuda.config.stored import (
+  digest,
+  flatten,
+  may_change,
+  read_run,
+  to_json,
+)
+
+__all__ = [
+  'add',
+  'define',
+  'digest',
+  'experiment',
+  'flatten',
+  'load',
+  'may_change',
+  'parse_arg',
+  'parse_flags',
+  'pseudo',
+  'read_run',
+  'run_name',
+  'share',
+  'share_value',
+  'stages',
+  'stream',
+  'to_json',
+  'value',
+]

@@ -6,11 +6,10 @@ it adds in its own file, as encoders and decoders do.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from jaxuda.utils.settings import Setting
 
-_STREAM = {
+STREAM = {
   'name': Setting('', 'a prepared dataset, NAME or NAME/VARIANT'),
   'split': Setting('train', 'which of its splits'),
   'size': Setting(
@@ -64,7 +63,7 @@ _STREAM = {
 
 # How the network that labels a stream does it. Of all but the rule itself, None
 # is the rule's own value, in pseudo_labels/rules.py.
-_PSEUDO = {
+PSEUDO = {
   'rule': Setting(
     'argmax',
     'which predictions are kept: all (FADA), the surer half (BDL), or of each '
@@ -120,7 +119,7 @@ _PSEUDO = {
   ),
 }
 
-_EVAL = {
+EVAL = {
   'name': Setting('', 'the dataset that is scored'),
   'split': Setting('val', 'which of its splits'),
   'size': Setting(None, 'as of a stream', least=1, optional=tuple, length=2),
@@ -153,7 +152,7 @@ _EVAL = {
   ),
 }
 
-_MODEL = {
+MODEL = {
   'input_norm': Setting(
     'caffe',
     'what the weights expect of the input; models/segmenter.py',
@@ -173,7 +172,7 @@ _MODEL = {
   ),
 }
 
-_DISCRIMINATOR = {
+DISCRIMINATOR = {
   'width': Setting(64, 'channels of the first layer', least=1),
   'outputs': Setting(1, 'a logit, or two (ACCV 2020)', (1, 2)),
   'lr': Setting(1e-4, "Adam's learning rate", least=0.0),
@@ -185,7 +184,7 @@ _DISCRIMINATOR = {
   ),
 }
 
-_OPTIM = {
+OPTIM = {
   'name': Setting('sgd', "of the segmenter's optimizer", ('sgd', 'adamw')),
   'duplicate_params': Setting(
     True,
@@ -212,7 +211,7 @@ _OPTIM = {
   ),
 }
 
-_TOP = {
+TOP = {
   'name': Setting('', "the experiment's, for folders and figures"),
   'method': Setting('', 'a file of jaxuda/methods'),
   'seed': Setting(0, 'of all that is random', least=0),
@@ -283,73 +282,19 @@ _TOP = {
 }
 
 
-def _below(prefix, settings):
+def below(prefix: str, settings: dict) -> dict:
+  """Return the settings one level deeper, behind a prefix and a dot."""
   return {f'{prefix}.{key}': setting for key, setting in settings.items()}
 
 
 SETTINGS = {
-  **_TOP,
-  **_below('source', _STREAM),
-  **_below('target', _STREAM),
-  **_below('labelled', _STREAM),
-  **_below('pseudo', _PSEUDO),
-  **_below('eval', _EVAL),
-  **_below('model', _MODEL),
-  **_below('discriminator', _DISCRIMINATOR),
-  **_below('optim', _OPTIM),
+  **TOP,
+  **below('source', STREAM),
+  **below('target', STREAM),
+  **below('labelled', STREAM),
+  **below('pseudo', PSEUDO),
+  **below('eval', EVAL),
+  **below('model', MODEL),
+  **below('discriminator', DISCRIMINATOR),
+  **below('optim', OPTIM),
 }
-
-
-def stream(**given) -> ml_collections.ConfigDict:
-  """Return a stream of examples with these settings, the others at default."""
-  config = _with(ml_collections.ConfigDict(), _STREAM)
-  config.update(given)
-  return config
-
-
-def pseudo(rule: str) -> ml_collections.ConfigDict:
-  """Return the settings of pseudo labels by a rule, with its own values."""
-  config = _with(ml_collections.ConfigDict(), _PSEUDO)
-  config.rule = rule
-  return config
-
-
-def experiment() -> ml_collections.ConfigDict:
-  """Return the defaults of all keys but the method's and the network's."""
-  config = ml_collections.ConfigDict()
-  with config.unlocked():
-    add(config, _TOP)
-    add(config, _below('eval', _EVAL))
-    add(config, _below('model', _MODEL))
-    add(config, _below('discriminator', _DISCRIMINATOR))
-    add(config, _below('optim', _OPTIM))
-    config.source, config.target = stream(), stream()
-    config.loss_weights = {}
-  return config
-
-
-def add(config: ml_collections.ConfigDict, settings: dict) -> None:
-  """Give a config the defaults of settings, dots for levels."""
-  for key, setting in settings.items():
-    *path, last = key.split('.')
-    node = config
-    for name in path:
-      if name not in node:
-        node[name] = ml_collections.ConfigDict()
-      node = node[name]
-    _put(node, last, setting)
-
-
-def _with(config, settings):
-  for key, setting in settings.items():
-    _put(config, key, setting)
-  return config
-
-
-def _put(node, key, setting):
-  # A reference keeps the type of the values that may come in None's place.
-  node[key] = (
-    config_dict.FieldReference(setting.default, field_type=setting.optional)
-    if setting.optional
-    else setting.default
-  )

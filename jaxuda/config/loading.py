@@ -1,4 +1,4 @@
-"""Experiments as config files: how one is loaded, overridden and stored.
+"""Config files on a command line: how one is found, loaded and overridden.
 
 A config is a file with `get_config(arg) -> ConfigDict`, where `arg` stands
 behind the colon of `--config=configs/advent_patch.py:streets`: a preset of the
@@ -8,33 +8,19 @@ datasets and the few further words that the file declares (`parse_arg`). Flags
 
 import hashlib
 import importlib.util
-import json
-import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from jaxuda.config.stored import flatten
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
 ConfigDict = ml_collections.ConfigDict
-
-# What may differ when a run goes on: it does not change any number.
-MAY_CHANGE_ON_RESUME = (
-  'name',
-  'data_dir',
-  'log_every',
-  'eval_every',
-  'checkpoint_every',
-  'num_log_images',
-  'max_nonfinite_steps',
-  'eval.batch_size',
-)
 
 
 def define(given: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -252,161 +238,6 @@ def _as_sizes(value):
   """('96x192',), as config_flags leaves it, as (96, 192)."""
   match = re.fullmatch(r'(\d+)x(\d+)', str(value[0]))
   return (int(match[1]), int(match[2])) if match else value
-
-
-def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
-  """Parse what stands behind the colon of a config file.
-
-  Args:
-    arg: words with commas between them: WORD=VALUE, or a value alone for the
-      word that is declared first.
-    declared: a word's name to the values that it may have, the default first;
-      or to a whole number, its default.
-
-  Returns:
-    The value of each word.
-
-  Raises:
-    UserError: a word that is not declared, a value that it cannot have, or one
-      that is given twice.
-  """
-  parsed = {
-    word: may if isinstance(may, int) else may[0]
-    for word, may in declared.items()
-  }
-  seen = set()
-  for item in filter(None, (arg or '').split(',')):
-    word, is_value, text = item.strip().partition('=')
-    if not is_value:
-      word, text = next(iter(declared)), word
-    if word in seen:
-      raise UserError(f'config argument {item!r}: {word} is given twice.')
-    if word not in declared:
-      raise UserError(
-        f'config argument {item!r}: {word} is not declared'
-        f'{nearest(word, declared)} Keys are set by flags, --config.KEY=VALUE.'
-      )
-    may = declared[word]
-    if isinstance(may, int):
-      if not text.isdecimal():
-        raise UserError(f'config argument {item!r} must be a whole number.')
-      text = int(text)
-    elif text not in may:
-      raise UserError(
-        f'config argument {text!r} is no {word}{nearest(text, may)}'
-      )
-    parsed[word] = text
-    seen.add(word)
-  return ConfigDict(parsed)
-
-
-def share(config: ConfigDict, stage: ConfigDict) -> ConfigDict:
-  """Let a stage have a config's network, classes, seed and data folder.
-
-  One object each, so that an override of the one reaches the other; and so on
-  to the stages of the stage.
-
-  Returns:
-    The stage.
-  """
-  for key in ('classes', 'seed', 'data_dir'):
-    share_value(config, stage, key)
-  _share_model(config, stage)
-  return stage
-
-
-def share_value(config: ConfigDict, stage: ConfigDict, key: str) -> None:
-  """Let one key of a stage be that of a config, whichever is overridden."""
-  reference = config.get_ref(key)
-  if stage.get_ref(key) is not reference:  # shared already
-    stage[key] = reference
-
-
-def _share_model(config, stage):
-  stage.model = config.model
-  for inner in stages(stage).values():
-    _share_model(stage, inner)
-
-
-def stages(config: ConfigDict) -> dict[str, ConfigDict]:
-  """Return the experiments that come before another one, by their keys.
-
-  'init_stage' comes last, '<stream>.labels_stage' before it. A stage in whose
-  place `init` or `<stream>.labels` names a run is left out.
-  """
-  found = {
-    f'{stream}.labels_stage': config[stream].labels_stage
-    for stream in ('source', 'target')
-    if stream in config and config[stream].labels is None
-  }
-  if config.init is None:
-    found['init_stage'] = config.init_stage
-  return {key: stage for key, stage in found.items() if stage is not None}
-
-
-def read_run(workdir: str | os.PathLike) -> ConfigDict:
-  """Return the config that a workdir was trained with.
-
-  Raises:
-    UserError: it has none, or a damaged one.
-  """
-  path = pathlib.Path(workdir) / 'config.json'
-  if not path.is_file():
-    raise UserError(f'{workdir} is not a run: it has no config.json.')
-  try:
-    content = json.loads(path.read_text())
-  except ValueError as e:
-    raise UserError(f'{path} is damaged: {e}.') from None
-  return ConfigDict(_tuples(content))
-
-
-def _tuples(value):
-  """JSON's lists back to the tuples that a config holds."""
-  if isinstance(value, dict):
-    return {k: _tuples(v) for k, v in value.items()}
-  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def flatten(config: Mapping, prefix: str = '') -> dict[str, Any]:
-  """Return {'a.b': value} of nested dicts or ConfigDicts."""
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, dict | ConfigDict):
-      flat |= flatten(value, f'{prefix}{key}.')
-    else:
-      flat[prefix + key] = value
-  return flat
-
-
-def to_json(config: ConfigDict) -> dict:
-  """Return the config as plain JSON values; tuples become lists."""
-  return json.loads(json.dumps(config.to_dict()))
-
-
-def may_change(key: str, more: Sequence[str] = ()) -> bool:
-  """Return whether a key, or one above it, may differ when a run goes on.
-
-  The same keys of the stages before it may.
-
-  Args:
-    key: dots for levels.
-    more: further keys that may.
-  """
-  own = re.sub(r'^(\w+\.)*\w+_stage\.', '', key)
-  parts = own.split('.')
-  above = {'.'.join(parts[: i + 1]) for i in range(len(parts))}
-  return not above.isdisjoint((*MAY_CHANGE_ON_RESUME, *more))
-
-
-def digest(config: ConfigDict, length: int = 8) -> str:
-  """Return a short hash of all that makes a trained network what it is.
-
-  How it is scored and logged is left out.
-  """
-  flat = flatten(to_json(config))
-  kept = {k: v for k, v in flat.items() if not may_change(k, ('eval', 'seed'))}
-  text = json.dumps(kept, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def run_name(given: flags.FlagValues, argv: Sequence[str]) -> str:

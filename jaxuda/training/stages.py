@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxuda import checkpoints
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.datasets import specs, stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.pseudo_labels import rules

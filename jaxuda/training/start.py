@@ -9,7 +9,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxuda import checkpoints, experiment, state
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.models import norm, segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import load

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import files, lock
 from jaxuda.utils.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from benchmarks.perf import common, floor
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.torch_weights import export, layouts
 from jaxuda.utils.errors import UserError
 

@@ -12,8 +12,8 @@ from PIL import Image
 from benchmarks.tables import figures, measure, plan, results_file, rows
 from benchmarks.tables.plan import Run
 from benchmarks.tables.rows import Row
+from jaxuda import config as config_lib
 from jaxuda import experiment
-from jaxuda.config import loading as config_lib
 from jaxuda.models import segmenter
 from jaxuda.training import checks
 from jaxuda.utils import sharding

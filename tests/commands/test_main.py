@@ -17,7 +17,7 @@ CORE = (
   *(f'methods.{name}' for name in tiny.all_methods()),
   'models.segmenter', 'models.discriminators', 'models.ensemble',
   'models.resnet18', 'models.encoders.resnet', 'models.encoders.vgg16',
-  'models.decoders.deeplab_v2', 'config.loading', 'config.defaults',
+  'models.decoders.deeplab_v2', 'config', 'config.defaults',
   'utils.errors', 'utils.settings', 'utils.sharding',
 )  # fmt: skip
 

@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from configs import common
+from jaxuda import config as config_lib
 from jaxuda import experiment, labels, state
-from jaxuda.config import loading as config_lib
 
 
 def load(name, words='gta5', *overrides):

@@ -6,8 +6,8 @@ import pytest
 import tiny
 from absl import flags
 
+from jaxuda import config as config_lib
 from jaxuda import experiment
-from jaxuda.config import loading as config_lib
 from jaxuda.utils.errors import UserError
 
 

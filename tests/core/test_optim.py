@@ -7,8 +7,8 @@ import optax
 import pytest
 import tiny
 
+from jaxuda import config as config_lib
 from jaxuda import optim
-from jaxuda.config import loading as config_lib
 from jaxuda.models import segmenter
 
 LR, HEAD, MOMENTUM, DECAY, POWER, HORIZON = 0.1, 10.0, 0.9, 5e-4, 0.9, 25

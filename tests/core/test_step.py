@@ -10,8 +10,8 @@ import pytest
 import tiny
 from tiny import assert_close, one_step, same
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, losses, methods, step
-from jaxuda.config import loading as config_lib
 from jaxuda.models import segmenter
 from jaxuda.state import NetworkState
 

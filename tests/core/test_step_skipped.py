@@ -50,7 +50,10 @@ def test_what_is_not_finite_is_skipped(method_config):
 
 
 def test_a_finite_step_ends_a_row(method_config):
-  run, batch = tiny.stepper(method_config), tiny.batch(tiny.config(method_config))
+  run, batch = (
+    tiny.stepper(method_config),
+    tiny.batch(tiny.config(method_config)),
+  )
   current = tiny.first_state(method_config)
   for _ in range(2):
     current = skips(method_config, current, seg_source_main=INFINITE)

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks import raw_trees
 from data import prepare, verify
 from jaxuda import checkpoints, experiment, predict, train
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.datasets import specs
 from jaxuda.evaluation import evaluator
 from jaxuda.evaluation import scores as scores_lib

@@ -9,10 +9,10 @@ import numpy as np
 import prepared
 from PIL import Image
 
+from jaxuda import config as config_lib
 from jaxuda import input as input_lib
 from jaxuda import labels
 from jaxuda.analyze import __main__ as command
-from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.utils import files
 

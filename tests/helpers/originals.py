@@ -13,7 +13,7 @@ import zlib
 import jax
 import numpy as np
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.models.torch_names import plain_name
 from jaxuda.state import NetworkState
 from jaxuda.torch_weights import layouts

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxuda import checkpoints, experiment, labels, methods, state, step
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.utils import names
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -16,8 +16,8 @@ import pytest
 import tiny
 
 from jaxuda import checkpoints, main, train
+from jaxuda import config as config_lib
 from jaxuda.checkpoints import reader
-from jaxuda.config import loading as config_lib
 from jaxuda.datasets import prepare as prepare_lib
 from jaxuda.datasets import specs
 from jaxuda.utils import signals

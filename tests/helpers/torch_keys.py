@@ -7,9 +7,9 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
+from jaxuda import config as config_lib
 from jaxuda import experiment as experiment_lib
 from jaxuda import state
-from jaxuda.config import loading as config_lib
 from jaxuda.models import torch_names
 from jaxuda.torch_weights import matching
 

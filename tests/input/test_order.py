@@ -10,10 +10,10 @@ import pytest
 import tiny
 from prepared import SIZE
 
+from jaxuda import config as config_lib
 from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.config import defaults
-from jaxuda.config import loading as config_lib
 from jaxuda.input import Augment, Stream, from_config, order
 from jaxuda.input import stream as stream_lib
 from jaxuda.input.order import ClassBalanced

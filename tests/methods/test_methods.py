@@ -6,8 +6,8 @@ import pytest
 import tiny
 from contexts import outputs
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, methods
-from jaxuda.config import loading as config_lib
 from jaxuda.methods import advent_patch
 from jaxuda.utils.errors import UserError
 
@@ -269,6 +269,7 @@ def test_a_methods_own_settings_are_in_its_config_and_checked():
       assert key in flat, (name, key)
       if setting.choices:
         broken = config.copy_and_resolve_references()
-        config_lib._set(broken, key, 'nonsense')
+        with broken.ignore_type():
+          broken.update_from_flattened_dict({key: 'nonsense'})
         with pytest.raises(UserError, match=f'{key}=.nonsense. is none of'):
           experiment.check_values(broken)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxuda import config as config_lib
 from jaxuda import experiment
-from jaxuda.config import loading as config_lib
 from jaxuda.models import layers, segmenter
 from jaxuda.models.decoders import deeplab_v2
 from jaxuda.models.discriminators import FCDiscriminator, PixelDiscriminator

@@ -9,9 +9,9 @@ import pytest
 import tiny
 import tiny_runs
 
+from jaxuda import config as config_lib
 from jaxuda import input as input_lib
 from jaxuda import methods, pseudo_label
-from jaxuda.config import loading as config_lib
 from jaxuda.input import from_config
 from jaxuda.pseudo_labels import rules, writer
 from jaxuda.training import checks, metrics_csv, stages

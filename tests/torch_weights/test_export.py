@@ -9,7 +9,7 @@ import safetensors.numpy
 import tiny
 
 from jaxuda import checkpoints, experiment, methods, state, weights
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.torch_weights import export, layouts, load
 from jaxuda.utils.errors import UserError
 

@@ -22,7 +22,7 @@ from torch_keys import (
   shapes,
 )
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.torch_weights import export, layouts, load
 from jaxuda.utils.errors import UserError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.training import checks
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError

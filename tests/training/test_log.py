@@ -17,8 +17,8 @@ from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from data.streets import render
+from jaxuda import config as config_lib
 from jaxuda import experiment, labels
-from jaxuda.config import loading as config_lib
 from jaxuda.evaluation import evaluator
 from jaxuda.training import log, metrics_csv
 from jaxuda.utils.errors import UserError

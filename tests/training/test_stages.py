@@ -8,7 +8,7 @@ import tiny
 import tiny_runs
 from absl import flags
 
-from jaxuda.config import loading as config_lib
+from jaxuda import config as config_lib
 from jaxuda.torch_weights import export
 from jaxuda.training import stages, start
 from jaxuda.utils import lock

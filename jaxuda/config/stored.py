@@ -1,0 +1,90 @@
+"""Configs as JSON: what a run stores, reads again and may change."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxuda.utils.errors import UserError
+
+# What may differ when a run goes on: it does not change any number.
+MAY_CHANGE_ON_RESUME = (
+  'name',
+  'data_dir',
+  'log_every',
+  'eval_every',
+  'checkpoint_every',
+  'num_log_images',
+  'max_nonfinite_steps',
+  'eval.batch_size',
+)
+
+
+def read_run(workdir: str | os.PathLike) -> ConfigDict:
+  """Return the config that a workdir was trained with.
+
+  Raises:
+    UserError: it has none, or a damaged one.
+  """
+  path = pathlib.Path(workdir) / 'config.json'
+  if not path.is_file():
+    raise UserError(f'{workdir} is not a run: it has no config.json.')
+  try:
+    content = json.loads(path.read_text())
+  except ValueError as e:
+    raise UserError(f'{path} is damaged: {e}.') from None
+  return ConfigDict(_tuples(content))
+
+
+def _tuples(value):
+  """JSON's lists back to the tuples that a config holds."""
+  if isinstance(value, dict):
+    return {k: _tuples(v) for k, v in value.items()}
+  return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def flatten(config: Mapping, prefix: str = '') -> dict[str, Any]:
+  """Return {'a.b': value} of nested dicts or ConfigDicts."""
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, dict | ConfigDict):
+      flat |= flatten(value, f'{prefix}{key}.')
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def to_json(config: ConfigDict) -> dict:
+  """Return the config as plain JSON values; tuples become lists."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def may_change(key: str, more: Sequence[str] = ()) -> bool:
+  """Return whether a key, or one above it, may differ when a run goes on.
+
+  The same keys of the stages before it may.
+
+  Args:
+    key: dots for levels.
+    more: further keys that may.
+  """
+  own = re.sub(r'^(\w+\.)*\w+_stage\.', '', key)
+  parts = own.split('.')
+  above = {'.'.join(parts[: i + 1]) for i in range(len(parts))}
+  return not above.isdisjoint((*MAY_CHANGE_ON_RESUME, *more))
+
+
+def digest(config: ConfigDict, length: int = 8) -> str:
+  """Return a short hash of all that makes a trained network what it is.
+
+  How it is scored and logged is left out.
+  """
+  flat = flatten(to_json(config))
+  kept = {k: v for k, v in flat.items() if not may_change(k, ('eval', 'seed'))}
+  text = json.dumps(kept, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:length]
