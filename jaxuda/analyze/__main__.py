@@ -4,7 +4,7 @@
   python -m jaxuda.analyze NAME --help
 
 Each writes NAME.csv and NAME.png into --output, runs/analyze/NAME by default,
-and says in a sentence what was found. NAME is one of:
+and prints in a sentence what is found. NAME is one of:
 """
 
 import pathlib
@@ -24,15 +24,15 @@ def main(argv: list[str]) -> int:
       return 0
     raise UserError(
       'usage: python -m jaxuda.analyze NAME, one of '
-      f'{", ".join(analyze.experiments())}; see --help.'
+      f'{", ".join(analyze.analyses())}; see --help.'
     )
-  experiment = analyze.load(name)
+  analysis = analyze.load(name)
   command = cli.Flags()
   command.text(
-    'output', None, f'Folder of what is found; default: runs/analyze/{name}.'
+    'output', None, f'Folder of the results; default: runs/analyze/{name}.'
   )
-  experiment.define_flags(command)
-  if command.parse(argv[1:], experiment.__doc__) is None:
+  analysis.define_flags(command)
+  if command.parse(argv[1:], analysis.__doc__) is None:
     return 0
   given = command.values
   output = pathlib.Path(given.output or f'runs/analyze/{name}').expanduser()
@@ -41,14 +41,14 @@ def main(argv: list[str]) -> int:
   from jaxuda.utils import compile_cache
 
   compile_cache.enable()
-  sentence = experiment.run(given, output)
+  sentence = analysis.run(given, output)
   print(f'{sentence}\n{output / name}.csv and .png')
   return 0
 
 
 def _overview():
   lines = [__doc__]
-  for name in analyze.experiments():
+  for name in analyze.analyses():
     first = analyze.load(name).__doc__.partition('\n')[0]
     lines.append(f'  {name}\n    {first}')
   return '\n'.join(lines)

@@ -1,4 +1,4 @@
-"""Trains a domain classifier of label maps; see domain_classifier."""
+"""The training of a domain classifier of label maps; see domain_classifier."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -20,12 +20,17 @@ from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
-MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # paper 001, section 4.1
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4  # ACCV 2020, section 4.1
 _DOMAINS = (losses.SOURCE, losses.TARGET)
 
 
 class Maps(NamedTuple):
-  """Label maps of one domain: positions i64[N] in the records of a split."""
+  """Label maps of one domain, for training and for validation.
+
+  Attributes:
+    train, val: records of the splits.
+    train_indices, val_indices: i64[N], positions in these.
+  """
 
   train: input_lib.Records
   train_indices: np.ndarray
@@ -38,9 +43,10 @@ class Functions(NamedTuple):
 
   Attributes:
     init: seed -> NetworkState.
-    step: NetworkState, (source u8[B, h, w], target u8[B, h', w']), seed -> NetworkState;
-      the first is donated.
-    wrong: NetworkState, u8[B, h, w], domain, start -> bool[B].
+    step: NetworkState, (source u8[B, h, w], target u8[B, h', w']), seed ->
+      NetworkState; the first is donated.
+    wrong: NetworkState, u8[B, h, w], domain, number of the batch -> bool[B],
+      which maps are taken for the other domain's.
   """
 
   init: Callable
@@ -59,27 +65,29 @@ def train(
   every: int,
   seed: int,
 ) -> list[float]:
-  """Trains one classifier from random weights.
+  """Train one classifier from random weights.
 
   Args:
-    look: what it sees.
+    look: how maps are shown to it.
     domains: source and target.
     width, lr: of the ResNet-18; the constant learning rate.
     batch_size: maps of each domain in a step.
-    iterations, every: steps; between validations.
+    iterations, every: steps in all, and between two validations.
     seed: of weights, order and patches.
 
   Returns:
-    The validation error in 0..1 after every `every` steps, and after the last:
-    the mean of both domains', so that chance is 1/2.
+    The validation error in 0..1 at each step of `validated`: the mean of both
+    domains', so that chance is 1/2.
 
   Raises:
-    UserError: the batch cannot be shared out, or a map cannot be read.
+    UserError: the batch cannot be split over the devices, or a map cannot be
+      read.
   """
   mesh = sharding.make_mesh()
   if batch_size % mesh.size:
     raise UserError(
-      f'--batch_size={batch_size} must be a multiple of the {mesh.size} devices.'
+      f'--batch_size={batch_size} must be a multiple of the {mesh.size} '
+      'devices.'
     )
   compiled = functions(look, width, lr, mesh)
   put = sharding.shard_batch(mesh)
@@ -88,7 +96,7 @@ def train(
       maps.train,
       space=look.space,
       indices=maps.train_indices[
-        input_lib.order(
+        input_lib.shuffled_epochs(
           len(maps.train_indices), seed, name, 0, iterations * batch_size
         )
       ],
@@ -96,15 +104,15 @@ def train(
     )
     for name, maps in zip(('source', 'target'), domains, strict=True)
   )
-  player, errors = compiled.init(seed), []
-  looked_at = validated(iterations, every)
+  network, errors = compiled.init(seed), []
+  validations = validated(iterations, every)
   with input_lib.prefetch(zip(*batches, strict=True), put) as batches:
     for i, batch in enumerate(batches, 1):
-      player = compiled.step(player, batch, seed)
-      if i in looked_at:
+      network = compiled.step(network, batch, seed)
+      if i in validations:
         rates = [
           _error(
-            compiled.wrong, player, look.space, maps, domain, batch_size, put
+            compiled.wrong, network, look.space, maps, domain, batch_size, put
           )
           for maps, domain in zip(domains, _DOMAINS, strict=True)
         ]
@@ -113,11 +121,15 @@ def train(
 
 
 def validated(iterations: int, every: int) -> list[int]:
-  """The steps after which a classifier is validated, the last one included."""
+  """Return the steps after which a classifier is validated, the last included.
+
+  Args:
+    iterations, every: steps in all, and between two validations.
+  """
   return sorted({*range(every, iterations + 1, every), iterations})
 
 
-def _error(wrong, player, space, maps, domain, batch_size, put):
+def _error(wrong, network, space, maps, domain, batch_size, put):
   """The share of a domain's validation maps that is taken for the other's."""
   batches = input_lib.label_batches(
     maps.val, space=space, indices=maps.val_indices, batch_size=batch_size
@@ -126,7 +138,7 @@ def _error(wrong, player, space, maps, domain, batch_size, put):
   for i, label in enumerate(batches):
     missing = batch_size - len(label)
     full = np.pad(label, ((0, missing), (0, 0), (0, 0)), constant_values=IGNORE)
-    found = wrong(player, put(full), domain, i)
+    found = wrong(network, put(full), domain, i)
     total += int(np.asarray(jax.device_get(found))[: len(label)].sum())
   return total / len(maps.val_indices)
 
@@ -134,10 +146,10 @@ def _error(wrong, player, space, maps, domain, batch_size, put):
 def error_of_one_pixel(
   look: _label_maps.Look, domains: Sequence[Maps], batch_size: int
 ) -> float:
-  """The least error of who sees the class of one random pixel.
+  """Return the least error of who sees the class of one random pixel.
 
-  1/2 - 1/4 sum_c |p_c - q_c|, of the classes' shares in the validation maps: to
-  this the best classifier of smaller and smaller patches comes.
+  It is 1/2 - 1/4 sum_c |p_c - q_c|, of the classes' shares in the validation
+  maps, and what the best classifier of ever smaller patches comes to.
   """
   whole = jax.jit(look.whole)
   shares = []
@@ -158,10 +170,10 @@ def error_of_one_pixel(
 def functions(
   look: _label_maps.Look, width: int, lr: float, mesh: jax.sharding.Mesh
 ) -> Functions:
-  """The jitted functions of a classifier.
+  """Return the jitted functions of a classifier.
 
   Args:
-    look: what it sees.
+    look: how maps are shown to it.
     width, lr: of the ResNet-18; the constant learning rate.
     mesh: of the devices.
   """
@@ -175,13 +187,13 @@ def functions(
     params = variables['params']
     return NetworkState(params, variables['batch_stats'], tx.init(params))
 
-  def step(player, batch, seed):
-    rng = jax.random.fold_in(jax.random.key(seed), player.opt_state.count)
+  def step(network, batch, seed):
+    rng = jax.random.fold_in(jax.random.key(seed), network.opt_state.count)
     keys = jax.random.split(rng, (2, len(batch[0])))
     x = jnp.concatenate([look(*each) for each in zip(batch, keys, strict=True)])
 
     def loss(params):
-      variables = {'params': params, 'batch_stats': player.batch_stats}
+      variables = {'params': params, 'batch_stats': network.batch_stats}
       logits, updated = net.apply(
         variables, x, train=True, mutable=['batch_stats']
       )
@@ -189,16 +201,16 @@ def functions(
       both = map(losses.domain_loss, halves, _DOMAINS)
       return sum(both) / 2, updated['batch_stats']
 
-    grads, batch_stats = jax.grad(loss, has_aux=True)(player.params)
-    updates, opt_state = tx.update(grads, player.opt_state, player.params)
-    params = optax.apply_updates(player.params, updates)
+    grads, batch_stats = jax.grad(loss, has_aux=True)(network.params)
+    updates, opt_state = tx.update(grads, network.opt_state, network.params)
+    params = optax.apply_updates(network.params, updates)
     return NetworkState(params, batch_stats, opt_state)
 
-  def wrong(player, label, domain, start):
+  def wrong(network, label, domain, start):
     # The same patches at each validation, whatever the seed of the training.
     rng = jax.random.fold_in(jax.random.key(0), start)
     x = look(label, jax.random.split(rng, len(label)))
-    variables = {'params': player.params, 'batch_stats': player.batch_stats}
+    variables = {'params': network.params, 'batch_stats': network.batch_stats}
     logit = net.apply(variables, x, train=False)[:, 0]
     return (logit > 0) != (domain == losses.TARGET)
 

@@ -1,15 +1,16 @@
-"""What several experiments need: runs, pairs of domains, and tables."""
+"""What several analyses need: runs, pairs of domains, and tables."""
 
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from absl import flags
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, labels
 from jaxuda import input as input_lib
-from jaxuda.config import loading as config_lib
 from jaxuda.datasets import specs
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
@@ -18,7 +19,7 @@ from jaxuda.utils.errors import UserError
 
 
 def define_run_flags(command: cli.Flags) -> None:
-  """The flags by which an experiment opens runs; see `load_runs`."""
+  """Define the flags by which an analysis opens runs; see `load_runs`."""
   define_workdirs(command)
   command.text('checkpoint', 'latest', 'latest, best or a step, of each run.')
   command.text(
@@ -30,12 +31,15 @@ def define_run_flags(command: cli.Flags) -> None:
 
 
 def define_workdirs(command: cli.Flags) -> None:
-  """--workdirs alone, for experiments that read what runs have written."""
+  """Define --workdirs, which is all for what reads the files of runs."""
   command.list('workdirs', None, 'Folders of runs: runs/a,runs/b.')
 
 
 def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
-  """A short name for each folder, in their order: the last parts that differ.
+  """Return {title: folder}, titles being the last parts in which they differ.
+
+  Args:
+    workdirs: the folders, in the order of the result.
 
   Raises:
     UserError: there is none, or one is named twice.
@@ -51,7 +55,7 @@ def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
 
 
 def load_runs(given: flags.FlagValues) -> dict[str, experiment.Run]:
-  """The runs of --workdirs by their titles, which are scored on one split.
+  """Return {title: run} of --workdirs, all of which are scored on one split.
 
   Raises:
     UserError: one is not a run, or they are scored on different data.
@@ -65,9 +69,8 @@ def load_runs(given: flags.FlagValues) -> dict[str, experiment.Run]:
       with run.config.ignore_type():
         run.config.data_dir = given.data_dir
     found[title] = run
-  if given.checkpoint == 'best':
-    print('oracle-selected: these checkpoints were chosen by target labels.')
-  same(
+  cli.print_if_best(given.checkpoint)
+  check_same(
     {title: run.config for title, run in found.items()},
     ('classes', 'eval.name', 'eval.split', 'eval.size'),
   )
@@ -77,7 +80,7 @@ def load_runs(given: flags.FlagValues) -> dict[str, experiment.Run]:
 def read_scores(
   workdirs: Sequence[str], like: Scores | None = None
 ) -> dict[str, Scores]:
-  """The scores.json of each folder by its title, of one class space.
+  """Return {title: scores} of the scores.json of folders, of one class space.
 
   Args:
     workdirs: folders of finished runs, or of evaluations.
@@ -106,8 +109,16 @@ def read_scores(
   return found
 
 
-def same(configs: dict, keys: Iterable[str]) -> None:
-  """Raises UserError where configs, by title, differ in one of the keys."""
+def check_same(configs: dict, keys: Iterable[str]) -> None:
+  """Refuse runs that cannot be compared.
+
+  Args:
+    configs: a run's title to its config.
+    keys: in which they must be equal.
+
+  Raises:
+    UserError: two differ.
+  """
   (first, one), *others = configs.items()
   one = config_lib.flatten(one)
   for title, config in others:
@@ -135,7 +146,7 @@ class Pair(NamedTuple):
   data_dir: str | None
 
   def open(self, i: int, split: str) -> input_lib.Records:
-    """A labelled split of the source (0) or the target (1)."""
+    """Open a labelled split of the source (0) or the target (1)."""
     records = input_lib.open_records(
       self.names[i], self.sizes[i], split, self.data_dir
     )
@@ -158,7 +169,7 @@ def define_pair_flags(command: cli.Flags) -> None:
 
 
 def find_pair(given: flags.FlagValues) -> Pair:
-  """Return the pair that the flags name; what they leave out, the config has.
+  """Return the pair that the flags name, and the config where they do not.
 
   Raises:
     UserError: there is no such config, dataset, size or class space.
@@ -179,10 +190,20 @@ def find_pair(given: flags.FlagValues) -> Pair:
   return Pair(tuple(names), tuple(sizes), space, data_dir)
 
 
+def eval_batch_size(config, mesh: jax.sharding.Mesh) -> int:
+  """Return `eval.batch_size`, rounded up to what the devices can share."""
+  return -(-config.eval.batch_size // mesh.size) * mesh.size
+
+
 def write_csv(
   path: pathlib.Path, header: Sequence[str], rows: Iterable[Sequence]
 ) -> None:
-  """Write a table whole; floats to six digits, NaN as nothing.
+  """Write a table whole, floats to six digits, NaN as an empty cell.
+
+  Args:
+    path: of the CSV file.
+    header: names of the columns.
+    rows: their cells.
 
   Raises:
     UserError: the file cannot be written.

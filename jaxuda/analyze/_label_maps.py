@@ -1,4 +1,4 @@
-"""What a domain classifier sees of a label map; arrays in, arrays out."""
+"""What a domain classifier sees of label maps: arrays in, arrays out."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ VOIDS = ('filled', 'class')
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-  """How label maps are looked at.
+  """How label maps are shown to a classifier.
 
   Attributes:
     size: (H, W) to which maps are resized, before and after cropping.
@@ -26,8 +26,8 @@ class Look:
       whole map.
     space: name of the class space.
     encoding: one of ENCODINGS, see `codes`.
-    void: of VOIDS; 'filled', each ignored pixel has the class of the nearest
-      labelled one, see `fill`, or 'class', they are a class of their own.
+    void: one of VOIDS: 'filled', where each ignored pixel has the class of the
+      nearest labelled one, see `fill`; or 'class', a class of their own.
   """
 
   size: tuple[int, int]
@@ -37,7 +37,7 @@ class Look:
   void: str
 
   def __call__(self, label: Array, keys: Array) -> Array:
-    """Class indices u8[B, h, w] and key[B] to f32[B, H, W, D]."""
+    """Map class indices u8[B, h, w] and key[B] to f32[B, H, W, D]."""
     label = self.whole(label)
     if self.patch is not None:
       corners = views.patch_corners(keys, 1, self.size, self.patch)
@@ -47,15 +47,15 @@ class Look:
     return jnp.asarray(table)[jnp.minimum(label, len(table) - 1)]
 
   def whole(self, label: Array) -> Array:
-    """The map from which patches are cut: u8[B, h, w] -> u8[B, H, W]."""
+    """Return u8[B, H, W], from which patches are cut, of u8[B, h, w]."""
     label = resize(label, self.size)
     return fill(label) if self.void == 'filled' else label
 
 
 def resize(label: Array, size: tuple[int, int]) -> Array:
-  """Nearest: u8[B, h, w] -> u8[B, *size]; i reads floor((i + 1/2) h / H).
+  """Resize (nearest) u8[B, h, w] to u8[B, *size], as Pillow prepares datasets.
 
-  (As Pillow, with which datasets are prepared.)
+  Row i reads row floor((i + 1/2) h / H).
   """
   for axis, large in enumerate(size, 1):
     small = label.shape[axis]
@@ -68,10 +68,10 @@ def resize(label: Array, size: tuple[int, int]) -> Array:
 
 
 def fill(label: Array) -> Array:
-  """Gives ignored pixels the class of the nearest labelled one.
+  """Give ignored pixels the class of the nearest labelled one.
 
-  The nearest one above or below; in columns without any, then, the nearest on
-  the left or right. A map without labels stays as it is.
+  That is the nearest one above or below; then, in columns without any, the
+  nearest one on the left or right. A map without labels stays as it is.
 
   Args:
     label: u8[B, H, W], 255 where ignored.
@@ -89,12 +89,15 @@ def fill(label: Array) -> Array:
 
 
 def codes(space: str, encoding: str, void: str) -> np.ndarray:
-  """f32[C + 1, D]: the code of each class, and of what is ignored.
+  """Return f32[C + 1, D]: the code of each class, and of what is ignored.
 
-  'one_hot': a channel a class, as in the softmax maps that a discriminator
-  sees; no order of the classes is invented. 'ids': one channel of the index
-  over C. 'colors': the classes' RGB in 0..1. What is ignored is one channel
-  more, the index C, or black; where it is filled there is no such channel.
+  Args:
+    space: name of the class space.
+    encoding: 'one_hot', a channel for each class, as in the softmax maps that a
+      discriminator sees, so that no order of the classes is invented; 'ids',
+      one channel of the index over C; 'colors', the classes' RGB in 0..1.
+    void: 'class', where what is ignored is one channel more, the index C, or
+      black; 'filled', where there is no such channel.
   """
   classes = labels.space(space)
   count = len(classes.classes)

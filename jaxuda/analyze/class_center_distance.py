@@ -1,4 +1,4 @@
-"""Class Center Distance of features, class by class (paper 003, Eq. 9, Fig. 4).
+"""Class Center Distance of features, class by class (FADA, Eq. 9, Fig. 4).
 
   python -m jaxuda.analyze class_center_distance --workdirs=runs/a,runs/b
 
@@ -7,16 +7,16 @@ For class i with features S_i and centre mu_i,
   CCD(i) = mean over j != i of  V_i / |mu_i - mu_j|^2,
   V_i = 1/|S_i| sum over x in S_i of |x - mu_i|^2.
 
-Low: the class is tight beside its distance to the others. It is a ratio, so
-that runs with features of different scale can be compared. x are the features
-that the main head reads, each with the label of the pixel at its place in the
-image; ignored pixels are left out, and so are, as i and as j, classes that have
-none.
+It is low where a class is tight, measured by its distance to the others: a
+ratio, so that runs with features of different scale can be compared. x are the
+features that the main head reads, each with the label of the pixel at its place
+in the image; ignored pixels are left out, and so are, as i and as j, classes
+without features.
 
 One pass is exact: with n = |S_i|, s = sum x and q = sum |x|^2, mu = s/n and
 V = q/n - |s/n|^2. A batch gives n, s and sum |x - m|^2 around its own mean m,
-so that float32 loses nothing by cancellation; q = sum |x - m|^2 + |s|^2 / n of
-each batch is added up in float64.
+so that float32 loses nothing by cancellation; the batches'
+q = sum |x - m|^2 + |s|^2 / n are added up in float64.
 
 The paper picks 2,000 images of each domain and leaves open whether Eq. 9 takes
 their features together. --domains=both does: V then grows with the distance
@@ -38,7 +38,7 @@ from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.analyze import _common
 from jaxuda.figures import charts
-from jaxuda.input import inputs
+from jaxuda.input import from_config
 from jaxuda.labels import IGNORE
 from jaxuda.models.segmenter import Segmenter
 from jaxuda.utils import cli, sharding
@@ -64,7 +64,7 @@ class Moments(NamedTuple):
 
 
 def define_flags(command: cli.Flags) -> None:
-  """The flags of this experiment."""
+  """Define the flags of this analysis."""
   _common.define_run_flags(command)
   command.enum(
     'domains',
@@ -82,7 +82,7 @@ def define_flags(command: cli.Flags) -> None:
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:
-  """Measures each run; see the package."""
+  """Measure each run; see the package."""
   rows, found = [], {}
   loaded = _common.load_runs(given)
   for title, one in loaded.items():
@@ -140,7 +140,7 @@ def _sentence(found, one, given):
 def measure(
   one: experiment.Run, domains: str, images: int, seed: int
 ) -> Moments:
-  """One pass over a run's images.
+  """Go once through a run's images.
 
   Args:
     one: the run.
@@ -154,10 +154,11 @@ def measure(
   config, mesh = one.config, sharding.make_mesh()
   records = []
   if domains != 'source':
-    records.append(inputs.open_eval(config))
+    records.append(from_config.open_eval(config))
   if domains != 'target':
-    records.append(inputs.open_streams(config, ['source'])['source'].records)
-  batch_size = -(-config.eval.batch_size // mesh.size) * mesh.size
+    streams = from_config.open_streams(config, ['source'])
+    records.append(streams['source'].records)
+  batch_size = _common.eval_batch_size(config, mesh)
   variables = jax.device_put(
     (one.params, one.batch_stats), sharding.replicated(mesh)
   )
@@ -175,7 +176,7 @@ def measure(
 
 
 def _picked(records, space, batch_size, images, seed):
-  """Batches of so many random images; the rest of the last one is ignored."""
+  """Batches of random images; what fills up the last one is ignored."""
   images = min(images, len(records))
   stream = input_lib.Stream(records, space, batch_size)
   batches = input_lib.train_batches({'images': stream}, seed=seed)
@@ -194,7 +195,7 @@ def batch_moments(
   *,
   net: Segmenter,
 ) -> tuple[Array, Array, Array]:
-  """A batch's n and s, and the squared distances from its own class means.
+  """Return a batch's n, s and squared distances from its own class means.
 
   Args:
     params, batch_stats: the segmenter's.
@@ -215,7 +216,7 @@ def batch_moments(
 def class_sums(
   x: Array, label: Array, num_classes: int
 ) -> tuple[Array, Array, Array]:
-  """Counts, sums and squared distances from the mean, of each class.
+  """Return each class's count, sum and squared distances from its mean.
 
   Args:
     x: f[N, D].
@@ -238,9 +239,12 @@ def class_sums(
 def label_of_cells(
   label: Array, size: tuple[int, int], align_corners: bool
 ) -> Array:
-  """The labels at the places of features: u8[B, H, W] -> u8[B, *size].
+  """Return the labels at the places of features: u8[B, H, W] to u8[B, *size].
 
-  The places are those from which the logits are upsampled to the image.
+  Args:
+    label: at the image's size.
+    size: (h, w) of the features.
+    align_corners: of the upsampling of logits, which says where the places are.
   """
   for axis, small in enumerate(size, 1):
     large = label.shape[axis]
@@ -255,14 +259,14 @@ def label_of_cells(
 def add(
   moments: Moments, count: np.ndarray, total: np.ndarray, around: np.ndarray
 ) -> Moments:
-  """Moments with those of a further batch."""
+  """Return the moments with those of a further batch; see `class_sums`."""
   n, s, around = (np.asarray(a, np.float64) for a in (count, total, around))
   square = around + np.square(s).sum(-1) / np.maximum(n, 1)
   return Moments(moments.count + n, moments.total + s, moments.square + square)
 
 
 def distances(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-  """V of Eq. 9 and CCD, f64[C] each; NaN for a class without features."""
+  """Return f64[C], V of Eq. 9, and CCD; NaN for a class without features."""
   there = moments.count > 0
   n, s, q = (a[there] for a in moments)
   centre = s / n[:, None]

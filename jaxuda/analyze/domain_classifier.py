@@ -1,29 +1,31 @@
-"""Can label maps be told apart by their domain? (paper 001, Fig. 1)
+"""Can label maps be told apart by their domain? (ACCV 2020, Fig. 1)
 
   python -m jaxuda.analyze domain_classifier
-  python -m jaxuda.analyze domain_classifier --source=gta5 --target=cityscapes
+  python -m jaxuda.analyze domain_classifier \\
+    --config=configs/source_only.py:gta5
 
 A ResNet-18 learns to tell the domain of ground-truth label maps: of whole ones,
 and of random square patches. Maps are resized (nearest) to --size before and
-after cropping, so that a patch fills the classifier's field. SGD with momentum
-0.9, weight decay 1e-4 and the constant --lr; the error on maps that were not
-trained on, every --every iterations; mean and standard deviation over --runs.
-Where small patches cannot be told apart but whole maps can, it is patches that
-are worth aligning. How small the error of small patches can become is told by
-the class frequencies alone: a line shows the least error of who sees one pixel.
+after cropping, so that a patch fills the classifier's field. It is trained by
+SGD with momentum 0.9, weight decay 1e-4 and the constant --lr. Shown is the
+error on maps that were not trained on, every --every iterations, as mean and
+standard deviation over --runs. Where small patches cannot be told apart but
+whole maps can, it is patches that are worth aligning. How small the error of
+small patches can become follows from the class frequencies alone: a line shows
+the least error of who sees a single pixel.
 
-The paper has 500 + 500 maps for validation, 512x1024 pixels, patches of 512,
-256, 128 and 64, and nothing on these, which are flags:
+The paper has 500 + 500 maps for validation, 512x1024 pixels and patches of 512,
+256, 128 and 64. It says nothing on these, which are flags:
 
---encoding: one_hot, a channel a class, is what the softmax maps are that a
-  discriminator sees, and invents no order of the classes, as ids would.
+--encoding: one_hot, a channel for each class, is what the softmax maps are that
+  a discriminator sees, and invents no order of the classes, as ids would.
 --void: what has no class differs by dataset for reasons of labelling, such as
   the bonnet in each Cityscapes map, and alone tells whole maps apart. What is
   aligned in training are predictions, which have a class everywhere. filled
   gives each such pixel the class of the nearest labelled one; class is the
   literal map, with one class more.
---batch_size, --iterations, and the width of the classifier; random weights, as
-  no pretrained file takes label maps.
+--batch_size, --iterations and --width. The classifier starts from random
+  weights, as no pretrained file takes label maps.
 """
 
 import pathlib
@@ -43,7 +45,7 @@ from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole map'
 
-# Where a flag is not given: as published, and for streets, which is small.
+# The defaults of flags: as published, and for streets, which is small.
 _PUBLISHED = {
   'size': '512x1024',
   'width': 64,
@@ -61,7 +63,7 @@ _STREETS = {
 
 
 def define_flags(command: cli.Flags) -> None:
-  """The flags of this experiment."""
+  """Define the flags of this analysis."""
   _common.define_pair_flags(command)
 
   def text(name):
@@ -95,9 +97,10 @@ def define_flags(command: cli.Flags) -> None:
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:
-  """Trains all classifiers; see the package."""
+  """Train all classifiers; see the package."""
   pair = _common.find_pair(given)
-  defaults = _STREETS if given.source.startswith('streets') else _PUBLISHED
+  streets = pair.names[0].startswith('streets')
+  defaults = _STREETS if streets else _PUBLISHED
   for name, value in defaults.items():
     if given[name].value is None:
       given[name].value = value
@@ -177,7 +180,7 @@ def _split(pair: _common.Pair, i: int, holdout: int) -> _classifier.Maps:
 
 
 def _train_all(looks, domains, given) -> dict[str, list[list[float]]]:
-  """{name of a look: [the errors of each run]}; says how far it is."""
+  """{name of a look: [the errors of each run]}; prints how far it is."""
   names = ('width', 'lr', 'batch_size', 'iterations', 'every')
   settings = {name: given[name].value for name in names}
   errors, start = {}, time.monotonic()
@@ -189,7 +192,7 @@ def _train_all(looks, domains, given) -> dict[str, list[list[float]]]:
       passed = duration(time.monotonic() - start)
       print(
         f'{name}, run {seed + 1} of {given.runs}: error '
-        f'{100 * found[-1]:.1f} % ({passed})',
+        f'{found[-1]:.1%} ({passed})',
         flush=True,
       )
   return errors

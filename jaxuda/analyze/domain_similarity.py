@@ -1,6 +1,7 @@
 """Class frequencies of two domains, and how far they are from each other.
 
-  python -m jaxuda.analyze domain_similarity --source=gta5 --target=cityscapes
+  python -m jaxuda.analyze domain_similarity \\
+    --config=configs/source_only.py:gta5
 
 The distance is the Jensen-Shannon divergence in bits,
 
@@ -11,8 +12,8 @@ because it is symmetric and finite where a class is missing in one domain, lies
 between 0 (equal) and 1 (no class in common), and is a sum over classes, which
 says where the domains differ. Shares are of labelled pixels.
 
-A finite sample is never quite like another one of its domain: the divergence
-of the odd and the even maps of each domain is given beside it.
+A finite sample is never quite like another one of its domain: beside it stands
+the divergence of the odd and the even maps of each domain.
 """
 
 import pathlib
@@ -29,7 +30,7 @@ from jaxuda.utils.errors import UserError
 
 
 def define_flags(command: cli.Flags) -> None:
-  """The flags of this experiment."""
+  """Define the flags of this analysis."""
   _common.define_pair_flags(command)
   for name in ('source', 'target'):
     command.text(
@@ -38,7 +39,7 @@ def define_flags(command: cli.Flags) -> None:
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:
-  """Counts and compares; see the package."""
+  """Count and compare; see the package."""
   pair = _common.find_pair(given)
   splits = (given.source_split, given.target_split)
   records = [pair.open(i, split) for i, split in enumerate(splits)]
@@ -91,7 +92,7 @@ def _sentence(names, halves, classes, terms):
 
 
 def count(records: input_lib.Records, space: str) -> np.ndarray:
-  """Pixels by class in the even maps and in the odd ones.
+  """Count pixels by class, in the even maps and in the odd ones.
 
   Args:
     records: a labelled split.
@@ -116,7 +117,7 @@ def count(records: input_lib.Records, space: str) -> np.ndarray:
 
 
 def divergence_terms(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-  """Each class's part of the Jensen-Shannon divergence, in bits.
+  """Return each class's part of the Jensen-Shannon divergence, in bits.
 
   Args:
     p, q: f64[C], each of sum 1.

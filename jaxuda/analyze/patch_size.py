@@ -1,12 +1,13 @@
-"""mIoU against the size of the aligned patches (paper 001, Fig. 8a).
+"""mIoU against the size of the aligned patches (ACCV 2020, Fig. 8a).
 
   python -m jaxuda.analyze patch_size --controls=runs/adabn-0,runs/adabn-1 \\
     --workdirs=runs/p32-0,runs/p32-1,runs/p64-0,runs/p64-1
 
-Reads the scores.json of finished runs of configs/advent_patch.py, which differ
-in patch.size and seed; patch.size=None, the paper's global baseline AGP-GI, is
-drawn last. Controls are finished runs of other configs, such as AdaBN: a line
-for each method. Means and standard deviations (n - 1) are over seeds.
+It is read from the scores.json of finished runs of configs/advent_patch.py,
+which differ in patch.size and seed; patch.size=None, the paper's global
+baseline AGP-GI, is drawn last. Controls are finished runs of other configs,
+such as AdaBN: a line for each method. Means and standard deviations (n - 1) are
+over seeds.
 """
 
 import pathlib
@@ -14,20 +15,21 @@ import pathlib
 import numpy as np
 from absl import flags
 
+from jaxuda import config as config_lib
 from jaxuda.analyze import _common
-from jaxuda.config import loading as config_lib
-from jaxuda.evaluation.scores import plus_minus, spread
+from jaxuda.evaluation.scores import deviation, plus_minus
 from jaxuda.figures import charts
 from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole'
-# What may differ between the runs of one figure without a word.
-_FREE = ('patch.size', 'seed', 'init', 'data_dir')
+# What may differ between the runs of one figure without a note, in the stages
+# before them, too; beside what changes no number.
+_FREE = ('patch.size', 'seed', 'init')
 
 
 def define_flags(command: cli.Flags) -> None:
-  """The flags of this experiment."""
+  """Define the flags of this analysis."""
   _common.define_workdirs(command)
   command.list(
     'controls', None, 'Folders of finished runs that are drawn as lines.'
@@ -35,7 +37,7 @@ def define_flags(command: cli.Flags) -> None:
 
 
 def run(given: flags.FlagValues, output: pathlib.Path) -> str:
-  """Reads and draws; see the package."""
+  """Read and draw; see the package."""
   paths = _common.titles(given.workdirs)
   scores = _common.read_scores(given.workdirs)
   configs = {title: config_lib.read_run(path) for title, path in paths.items()}
@@ -52,7 +54,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
         f'{paths[title]} has the patch.size and the seed of another run.'
       )
     seeds[config.seed] = 100 * scores[title].headline[1]
-  _say_differences(configs)
+  _print_differences(configs)
   order = sorted(measured, key=lambda s: (s == WHOLE, s if s != WHOLE else 0))
   measured = {size: measured[size] for size in order}
   controls = {}
@@ -80,7 +82,9 @@ def _read_controls(workdirs, configs, scores):
   found = {}
   read = _common.read_scores(workdirs, like=next(iter(scores.values())))
   for title, config in theirs.items():
-    _common.same(dict([first, (title, config)]), ('eval.name', 'eval.split'))
+    _common.check_same(
+      dict([first, (title, config)]), ('eval.name', 'eval.split')
+    )
     seeds = found.setdefault(config.method, {})
     if config.seed in seeds:
       raise UserError(
@@ -90,13 +94,13 @@ def _read_controls(workdirs, configs, scores):
   return found
 
 
-def _say_differences(configs):
-  """Notes settings, besides patch.size and seed, in which the runs differ."""
+def _print_differences(configs):
+  """Note in which settings, other than patch.size and seed, the runs differ."""
   flat = [config_lib.flatten(config) for config in configs.values()]
-  _common.same(configs, ('eval.name', 'eval.split', 'eval.classes'))
+  _common.check_same(configs, ('eval.name', 'eval.split', 'eval.classes'))
   for key in flat[0]:
     values = {str(other.get(key)) for other in flat}
-    if len(values) > 1 and key not in _FREE:
+    if len(values) > 1 and not config_lib.may_change(key, _FREE):
       print(f'note: the runs differ in {key}, too: {", ".join(sorted(values))}')
 
 
@@ -137,9 +141,9 @@ def _sentence(measured, controls, metric):
 
 
 def _compare(best, other, name):
-  """How far a mean is from another one, beside the spread of the seeds."""
+  """How far a mean is from another one, against the seeds' spread."""
   gap = np.mean(best) - np.mean(other)
-  noise = np.hypot(spread(best), spread(other))
+  noise = np.hypot(deviation(best), deviation(other))
   if np.isnan(noise):
     return f'{gap:+.1f} points from that {name}, of unknown spread'
   verdict = 'within' if abs(gap) <= noise else 'beyond'

@@ -1,1 +1,1 @@
-"""A trained network on images: inference, counting, scores, pictures."""
+"""Trained networks on images: inference, scores, figures and predictions."""

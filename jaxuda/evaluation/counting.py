@@ -21,31 +21,24 @@ def make_count(
 
   Args:
     net: the segmenter, or an ensemble of several.
-    eval_config: `config.eval`; how the network is asked.
+    eval_config: `config.eval`; see inference.protocol.
     mesh: of the devices.
   """
-  how = ('scales', 'flip', 'average', 'upsample')
-  return _jitted_count(net, mesh, **{key: eval_config[key] for key in how})
+  return _jitted_count(net, mesh, **inference.protocol(eval_config))
 
 
 @functools.cache  # the stages of a run share it
-def _jitted_count(net, mesh, scales, flip, average, upsample):
-  one_view = tuple(scales) == (1.0,) and not flip
-  if one_view:
-    # The largest logit has the largest probability; to know it costs less.
-    see = functools.partial(inference.upsampled, net=net, upsample=upsample)
-  else:
-    see = functools.partial(
-      inference.probabilities,
-      net=net,
-      scales=scales,
-      flip=flip,
-      average=average,
-      upsample=upsample,
+def _jitted_count(net, mesh, **protocol):
+  if tuple(protocol['scales']) == (1.0,) and not protocol['flip']:
+    # The largest logit has the largest probability, and costs less.
+    predict = functools.partial(
+      inference.upsampled, net=net, upsample=protocol['upsample']
     )
+  else:
+    predict = functools.partial(inference.probabilities, net=net, **protocol)
 
   def count(params, batch_stats, image, label):
-    maps = see(params, batch_stats, image, size=label.shape[1:3])
+    maps = predict(params, batch_stats, image, size=label.shape[1:3])
     return metrics.confusion_matrix(
       jnp.argmax(maps, -1), label, net.num_classes
     )
@@ -55,8 +48,8 @@ def _jitted_count(net, mesh, scales, flip, average, upsample):
 
 def count_all(
   count: Callable,
-  params: dict,
-  batch_stats: dict,
+  params: dict | tuple,
+  batch_stats: dict | tuple,
   batches: Iterable[dict],
   put: Callable,
 ) -> tuple[np.ndarray, int]:
@@ -64,9 +57,9 @@ def count_all(
 
   Args:
     count: of `make_count`.
-    params, batch_stats: the segmenter's.
+    params, batch_stats: the segmenter's; of an ensemble a tuple of each.
     batches: of input.eval_batches.
-    put: moves arrays to the devices.
+    put: of sharding.shard_batch.
 
   Returns:
     i64[C, C] and the number of images, both of all processes.

@@ -1,4 +1,4 @@
-"""Runs that are scored together, as ADVENT's A+E (AdvEnt with MinEnt)."""
+"""Runs that are scored together, as ADVENT's A+E: AdvEnt with MinEnt."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from jaxuda import experiment
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.utils.errors import UserError
 
-_BY_FLAG = ('scales', 'flip', 'split')  # what a flag sets for all
+_BY_FLAG = ('scales', 'flip', 'split')  # which flags set for all runs
 _PROTOCOL = (
   *_BY_FLAG,
   'name',
@@ -37,10 +37,10 @@ class Member(NamedTuple):
 
 
 def folders(workdirs: str) -> list[pathlib.Path]:
-  """The folders of --workdir=RUN or RUN,RUN.
+  """Return the folders of --workdir=RUN or RUN,RUN.
 
   Raises:
-    UserError: one is left empty, or is there twice.
+    UserError: one is left empty, or is named twice.
   """
   if pathlib.Path(workdirs).is_dir():  # a comma may be part of a name
     return [pathlib.Path(workdirs)]
@@ -55,7 +55,11 @@ def folders(workdirs: str) -> list[pathlib.Path]:
 
 
 def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
-  """The numbers of --mix over their sum; None for equal weights.
+  """Return the weights of --mix, divided by their sum.
+
+  Args:
+    texts: the flag's values; None for equal weights.
+    count: of the runs.
 
   Raises:
     UserError: they are not `count` numbers from 0, or all are 0.
@@ -102,12 +106,12 @@ def open_members(
 
 
 def join(members: Sequence[Member]) -> experiment.Run:
-  """The run whose network is the ensemble; the first's own if it is alone.
+  """Return the run whose network is the ensemble, or the only run itself.
 
   Its config and step are the first member's.
 
   Raises:
-    UserError: two learned other classes, or are scored in another way.
+    UserError: two differ in their classes, or in how they are scored.
   """
   first, *others = members
   if not others:
@@ -136,14 +140,14 @@ def join(members: Sequence[Member]) -> experiment.Run:
 
 
 def _protocol(run):
-  """{key: value} of all that the members have in common."""
+  """{key: value} of all that members must have in common."""
   shared = {f'eval.{key}': run.config.eval[key] for key in _PROTOCOL}
   spaces = {'classes': run.space.name, 'eval.classes': run.eval_space.name}
   return spaces | shared
 
 
 def record(members: Sequence[Member]) -> list[dict]:
-  """What scores.json says of the members; nothing of one that is alone."""
+  """Return what scores.json says of the members, [] of one that is alone."""
   if len(members) == 1:
     return []
   return [
@@ -153,21 +157,24 @@ def record(members: Sequence[Member]) -> list[dict]:
 
 
 def title(record: Sequence[dict]) -> str:
-  """'0.5 advent + 0.5 minent', for tables and figures."""
+  """Return '0.5 advent + 0.5 minent', for tables and figures."""
   return ' + '.join(f'{m["weight"]:g} {_name(m)}' for m in record)
 
 
 def folder_name(record: Sequence[dict]) -> str:
-  """'with=minent-9-mix=0.5,0.5': the first run is where the folder lies."""
+  """Return 'with=minent-9-mix=0.5,0.5'; the folder lies in the first run's."""
   others = ','.join(f'{_name(m)}-{m["step"]}' for m in record[1:])
   mix = ','.join(f'{m["weight"]:g}' for m in record)
   return f'with={others}-mix={mix}'
 
 
 def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:
-  """Raises UserError where `folder` has the scores of another ensemble.
+  """Refuse a folder that has the scores of another ensemble.
 
   Two runs may have the same name and lie in different places.
+
+  Raises:
+    UserError: it has.
   """
   path = folder / 'scores.json'
   if not path.is_file():

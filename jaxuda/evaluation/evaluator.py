@@ -1,43 +1,49 @@
-"""Scores a trained run, and writes what was found."""
+"""Scoring a trained run, and what is written of it."""
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxuda.evaluation import counting, ensemble, figure_writer
+from jaxuda.evaluation import counting, ensemble, figure_writer, inference
 from jaxuda.evaluation import scores as scores_lib
+from jaxuda.experiment import Run
 from jaxuda.input import from_config
 from jaxuda.utils import sharding
-from jaxuda.utils.errors import UserError
 
 
 def score_as(config, counts: np.ndarray, images: int) -> scores_lib.Scores:
-  """Scores of an experiment's counts, in the classes and by its `eval`."""
-  protocol = config.eval
+  """Score an experiment's counts, in the classes and by the rule of its `eval`.
+
+  Args:
+    config: the experiment's.
+    counts: i64[C, C], in the classes of its logits.
+    images: how many were counted.
+  """
   return scores_lib.score(
-    counts, images, config.classes, protocol.classes, protocol.missing_class_iou
+    counts,
+    images,
+    config.classes,
+    config.eval.classes,
+    config.eval.missing_class_iou,
   )
 
 
 def evaluate_run(
-  run,
-  workdir: pathlib.Path,
-  members: Sequence[dict] = (),
-  network: str = 'segmenter',
+  run: Run, workdir: pathlib.Path, members: Sequence[dict] = ()
 ) -> scores_lib.Scores:
-  """Scores a restored run as its config says, and writes what was found.
+  """Score a restored run as its config says; print, write and draw the result.
 
   Args:
-    run: an experiment.Run.
+    run: the run, or an ensemble of several.
     workdir: its folder; `evaluation/` in it receives scores and figures.
     members: of ensemble.record, where the run is of ensemble.join.
-    network: which of the run's it is, of experiment.NETWORKS.
 
   Raises:
     UserError: the scored data is not prepared, or another ensemble's scores are
-      in the way; or `workdir` cannot be written; the table has been printed
+      in the way; or `workdir` cannot be written to: the table has been printed
       then.
   """
   config, mesh = run.config, sharding.make_mesh()
@@ -45,24 +51,14 @@ def evaluate_run(
     # Padding is not counted, so that any batch size gives the same scores.
     config.eval.batch_size = mesh.size
   records = from_config.open_eval(config)
-  how = {
-    'step': run.step,
-    'network': network,
-    'dataset': config.eval.name,
-    'split': records.split,
-    'scales': list(config.eval.scales),
-    'flip': config.eval.flip,
-    'average': config.eval.average,
-    'upsample': config.eval.upsample,
-    'missing_class_iou': config.eval.missing_class_iou,
-  }
+  how = _describe(run, records.split, members)
+  folder = workdir / 'evaluation' / _name(how)
   title, column = workdir.name, f'step {run.step}'
   if members:
-    how['ensemble'] = list(members)
-    title = column = ensemble.title(members)
-  folder = workdir / 'evaluation' / _name(how)
-  if members:
     ensemble.check_free(folder, how['ensemble'])
+    title = column = ensemble.title(members)
+  if run.network != 'segmenter':
+    title, column = f'{title}, {run.network}', f'{column}, {run.network}'
   variables = jax.device_put(
     (run.params, run.batch_stats), sharding.replicated(mesh)
   )
@@ -75,24 +71,35 @@ def evaluate_run(
   scores = score_as(config, counts, images)
   print(scores_lib.table({column: scores}))
   scores_lib.write(folder / 'scores.json', scores_lib.to_json(scores) | how)
-  source = None
-  try:
-    source = from_config.open_streams(config, ['source'])['source'].records
-  except UserError as e:
-    print(f'entropy.png shows the target alone: {e}')
   figure_writer.FigureWriter(config, run.net, records).draw(
-    folder, source, {title: variables}, scores
+    folder, figure_writer.open_source(config), {title: variables}, scores
   )
   print(f'scores and figures: {folder}')
   return scores
 
 
-def _name(how: dict) -> str:
+def _describe(run, split, members) -> dict[str, Any]:
+  """What scores.json says of how the scores came about."""
+  settings = run.config.eval
+  how = {
+    'step': run.step,
+    'network': run.network,
+    'dataset': settings.name,
+    'split': split,
+    **inference.protocol(settings),
+    'missing_class_iou': settings.missing_class_iou,
+  }
+  if members:
+    how['ensemble'] = list(members)
+  return how
+
+
+def _name(how) -> str:
   """The folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
   parts = [how['split'], str(how['step'])]
   if 'ensemble' in how:
     parts.append(ensemble.folder_name(how['ensemble']))
-  if how['scales'] != [1.0]:
+  if tuple(how['scales']) != (1.0,):
     parts.append('scales=' + ','.join(map(str, how['scales'])))
   if how['flip']:
     parts.append('flip')

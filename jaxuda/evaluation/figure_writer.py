@@ -1,4 +1,4 @@
-"""The pictures of a run: a few examples, seen by its network."""
+"""The figures of a run: a few examples, and what its networks predict."""
 
 import dataclasses
 import io
@@ -12,7 +12,9 @@ from jaxuda import input as input_lib
 from jaxuda import labels
 from jaxuda.evaluation import inference
 from jaxuda.evaluation.scores import Scores
-from jaxuda.figures import segmentation
+from jaxuda.figures import confusion, segmentation
+from jaxuda.input import from_config
+from jaxuda.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +31,20 @@ class Example:
 
 
 def spread(records: input_lib.Records, count: int) -> list[int]:
-  """The positions of `count` examples, spread evenly over the split."""
+  """Return the positions of `count` examples, spread evenly over the split."""
   return np.linspace(0, len(records) - 1, count).astype(int).tolist()
 
 
-def examples(records: input_lib.Records, space: str, count: int) -> list:
-  """`count` Examples, spread evenly over the split."""
+def examples(
+  records: input_lib.Records, space: str, count: int
+) -> list[Example]:
+  """Return `count` examples, spread evenly over the split.
+
+  Args:
+    records: the split.
+    space: name of the class space of their labels.
+    count: how many.
+  """
   lookup = labels.id_map(records.encoding, space)
   found = []
   for index in spread(records, count):
@@ -48,28 +58,37 @@ def examples(records: input_lib.Records, space: str, count: int) -> list:
   return found
 
 
+def open_source(config) -> input_lib.Records | None:
+  """Open the source of an experiment, or print why figures do not show it."""
+  try:
+    return from_config.open_streams(config, ['source'])['source'].records
+  except UserError as e:
+    print(f'entropy.png shows the target alone: {e}')
+    return None
+
+
 class FigureWriter:
-  """Draws what a config's networks make of fixed examples.
+  """Draws what an experiment's networks predict of fixed examples.
 
-  Always what one pass sees, at the image's size: `eval.scales` and `eval.flip`
-  are for scores.
-
-  Args:
-    config: the experiment's.
-    net: its segmenter.
-    target: the records that are evaluated.
+  That is always of the image as it is, at its own size: `eval.scales` and
+  `eval.flip` are for scores.
   """
 
   def __init__(self, config, net, target: input_lib.Records):
+    """Read the examples.
+
+    Args:
+      config: the experiment's.
+      net: its segmenter.
+      target: the records that are evaluated.
+    """
     self._space = labels.space(config.classes)
     self._config = config
     self._target = examples(target, config.classes, config.num_log_images)
-    self._probabilities = inference.jitted_probabilities(
-      net, config.eval.upsample
-    )
+    self._segment = inference.jitted_segment(net, config.eval.upsample)
 
   def panels(self, params: dict, batch_stats: dict) -> np.ndarray:
-    """u8[N, H, W', 3]: input, prediction, ground truth, entropy."""
+    """Return u8[N, H, W', 3]: image, prediction, ground truth and entropy."""
     panels = []
     for example in self._target:
       ids, entropy = self._predict(params, batch_stats, example)
@@ -91,7 +110,7 @@ class FigureWriter:
     networks: dict[str, tuple[dict, dict]],
     scores: Scores,
   ) -> None:
-    """Draws the final figures, once however many processes there are.
+    """Draw the final figures, once however many processes there are.
 
     Args:
       folder: where they go.
@@ -104,32 +123,33 @@ class FigureWriter:
       shown = examples(
         source, self._config.classes, self._config.num_log_images
       )
-    seen = {
+    predicted = {
       name: [self._predict(*variables, e) for e in self._target]
       for name, variables in networks.items()
     }
     entropies = {
       name: (
         [self._predict(*variables, e)[1] for e in shown],
-        [entropy for _, entropy in seen[name]],
+        [entropy for _, entropy in predicted[name]],
       )
       for name, variables in networks.items()
     }
-    if jax.process_index() > 0:  # it was needed where networks span processes
+    # Every process predicts, where the networks are spread over all of them.
+    if jax.process_index() > 0:
       return
-    *_, final = seen.values()
+    *_, final = predicted.values()
     segmentation.qualitative(
       folder / 'qualitative.png',
       [
         segmentation.Row(
           e.image,
-          [seen[name][i][0] for name in seen],
+          [predicted[name][i][0] for name in predicted],
           e.label,
           final[i][1],
         )
         for i, e in enumerate(self._target)
       ],
-      list(seen),
+      list(predicted),
       self._space,
     )
     segmentation.entropy_figure(
@@ -138,14 +158,14 @@ class FigureWriter:
       [e.image for e in self._target],
       entropies,
     )
-    segmentation.confusion_figure(
+    confusion.counts(
       folder / 'confusion.png', scores.counts, scores.space.classes
     )
 
   def _predict(self, params, batch_stats, example):
     """(u8[H, W] class indices, f32[H, W] entropy) at the image's size."""
-    p = self._probabilities(
-      params, batch_stats, example.image[None], size=example.image.shape[:2]
+    return jax.device_get(
+      self._segment(
+        params, batch_stats, example.image, size=example.image.shape[:2]
+      )
     )
-    p = np.asarray(jax.device_get(p[0]))
-    return p.argmax(-1).astype(np.uint8), segmentation.entropy(p)

@@ -1,7 +1,9 @@
-"""What a trained network predicts: logits, probabilities, several views."""
+"""What a trained network predicts: logits, probabilities, class indices."""
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,54 @@ from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Segmenter
 
 Array = jax.Array
+
+
+def protocol(eval_config) -> dict[str, Any]:
+  """Return what `config.eval` says of how to call `probabilities`."""
+  keys = ('scales', 'flip', 'average', 'upsample')
+  return {key: eval_config[key] for key in keys}
+
+
+def segment(
+  params: dict | tuple,
+  batch_stats: dict | tuple,
+  image: Array,
+  *,
+  net: Segmenter | Ensemble,
+  size: tuple[int, int],
+  **settings,
+) -> tuple[Array, Array]:
+  """Return the classes of one image, and how uncertain they are.
+
+  Args:
+    params, batch_stats: the segmenter's; of an ensemble a tuple of each.
+    image: u8[H, W, 3].
+    net: the segmenter, or an ensemble of several.
+    size: (h, w) of the result.
+    settings: scales, flip and more of `probabilities`.
+
+  Returns:
+    u8[h, w] class indices and f32[h, w] entropy in 0..1.
+  """
+  p = probabilities(
+    params, batch_stats, image[None], net=net, size=size, **settings
+  )[0]
+  return jnp.argmax(p, -1).astype(jnp.uint8), entropy(p)
+
+
+@functools.cache
+def jitted_segment(net: Segmenter | Ensemble, upsample: str) -> Callable:
+  """Return `segment` of the image as it is, compiled once for each size."""
+  return jax.jit(
+    functools.partial(segment, net=net, upsample=upsample),
+    static_argnames='size',
+  )
+
+
+def entropy(p: Array) -> Array:
+  """Return the Shannon entropy of f32[..., C] over log C: f32[...] in 0..1."""
+  nats = jax.scipy.special.entr(p).sum(-1)
+  return jnp.clip(nats / math.log(p.shape[-1]), 0, 1)
 
 
 def probabilities(
@@ -33,7 +83,7 @@ def probabilities(
     net: the segmenter, or an ensemble of several.
     size: (h, w) of the result.
     scales: factors of the input's size; aligned corners, as in FADA (test.py).
-    flip: whether each scale is also seen mirrored.
+    flip: whether each scale is averaged with its mirror image.
     average: of 'probabilities' (FADA), or of 'logits' (CRST, crst_seg.py),
       which is the geometric mean of probabilities but for a factor.
     upsample: see `upsampled`.
@@ -44,27 +94,18 @@ def probabilities(
   predict = functools.partial(
     one_view, params, batch_stats, net=net, size=size, upsample=upsample
   )
-  views = []
+  maps = []
   for scale in scales:
     x = image
     if scale != 1.0:
       scaled = tuple(int(side * scale) for side in image.shape[1:3])
       x = layers.resize(image, scaled)
-    views.append(predict(x))
+    maps.append(predict(x))
     if flip:
-      views.append(predict(x[:, :, ::-1])[:, :, ::-1])
+      maps.append(predict(x[:, :, ::-1])[:, :, ::-1])
   if average == 'logits':
-    return jax.nn.softmax(sum(map(jnp.log, views)) / len(views))
-  return sum(views) / len(views)
-
-
-@functools.cache
-def jitted_probabilities(net: Segmenter | Ensemble, upsample: str):
-  """Return the jitted p(params, batch_stats, image, size=) of one view."""
-  return jax.jit(
-    functools.partial(probabilities, net=net, upsample=upsample),
-    static_argnames='size',
-  )
+    return jax.nn.softmax(sum(map(jnp.log, maps)) / len(maps))
+  return sum(maps) / len(maps)
 
 
 def one_view(
@@ -126,7 +167,7 @@ def upsampled(
 def logits(
   params: dict, batch_stats: dict, image: Array, *, net: Segmenter
 ) -> Array:
-  """Return f32[B, h, w, C], the prediction's logits at the network's stride."""
+  """Return f32[B, h, w, C], the logits at the network's own stride."""
   variables = {'params': params, 'batch_stats': batch_stats}
   outputs = net.apply(variables, image, train=False)
   return net.decoder.predicted(outputs.logits)

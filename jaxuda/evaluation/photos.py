@@ -36,17 +36,17 @@ class UnreadableError(Exception):
 def find(
   images: str | os.PathLike, without: str | os.PathLike | None = None
 ) -> list[Photo]:
-  """Lists a folder's images, subfolders included, hidden files not.
+  """List the images of a folder and its subfolders, hidden files left out.
 
   Args:
     images: a folder, or one image file of whatever suffix.
-    without: a folder that is left out: where the answers go.
+    without: a folder that is left out: where the predictions go.
 
   Returns:
     Photos, sorted by path; no two names are equal on any file system.
 
   Raises:
-    UserError: nothing there, or it is `without`.
+    UserError: there is no image, or `images` is `without`.
   """
   images = pathlib.Path(images)
   if images.is_file():
@@ -57,7 +57,7 @@ def find(
   if images.resolve() == skipped:
     raise UserError(
       f'{images} is searched for images: write to another folder, or they '
-      'would be mixed up with the answers.'
+      'would be mixed up with the predictions.'
     )
   paths = []
   for folder, subfolders, names in os.walk(images):
@@ -83,7 +83,7 @@ def find(
 
 
 def _names(paths, root):
-  """Unique relative names without suffix, also where case does not count."""
+  """Relative names without suffix, unique even where case does not count."""
   stems = [path.relative_to(root).with_suffix('').as_posix() for path in paths]
   count = collections.Counter(stem.casefold() for stem in stems)
   taken = {key for key, n in count.items() if n == 1}
@@ -102,13 +102,13 @@ def _names(paths, root):
 
 
 def read(path: str | os.PathLike) -> np.ndarray:
-  """Reads an image as it is meant to be seen: u8[H, W, 3] RGB.
+  """Read an image as it is meant to be seen: u8[H, W, 3] RGB.
 
-  Turned upright by its EXIF orientation; transparency on white; 16-bit grey
-  scaled to 8 bits; of an animation the first frame.
+  It is turned upright by its EXIF orientation; transparent pixels show white;
+  16-bit grey is scaled to 8 bits; of an animation the first frame is read.
 
   Raises:
-    UnreadableError: no image, a damaged one, or floating point.
+    UnreadableError: it is no image, damaged, or in floating point.
   """
   try:
     with _open(path) as image:

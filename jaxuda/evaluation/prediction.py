@@ -1,4 +1,4 @@
-"""Segments any images with a trained run; see jaxuda/predict.py."""
+"""Segmenting images of any kind with a trained run; see jaxuda/predict.py."""
 
 import functools
 import math
@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from jaxuda import labels
 from jaxuda.evaluation import inference, photos
+from jaxuda.experiment import Run
 from jaxuda.figures import segmentation
 from jaxuda.utils import console, files
 from jaxuda.utils.errors import UserError
@@ -24,51 +24,26 @@ MIN_SIDE = 64  # of what the network sees when an image keeps its own size
 _THREADS = 4  # that read and write while the device computes
 
 
-def segment(params, batch_stats, image, *, net, size, **protocol):
-  """Segments one image; pure, to be jitted.
-
-  Args:
-    params, batch_stats: the segmenter's.
-    image: u8[H, W, 3].
-    net: the segmenter.
-    size: (h, w) of the answer.
-    protocol: scales, flip and more of inference.probabilities.
-
-  Returns:
-    u8[h, w] class indices and f32[h, w] entropy in 0..1.
-  """
-  p = inference.probabilities(
-    params,
-    batch_stats,
-    image[None],
-    net=net,
-    size=size,
-    **protocol,
-  )[0]
-  entropy = jax.scipy.special.entr(p).sum(-1) / math.log(p.shape[-1])
-  return jnp.argmax(p, -1).astype(jnp.uint8), jnp.clip(entropy, 0, 1)
-
-
 def predict_images(
-  run,
+  run: Run,
   found: Sequence[photos.Photo],
   output: str | os.PathLike,
   *,
   scales: Sequence[float] | None = None,
   flip: bool | None = None,
 ) -> np.ndarray:
-  """Segments images on the first device; writes four PNGs of each.
+  """Segment images on the first device, and write four PNGs of each.
 
-  Prints progress, and at the end the classes' shares.
+  Progress is printed, and at the end the classes' shares.
 
   Args:
-    run: a experiment.Run.
+    run: the trained network.
     found: of photos.find.
     output: a folder, created if need be.
     scales, flip: see inference.probabilities; None for the run's own.
 
   Returns:
-    f64[C]: the classes' shares of an image's pixels, in the mean of the images.
+    f64[C], each class's share of an image's pixels, in the mean of all images.
 
   Raises:
     UserError: `output` is not writable; or, once all others are written, the
@@ -76,16 +51,13 @@ def predict_images(
   """
   output = pathlib.Path(output)
   files.check_writable(output)
-  settings = run.config.eval
+  settings = inference.protocol(run.config.eval)
+  if scales is not None:
+    settings['scales'] = scales
+  if flip is not None:
+    settings['flip'] = flip
   compute = jax.jit(
-    functools.partial(
-      segment,
-      net=run.net,
-      scales=tuple(settings.scales if scales is None else scales),
-      flip=settings.flip if flip is None else flip,
-      average=settings.average,
-      upsample=settings.upsample,
-    ),
+    functools.partial(inference.segment, net=run.net, **settings),
     static_argnames='size',
   )
   variables = jax.device_put((run.params, run.batch_stats))
@@ -94,10 +66,10 @@ def predict_images(
   def predict(photo):
     image = photos.read(photo.path)
     size = within(image.shape[:2], MAX_PIXELS)
-    seen = settings.size or tuple(max(side, MIN_SIDE) for side in size)
-    seen = _resize(image, seen, Image.Resampling.BICUBIC)
+    fitted = run.config.eval.size or [max(side, MIN_SIDE) for side in size]
+    fitted = _resize(image, fitted, Image.Resampling.BICUBIC)
     with one_at_a_time:
-      ids, entropy = jax.device_get(compute(*variables, seen, size=size))
+      ids, entropy = jax.device_get(compute(*variables, fitted, size=size))
     ids = _resize(ids, image.shape[:2], Image.Resampling.NEAREST)
     entropy = _resize(entropy, image.shape[:2], Image.Resampling.BILINEAR)
     _write(f'{output / photo.name}_', image, ids, entropy, run.space)
@@ -116,7 +88,7 @@ def predict_images(
 
 
 def _for_all(predict: Callable, found: Sequence[photos.Photo]) -> tuple:
-  """Calls `predict` in threads: its results, and what could not be read."""
+  """Call `predict` in threads: its results, and what could not be read."""
   results, unreadable = [], []
   with (
     console.progress('images', len(found)) as advance,
@@ -137,7 +109,7 @@ def _for_all(predict: Callable, found: Sequence[photos.Photo]) -> tuple:
 
 
 def within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-  """The size, or the largest of its aspect that has at most `pixels`."""
+  """Return the size, or the largest of its aspect with at most `pixels`."""
   factor = math.sqrt(pixels / math.prod(size))
   if factor >= 1:
     return size

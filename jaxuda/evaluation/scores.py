@@ -1,4 +1,4 @@
-"""What an evaluation found: in a class space, as a table, as JSON."""
+"""Scores of an evaluation: in a class space, as a table, as JSON."""
 
 import dataclasses
 import json
@@ -14,13 +14,14 @@ from jaxuda.utils import console, files
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """What an evaluation found.
+  """The result of an evaluation.
 
   Attributes:
     space: the class space that was scored.
     counts: i64[C, C] or [C, C + 1], rows labels, columns predictions.
-    ious: f64[C], NaN for a class that is neither labelled nor predicted.
-    means: {'mIoU': mean IoU in 0..1, ...}, the space's subsets.
+    ious: f64[C]; of a class that is neither labelled nor predicted NaN, or 0
+      where such a class counts as zero.
+    means: {'mIoU': mean IoU in 0..1, ...}, of the space's subsets.
     images: how many were counted.
   """
 
@@ -43,7 +44,7 @@ def score(
   eval_space: str | None,
   missing_class_iou: str = 'excluded',
 ) -> Scores:
-  """Scores counts of the model's space in the space that is evaluated.
+  """Score counts of the model's class space in the space that is evaluated.
 
   Args:
     counts: i64[C, C].
@@ -62,7 +63,7 @@ def score(
 
 
 def table(scores: dict[str, Scores]) -> str:
-  """Return a text table: a row a class, a column for each named evaluation."""
+  """Return a text table: a row for each class, a column for each evaluation."""
   first = next(iter(scores.values()))
   classes = [
     (name, *(_percent(s.ious[i]) for s in scores.values()))
@@ -80,7 +81,7 @@ def _percent(value: float) -> str:
 
 
 def to_json(scores: Scores) -> dict:
-  """Plain JSON values; None for a class that is n/a."""
+  """Return scores as plain JSON values; None for what is NaN."""
 
   def number(value):
     return None if np.isnan(value) else round(float(value), 6)
@@ -98,7 +99,7 @@ def to_json(scores: Scores) -> dict:
 
 
 def from_json(content: dict) -> Scores:
-  """The inverse of to_json."""
+  """Return the scores that `to_json` has turned into plain values."""
   space = labels.space(content['classes'])
   counts = np.array(content['confusion'], np.int64)
   ious = np.array(
@@ -111,14 +112,18 @@ def from_json(content: dict) -> Scores:
 
 
 def read(path: pathlib.Path) -> Scores | None:
-  """Return the scores of a run's scores.json, None where there is none."""
+  """Return the scores of a scores.json, None where there is no such file."""
   if not path.is_file():
     return None
   return from_json(json.loads(path.read_text()))
 
 
 def write(path: pathlib.Path, content: dict) -> None:
-  """Write JSON whole, once however many processes there are.
+  """Write a scores.json whole, once however many processes there are.
+
+  Args:
+    path: of the file.
+    content: of `to_json`, and whatever else is to be kept.
 
   Raises:
     UserError: the file cannot be written.
@@ -127,12 +132,17 @@ def write(path: pathlib.Path, content: dict) -> None:
     files.write_json(path, content)
 
 
-def spread(values: Sequence[float]) -> float:
-  """The standard deviation over runs (n - 1); NaN for a single one."""
+def deviation(values: Sequence[float]) -> float:
+  """Return the standard deviation over runs (n - 1); NaN for a single one."""
   return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
 
 
 def plus_minus(values: Sequence[float], sign: str = '') -> str:
-  """'27.9 ± 1.0', mean and spread, '+27.9 ± 1.0' with '+'; of one no spread."""
+  """Return '27.9 ± 1.0', mean and deviation; of a single value its mean alone.
+
+  Args:
+    values: of the runs.
+    sign: '+' for a sign before positive means.
+  """
   mean = f'{np.mean(values):{sign}.1f}'
-  return mean if len(values) < 2 else f'{mean} ± {spread(values):.1f}'
+  return mean if len(values) < 2 else f'{mean} ± {deviation(values):.1f}'

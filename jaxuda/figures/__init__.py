@@ -1,1 +1,1 @@
-"""Pictures as PNG files: arrays in, files out; no network is known here."""
+"""Figures: arrays in, PNG files out; nothing here knows a network."""

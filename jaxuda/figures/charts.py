@@ -25,11 +25,11 @@ _GRID = {'color': '0.9', 'linewidth': 0.8}
 
 
 class Curve(NamedTuple):
-  """What was measured along an axis, several times.
+  """Values at several places of an axis, each measured by several runs.
 
   Attributes:
-    x: f64[N].
-    values: N sequences of values, one of each run.
+    x: f64[N], the places.
+    values: the runs' values at each of them.
   """
 
   x: Sequence[float]
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 def colors(count: int, ordered: bool = False) -> list:
-  """Colours of series: along the colour map where they are `ordered`."""
+  """Return a colour for each series, along the colour map if `ordered`."""
   import matplotlib
 
   if ordered or count > len(_COLORS):
@@ -57,14 +57,14 @@ def curves(
   ordered: bool = False,
   bottom: float | None = None,
 ) -> None:
-  """Draws means over runs, and a standard deviation around them.
+  """Draw means over runs, and a standard deviation around them.
 
   Args:
     path: of the PNG.
     series: a curve's name to the curve.
     xlabel, ylabel: of the axes.
     levels: a name to values that do not depend on x: dashed lines.
-    ticks: places on the x axis and what they are called; None for numbers.
+    ticks: places on the x axis and their names; None for numbers.
     ordered: whether the series have an order, which their colours then show.
     bottom: where the y axis begins; None for a little below the data.
 
@@ -72,7 +72,7 @@ def curves(
     UserError: the file cannot be written.
   """
   levels = levels or {}
-  figure, axis = _page((7.2, 4.4))
+  figure, axis = _chart((7.2, 4.4))
   shades = colors(len(series), ordered)
   for color, (name, curve) in zip(shades, series.items(), strict=True):
     mean, low, high = _band(curve.values)
@@ -80,7 +80,7 @@ def curves(
     axis.plot(curve.x, mean, color=color, label=name, marker=marker)
     axis.fill_between(curve.x, low, high, color=color, alpha=0.2, linewidth=0)
     for x, values in zip(curve.x, curve.values, strict=True):
-      if ticks:  # few places: each run can be seen
+      if ticks:  # few places, so that each run can be seen
         at = [x] * len(values)
         axis.plot(at, values, '.', color=color, alpha=0.5, markersize=5)
   greys = np.linspace(0.35, 0.65, len(levels)).astype(str)
@@ -107,14 +107,14 @@ def bars(
   ylabel: str,
   logarithmic: bool = False,
 ) -> None:
-  """Draws a group of bars for each name; NaN leaves a gap with a cross.
+  """Draw a group of bars for each name; NaN leaves a gap with a cross.
 
   Args:
     path: of the PNG.
-    names: the N groups.
-    series: a bar's name in the legend to f64[N].
-    ylabel: of the axis.
-    logarithmic: whether the axis is.
+    names: of the N groups.
+    series: the bars' name in the legend to f64[N].
+    ylabel: of the y axis.
+    logarithmic: whether the y axis is.
 
   Raises:
     UserError: the file cannot be written.
@@ -122,7 +122,7 @@ def bars(
   from matplotlib import ticker
 
   width = 0.8 / len(series)
-  figure, axis = _page((max(6.0, 0.5 * len(names) + 2.5), 4.4))
+  figure, axis = _chart((max(6.0, 0.5 * len(names) + 2.5), 4.4))
   shades = colors(len(series))
   for i, (color, (name, values)) in enumerate(
     zip(shades, series.items(), strict=True)
@@ -151,7 +151,7 @@ def bars(
   page.save(path, figure)
 
 
-def _page(size):
+def _chart(size):
   import matplotlib.figure
 
   figure = matplotlib.figure.Figure(

@@ -1,4 +1,4 @@
-"""The layout of figures: pages of pictures measured in inches, and PNG files.
+"""The pages of figures: pictures placed by the inch, and PNG files.
 
 matplotlib is imported where it is used, and draws into memory (Agg): there is
 no display, and no global figure.
@@ -12,16 +12,16 @@ import numpy as np
 
 from jaxuda.utils import files
 
-COLORMAP = 'viridis'  # purple to yellow, as in paper 001
+COLORMAP = 'viridis'  # purple to yellow, as in ACCV 2020
 DPI = 130
 
-# Inches: the widest page, the widest picture, between pictures, around them
-# all, a line of text, and the names of the rows.
+# In inches: the widest page and picture; the space between pictures, and around
+# all of them; a line of text; the names of the rows.
 PAGE, CELL, SPACE, MARGIN, LINE, ROW_NAME = 16.0, 3.4, 0.06, 0.12, 0.24, 1.35
 
 
 def cell_width(columns: int, row_names: bool = False) -> float:
-  """The width of each of a page's columns of pictures."""
+  """Return the inches that each of a page's columns of pictures is wide."""
   page = PAGE - 2 * MARGIN - row_names * ROW_NAME
   return min(CELL, page / columns - SPACE)
 
@@ -32,16 +32,16 @@ def grid(
   foot: float,
   rows: Sequence[str] = (),
 ) -> tuple:
-  """A page of empty pictures with the names of its columns and rows.
+  """Make a page of empty pictures, with the names of its columns and rows.
 
   Args:
     aspects: height over width of each row.
     columns: names above the first row.
-    foot: inches that stay free below.
+    foot: inches that stay free at the bottom.
     rows: names at the left; () for none.
 
   Returns:
-    A matplotlib Figure, and its Axes by row and column.
+    The matplotlib Figure, and its Axes by row and column.
   """
   import matplotlib.figure
 
@@ -79,7 +79,7 @@ def grid(
 
 
 def show(axis, picture: np.ndarray | None) -> None:
-  """Shows a picture: crisp pixels when enlarged, smoothed when reduced."""
+  """Show a picture, if any: crisp when enlarged, smoothed when reduced."""
   if picture is None:
     return
   enlarged = axis.get_window_extent().width >= picture.shape[1]
@@ -89,7 +89,14 @@ def show(axis, picture: np.ndarray | None) -> None:
 def color_bar(
   figure, left: float, length: float, unit: str = 'entropy / log C'
 ) -> None:
-  """A colour bar from 0 to 1 in a page's foot, `left` inches from its edge."""
+  """Draw a colour bar from 0 to 1 into a page's foot.
+
+  Args:
+    figure: the page.
+    left: inches from the page's edge.
+    length: in inches.
+    unit: what the colours mean.
+  """
   import matplotlib.cm
 
   width, height = figure.get_size_inches()
@@ -106,5 +113,9 @@ def color_bar(
 
 
 def save(path: str | pathlib.Path, figure) -> None:
-  """Writes a figure as a PNG, atomically."""
+  """Write a figure whole as a PNG.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
   files.write(path, lambda file: figure.savefig(file, format='png', dpi=DPI))

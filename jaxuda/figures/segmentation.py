@@ -1,7 +1,7 @@
-"""Pictures: entropy maps, overlays, panels, and the figures of a run.
+"""Segmented images: entropy maps, overlays, panels, and the figures of a run.
 
-Arrays in, arrays or PNG files out; nothing here knows a network. matplotlib is
-imported where it is used: it takes a second.
+Arrays in, arrays or PNG files out. matplotlib is imported where it is used: it
+takes a second.
 """
 
 import math
@@ -36,16 +36,8 @@ class Row(NamedTuple):
   entropy: np.ndarray
 
 
-def entropy(probabilities: np.ndarray) -> np.ndarray:
-  """Shannon entropy of f32[..., C] over log C: f32[...] in 0..1."""
-  p = np.asarray(probabilities, np.float32)
-  tiny = np.finfo(np.float32).tiny  # so that 0 log 0 = 0
-  nats = -(p * np.log(np.maximum(p, tiny))).sum(-1)
-  return np.clip(nats / np.float32(math.log(p.shape[-1])), 0, 1)
-
-
 def entropy_map(entropy: np.ndarray) -> np.ndarray:
-  """Paints f32[H, W] in 0..1 as u8[H, W, 3], purple (0) to yellow (1)."""
+  """Paint f32[H, W] in 0..1 as u8[H, W, 3], from purple (0) to yellow (1)."""
   import matplotlib
 
   return matplotlib.colormaps[page.COLORMAP](entropy, bytes=True)[..., :3]
@@ -57,7 +49,7 @@ def overlay(
   space: labels.LabelSpace,
   alpha: float = 0.5,
 ) -> np.ndarray:
-  """Lays class colours over an image; ignored pixels stay as they are.
+  """Lay class colours over an image; ignored pixels stay as they are.
 
   Args:
     image: u8[H, W, 3].
@@ -80,13 +72,13 @@ def panel(
   entropy: np.ndarray,
   space: labels.LabelSpace,
 ) -> np.ndarray:
-  """Input, prediction, ground truth and entropy side by side.
+  """Put image, prediction, ground truth and entropy side by side.
 
   Args:
     image: u8[H, W, 3].
     ids: u8[H, W] predicted class indices.
-    label: u8[h, w] true ones, 255 where ignored, resized (nearest) to H x W;
-      None leaves a grey field.
+    label: u8[h, w] true ones, 255 where ignored, which are resized (nearest) to
+      H x W; None leaves a grey field.
     entropy: f32[H, W] in 0..1.
     space: of the indices.
 
@@ -118,11 +110,11 @@ def qualitative(
   space: labels.LabelSpace,
   shade: str = 'entropy',
 ) -> None:
-  """Draws images, predictions, ground truth and entropy (paper 001, Fig. 4).
+  """Draw images, predictions, ground truth and entropy (ACCV 2020, Fig. 4).
 
   Args:
     path: of the PNG.
-    rows: one an image.
+    rows: one for each image.
     titles: names of the networks, in the order of `Row.predictions`.
     space: of all indices.
     shade: what `Row.entropy` holds; 'confidence' of pseudo labels.
@@ -130,8 +122,6 @@ def qualitative(
   Raises:
     UserError: the file cannot be written.
   """
-  import matplotlib.patches
-
   labelled = any(row.label is not None for row in rows)
   names = ['image', *titles, *(['ground truth'] * labelled)]
   names.append(f'entropy, {titles[-1]}' if shade == 'entropy' else shade)
@@ -160,6 +150,18 @@ def qualitative(
       line, [row.image, *maps, entropy_map(row.entropy)], strict=True
     ):
       page.show(axis, picture)
+  _legend(figure, entries, per_line)
+  width, _ = figure.get_size_inches()
+  left = width - page.MARGIN - 0.95 * cell
+  unit = 'entropy / log C' if shade == 'entropy' else shade
+  page.color_bar(figure, left, 0.9 * cell, unit)
+  page.save(path, figure)
+
+
+def _legend(figure, entries, per_line):
+  """Name colours in the page's foot, so many in a line."""
+  import matplotlib.patches
+
   width, height = figure.get_size_inches()
   figure.legend(
     handles=[
@@ -177,10 +179,6 @@ def qualitative(
     columnspacing=1.2,
     labelspacing=0.35,
   )
-  left = width - page.MARGIN - 0.95 * cell
-  unit = 'entropy / log C' if shade == 'entropy' else shade
-  page.color_bar(figure, left, 0.9 * cell, unit)
-  page.save(path, figure)
 
 
 def entropy_figure(
@@ -189,7 +187,7 @@ def entropy_figure(
   target: Sequence[np.ndarray],
   entropies: Mapping[str, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
 ) -> None:
-  """Draws the entropy of predictions on both domains (paper 001, Fig. 6).
+  """Draw the entropy of predictions on both domains (ACCV 2020, Fig. 6).
 
   Args:
     path: of the PNG.
@@ -229,53 +227,8 @@ def entropy_figure(
   page.save(path, figure)
 
 
-def confusion_figure(
-  path: str | pathlib.Path, counts: np.ndarray, classes: Sequence[str]
-) -> None:
-  """Draws a log-scaled confusion matrix (paper 001, Fig. 7).
-
-  A cell's number is its share of the class's pixels in percent, from 1 on.
-
-  Args:
-    path: of the PNG.
-    counts: i64[C, C] or [C, C + 1], pixels of true class (row) and prediction
-      (column); the last of C + 1 columns has no class and is named 'other'.
-    classes: the C names.
-
-  Raises:
-    UserError: the file cannot be written.
-  """
-  import matplotlib.colors
-  import matplotlib.figure
-
-  counts = np.asarray(counts)
-  rows, columns = counts.shape
-  figure = matplotlib.figure.Figure(
-    figsize=(3.4 + 0.36 * columns, 2.0 + 0.36 * rows), layout='compressed'
-  )
-  axis = figure.add_subplot()
-  # log(0) has no colour: nothing and one pixel share the darkest.
-  norm = matplotlib.colors.LogNorm(1, max(10, counts.max()))
-  picture = axis.imshow(np.maximum(counts, 1), cmap=page.COLORMAP, norm=norm)
-  names = [*classes, *(['other'] * (columns - rows))]
-  axis.set_xticks(range(columns), names, rotation=90)
-  axis.set_yticks(range(rows), classes)
-  axis.tick_params(length=0)
-  axis.set(xlabel='prediction', ylabel='ground truth')
-  axis.spines[:].set_visible(False)
-  shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-  for i, j in np.argwhere(shares >= 1):
-    color = 'black' if norm(counts[i, j]) > 0.6 else 'white'
-    text = f'{shares[i, j]:.0f}'
-    axis.text(j, i, text, ha='center', va='center', fontsize=8, color=color)
-  bar = figure.colorbar(picture, ax=axis, shrink=0.8, pad=0.02)
-  bar.set_label('pixels (numbers: % of the true class)')
-  bar.outline.set_visible(False)
-  page.save(path, figure)
-
-
 def write_png(path: str | pathlib.Path, image: np.ndarray) -> None:
-  """Writes u8[H, W] or u8[H, W, 3] as a PNG, atomically.
+  """Write u8[H, W] or u8[H, W, 3] whole as a PNG.
 
   Raises:
     UserError: the file cannot be written.

@@ -22,16 +22,18 @@ BY_INDEX = np.array([c.cityscapes for c in labels.CLASSES], np.uint8)
 
 
 def analyze(*arguments):
+  """Call the command line; return the exit status."""
   return command.main(['analyze', *map(str, arguments)])
 
 
 def table(path):
+  """Return the rows of a CSV file, each {column: text}."""
   with open(path, newline='') as file:
     return list(csv.DictReader(file))
 
 
 def picture(path):
-  """A figure as u8[H, W, 3]; fails on a blank page."""
+  """Return a figure as u8[H, W, 3]; fail on a blank page."""
   pixels = np.asarray(Image.open(path).convert('RGB'))
   assert min(pixels.shape[:2]) > 200
   assert len(np.unique(pixels @ (1 << 16, 1 << 8, 1))) > 20
@@ -39,7 +41,14 @@ def picture(path):
 
 
 def write_maps(folder, spec, counts, draw):
-  """A prepared dataset of label maps draw(rng) of raw ids."""
+  """Write a prepared dataset of label maps.
+
+  Args:
+    folder: where prepared datasets are.
+    spec: name of the dataset.
+    counts: a split's name to the number of its maps.
+    draw: rng -> a map of raw ids, u8[H, W].
+  """
 
   def examples(split, count):
     rng = np.random.default_rng(len(spec) * 100 + len(split))
@@ -53,7 +62,7 @@ def write_maps(folder, spec, counts, draw):
 
 
 def blocks(*ids):
-  """Label maps of random 4x4 blocks of these raw ids."""
+  """Return a function that draws maps of random 4x4 blocks of these raw ids."""
 
   def draw(rng):
     small = rng.choice(np.array(ids, np.uint8), (SIZE[0] // 4, SIZE[1] // 4))
@@ -63,18 +72,19 @@ def blocks(*ids):
 
 
 def raw_ids(folder, spec, split):
-  """u8[N, H, W] as stored."""
+  """Return the label maps of a split as they are stored, u8[N, H, W]."""
   found = records(folder, spec, split)
   pngs = [found.parse(i)['label'] for i in range(len(found))]
   return np.stack([np.asarray(Image.open(io.BytesIO(p))) for p in pngs])
 
 
 def records(folder, spec, split='train'):
+  """Open a split of a dataset that `write_maps` has written."""
   return input_lib.open_records(spec, SIZE, split, folder)
 
 
 def finished(folder, config, miou, counts=None):
-  """A folder that says that a run is finished with this score."""
+  """Write the files of a finished run with this score; return its folder."""
   if counts is None:
     counts = np.eye(19, dtype=np.int64)
   found = scores_lib.score(counts, 4, 'cityscapes19', None)
