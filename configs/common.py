@@ -5,8 +5,10 @@ from ml_collections import ConfigDict
 from jaxuda import config as config_lib
 from jaxuda import methods
 from jaxuda.models import decoders, encoders
+from jaxuda.utils import names
 
-ENCODERS = ('resnet', 'vgg16')
+# The default first.
+ENCODERS = ('resnet', *(n for n in names.modules(encoders) if n != 'resnet'))
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
 
@@ -44,7 +46,7 @@ def set_network(config: ConfigDict, encoder: str) -> None:
   config_lib.add(config.model.encoder, encoders.load(encoder).SETTINGS)
   config.model.decoder = {'name': 'deeplab_v2'}
   config_lib.add(config.model.decoder, decoders.load('deeplab_v2').SETTINGS)
-  if encoder == 'vgg16':
+  if len(encoders.load(encoder).channels(config.model.encoder)) < 2:
     config.model.decoder.multi_level = False
 
 
