@@ -91,23 +91,11 @@ def train(
     )
   compiled = functions(look, width, lr, mesh)
   put = sharding.shard_batch(mesh)
-  batches = (
-    input_lib.label_batches(
-      maps.train,
-      space=look.space,
-      indices=maps.train_indices[
-        input_lib.shuffled_epochs(
-          len(maps.train_indices), seed, name, 0, iterations * batch_size
-        )
-      ],
-      batch_size=batch_size,
-    )
-    for name, maps in zip(('source', 'target'), domains, strict=True)
-  )
+  batches = _train_batches(look, domains, batch_size, iterations, seed)
   network, errors = compiled.init(seed), []
   validations = validated(iterations, every)
-  with input_lib.prefetch(zip(*batches, strict=True), put) as batches:
-    for i, batch in enumerate(batches, 1):
+  with input_lib.prefetch(batches, put) as ready:
+    for i, batch in enumerate(ready, 1):
       network = compiled.step(network, batch, seed)
       if i in validations:
         rates = [
@@ -118,6 +106,24 @@ def train(
         ]
         errors.append(float(np.mean(rates)))
   return errors
+
+
+def _train_batches(look, domains, batch_size, iterations, seed):
+  """Pairs of batches of label maps, one of each domain."""
+  batches = []
+  for name, maps in zip(('source', 'target'), domains, strict=True):
+    order = input_lib.shuffled_epochs(
+      len(maps.train_indices), seed, name, 0, iterations * batch_size
+    )
+    batches.append(
+      input_lib.label_batches(
+        maps.train,
+        space=look.space,
+        indices=maps.train_indices[order],
+        batch_size=batch_size,
+      )
+    )
+  return zip(*batches, strict=True)
 
 
 def validated(iterations: int, every: int) -> list[int]:

@@ -162,7 +162,9 @@ def define_pair_flags(command: cli.Flags) -> None:
     'A config file: its source, its target and its classes are compared.',
   )
   for name in ('source', 'target'):
-    command.text(name, None, f'Another {name}: gta5, cityscapes, camvid.')
+    command.text(
+      name, None, f"Another dataset as {name}: gta5; default: the config's."
+    )
     command.text(f'{name}_size', None, "As prepared; default: the config's.")
   command.text('classes', None, "The class space; default: the config's.")
   command.text('data_dir', None, 'Where prepared datasets are.')

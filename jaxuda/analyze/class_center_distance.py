@@ -140,7 +140,7 @@ def _sentence(found, one, given):
 def measure(
   one: experiment.Run, domains: str, images: int, seed: int
 ) -> Moments:
-  """Go once through a run's images.
+  """Return the moments of a run's features, by one pass over its images.
 
   Args:
     one: the run.

@@ -98,16 +98,15 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
 def measure(
   one: experiment.Run, records: input_lib.Records
 ) -> Iterator[tuple[str, np.ndarray]]:
-  """Go once through the images of a split.
+  """Yield what a run predicts of each image of a split, summed up.
 
   Args:
     one: the run.
     records: the scored split.
 
   Yields:
-    An image's name and its sums f64[C + 3, 3]: pixels, their entropy, and how
-    many are right, of each class, of what is ignored, of all but that, and of
-    all.
+    The image's name, and f64[C + 3, 3]: pixels, their entropy, and how many are
+    right, of each class, of what is ignored, of all but that, and of all.
   """
   config, mesh = one.config, sharding.make_mesh()
   config.eval.batch_size = _common.eval_batch_size(config, mesh)
