@@ -14,11 +14,21 @@ from jaxuda import labels
 SIZE = (48, 96)
 
 # The network that compiles fastest, from random weights, for three steps.
-ARGS = (
-  'steps=3,init=None,panels=2,source.size=48x96,target.size=48x96,'
-  'eval.size=48x96,model.encoder.blocks=(1,1,1,1),model.encoder.width=4,'
-  'discriminator.width=4,patch.size=32'
-)
+FLAGS = [
+  f'--config.{setting}'
+  for setting in (
+    'steps=3',
+    'init_stage=None',
+    'num_log_images=2',
+    'source.size=48x96',
+    'target.size=48x96',
+    'eval.size=48x96',
+    'model.encoder.blocks=(1,1,1,1)',
+    'model.encoder.width=4',
+    'discriminator.width=4',
+    'patch.size=32',
+  )
+]
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def notebook():
 
 @pytest.fixture
 def copy(tmp_path):
-  """The repository's code, so that runs/ is written elsewhere."""
+  """Copy the repository's code, so that runs/ is written elsewhere."""
   for name in ('jaxuda', 'configs', 'data'):
     ignored = shutil.ignore_patterns('__pycache__')
     shutil.copytree(tiny.ROOT / name, tmp_path / 'copy' / name, ignore=ignored)
@@ -36,7 +46,7 @@ def copy(tmp_path):
 
 
 def prepare(data_dir, domain, splits):
-  """Writes some of the scenes as the dataset that would be rendered whole."""
+  """Write some of the scenes as the dataset that would be rendered whole."""
 
   def example(split, index):
     image, label = render.render(domain, index, SIZE, split)
@@ -47,6 +57,12 @@ def prepare(data_dir, domain, splits):
     split: [example(split, i) for i in range(n)] for split, n in splits.items()
   }
   prepared.write(data_dir, f'streets/{domain}', SIZE, examples)
+
+
+def set_flags(notebook, flags):
+  """Write the flags into the notebook, as its user would."""
+  cell = next(c for c in notebook.cells if 'FLAGS = []' in c.source)
+  cell.source = cell.source.replace('FLAGS = []', f'FLAGS = {flags!r}')
 
 
 def test_is_stored_without_outputs(notebook):
@@ -62,7 +78,7 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   prepare(data_dir, 'game', {'train': 8})
   prepare(data_dir, 'city', {'train': 8, 'val': 3})
   monkeypatch.setenv('TFDS_DATA_DIR', str(data_dir))
-  monkeypatch.setenv('JAXUDA_NOTEBOOK_ARGS', ARGS)
+  set_flags(notebook, FLAGS)
   quick = [f'--{name}={value}' for name, value in tiny.QUICK.items()]
   monkeypatch.setenv('XLA_FLAGS', ' '.join(quick))
   monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
@@ -93,8 +109,8 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   assert 'CpuDevice' in said['devices']
 
 
-def test_a_failing_command_stops_it(notebook, copy, monkeypatch):
-  monkeypatch.setenv('JAXUDA_NOTEBOOK_ARGS', 'stepz=3')
+def test_a_failing_command_stops_it(notebook, copy):
+  set_flags(notebook, ['--config.stepz=3'])
   client = nbclient.NotebookClient(
     notebook, timeout=60, resources={'metadata': {'path': str(copy)}}
   )
