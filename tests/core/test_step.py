@@ -1,4 +1,4 @@
-"""The training step, for every method by its config page."""
+"""The training step, for every method by its config config_name."""
 
 import functools
 import warnings
@@ -64,7 +64,7 @@ def test_both_networks_learn(method_config):
 
 
 def test_each_term_trains_one_network(method_config):
-  """Without one of its terms a player moves otherwise, the other does not."""
+  """Another weight of a term moves the one network, and not the other."""
   for term in tiny.terms(method_config):
     with_it, _ = one_step(method_config, **{term: 2.0})
     without, _ = one_step(method_config, **{term: 0.0})
@@ -85,7 +85,7 @@ def test_without_its_terms_a_method_is_source_only(method_config):
   common = ('seg_source_', 'd_')
   own = [k for k in tiny.weights(method_config) if not k.startswith(common)]
   adapted, _ = one_step(method_config, **dict.fromkeys(own, 0.0))
-  # What the method's page has of its own in the network and its optimizer.
+  # What the method's config has of its own in the network and its optimizer.
   keys = ('model.decoder.shared_features', 'focal_gamma', 'optim.nesterov')
   flat = config_lib.flatten(tiny.config(method_config))
   settings = [f'{key}={flat[key]}' for key in keys]
@@ -115,12 +115,12 @@ def test_three_steps(method_config, tmp_path):
 
 @pytest.mark.parametrize('statistics', ['both', 'target'])
 def test_forward_passes_before_the_update(statistics):
-  """Source, then target, at the old parameters; both players see them."""
-  page, override = 'advent_patch', f'bn_stats_from={statistics}'
-  config = tiny.config(page, override)
+  """Source, then target, at the old parameters; both networks see them."""
+  config_name, override = 'advent_patch', f'bn_stats_from={statistics}'
+  config = tiny.config(config_name, override)
   method = methods.load(config.method)
   nets, _ = experiment.build(config)
-  start, batch = tiny.first_state(page), tiny.batch(config)
+  start, batch = tiny.first_state(config_name), tiny.batch(config)
   # A fresh discriminator says nearly the same of everything.
   decided = jax.tree.map(lambda p: 3 * p, start.discriminators.params)
   start = start.replace(
@@ -160,8 +160,8 @@ def test_forward_passes_before_the_update(statistics):
   }
   expected |= method.segmenter_losses(ctx)
   expected |= method.discriminator_losses(ctx)
-  run = tiny.stepper(page, override)
-  after, measured = run(start, batch, tiny.weights(page))
+  run = tiny.stepper(config_name, override)
+  after, measured = run(start, batch, tiny.weights(config_name))
   assert abs(measured['loss_d_main'] - np.log(2)) > 0.01
   measured = {k: measured[f'loss_{k}'] for k in expected}
   assert_close(measured, expected, rtol=1e-4)
@@ -170,12 +170,12 @@ def test_forward_passes_before_the_update(statistics):
 
 def test_patches_differ_from_step_to_step():
   """The key is folded with the step; nothing else here depends on it."""
-  for page, moves in (('advent_patch', True), ('advent', False)):
-    run, batch = tiny.stepper(page), tiny.batch(tiny.config(page))
-    start = tiny.first_state(page)
+  for config_name, moves in (('advent_patch', True), ('advent', False)):
+    run, batch = tiny.stepper(config_name), tiny.batch(tiny.config(config_name))
+    start = tiny.first_state(config_name)
     later = start.replace(step=jnp.int32(5))
-    _, first = run(start, batch, tiny.weights(page))
-    _, second = run(later, batch, tiny.weights(page))
+    _, first = run(start, batch, tiny.weights(config_name))
+    _, second = run(later, batch, tiny.weights(config_name))
     assert (first['loss_d_main'] != second['loss_d_main']) == moves
     assert first['loss_seg_source_main'] == second['loss_seg_source_main']
 
@@ -186,20 +186,20 @@ def test_a_batch_in_parts():
   Without batch statistics; with different numbers of ignored pixels in the
   parts; each image keeps its patches.
   """
-  page = 'advent_patch'
+  config_name = 'advent_patch'
   settings = ('bn_mode=frozen', 'model.decoder.multi_level=False')
-  batch = tiny.batch(tiny.config(page), size=4)
+  batch = tiny.batch(tiny.config(config_name), size=4)
   batch['source']['label'][0] = 255
-  weights = tiny.weights(page)
+  weights = tiny.weights(config_name)
   found = []
   for parts in (1, 2):
-    run = tiny.stepper(page, *settings, f'grad_accum_steps={parts}')
-    start = tiny.first_state(page, *settings)
+    run = tiny.stepper(config_name, *settings, f'grad_accum_steps={parts}')
+    start = tiny.first_state(config_name, *settings)
     found.append(run(start, batch, weights))
   (whole, once), (parted, twice) = found
   assert once['loss_seg_source_main'] > 1 and once['loss_adv_main'] > 0.1
   assert_close(twice, once, rtol=1e-4)
-  start = tiny.first_state(page, *settings)
+  start = tiny.first_state(config_name, *settings)
   # Of Adam its moments: its first step divides the gradient by its size.
   for learnt in (
     lambda s: s.segmenter.params,
@@ -239,14 +239,14 @@ def test_the_state_is_donated():
 
 def test_bfloat16():
   """Computes near to float32, and keeps its state in float32."""
-  page = 'advent_patch'
-  config = tiny.config(page, 'model.dtype=bfloat16')
-  run = tiny.stepper(page, 'model.dtype=bfloat16')
-  start = tiny.first_state(page)
-  after, measured = run(start, tiny.batch(config), tiny.weights(page))
+  config_name = 'advent_patch'
+  config = tiny.config(config_name, 'model.dtype=bfloat16')
+  run = tiny.stepper(config_name, 'model.dtype=bfloat16')
+  start = tiny.first_state(config_name)
+  after, measured = run(start, tiny.batch(config), tiny.weights(config_name))
   assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, start)
   assert measured['skipped'] == 0
-  _, expected = one_step(page)
+  _, expected = one_step(config_name)
   for name, value in measured.items():
     assert value.dtype in (jnp.float32, jnp.int32)
     if name.startswith('loss_'):

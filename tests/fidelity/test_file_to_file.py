@@ -128,7 +128,7 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
     'eval_every=3',
   ]
   arguments = [f'--config.{setting}' for setting in settings]
-  config = f'--config={originals.page(trace)}'
+  config = f'--config={originals.spec(trace)}'
   assert main.main(['main', config, f'--workdir={run}', *arguments]) == 0
   said = capsys.readouterr().out
   names = {'advent_multi': 'deeplab: 118', 'fada_batch2': 'fada: 93'}

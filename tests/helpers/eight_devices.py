@@ -20,7 +20,7 @@ from jaxuda import checkpoints, experiment, state
 from jaxuda.evaluation import counting
 from jaxuda.utils import sharding
 
-PAGE, STEPS, BATCH = 'advent_patch', 2, 8
+CONFIG, STEPS, BATCH = 'advent_patch', 2, 8
 # Adam's steps are nearly signs: they amplify the rounding of the smallest
 # gradients. So the discriminators hardly move here, and what Adam averages of
 # their gradients is compared in their place.
@@ -42,14 +42,14 @@ def mesh_of(devices: int) -> jax.sharding.Mesh:
 @functools.cache
 def first_state() -> state.TrainState:
   """As training begins."""
-  nets, txs = experiment.build(tiny.config(PAGE, *SETTINGS))
+  nets, txs = experiment.build(tiny.config(CONFIG, *SETTINGS))
   init = functools.partial(state.init, nets=nets, txs=txs)
   return jax.jit(init, compiler_options=tiny.QUICK)(jax.random.key(0))
 
 
 def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
   """Steps on 8 + 8 images and a confusion matrix: {path: value}."""
-  config = tiny.config(PAGE, *SETTINGS)
+  config = tiny.config(CONFIG, *SETTINGS)
   nets, _ = experiment.build(config)
   put, whole = sharding.shard_batch(mesh), sharding.replicated(mesh)
   train = jax.jit(

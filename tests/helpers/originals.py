@@ -23,7 +23,7 @@ REFERENCE = ROOT / 'tests/reference'
 NAMES = sorted(p.stem for p in REFERENCE.glob('*.json'))
 # Those that are repeated by test_file_to_file.py; the others by a bare step.
 BY_COMMAND_LINES = ('advent_multi', 'fada_batch2')
-_PAGES = {
+_CONFIGS = {
   'AdaptSegNet': 'adaptsegnet',
   'AdvEnt': 'advent',
   'MinEnt': 'minent',
@@ -32,12 +32,12 @@ _PAGES = {
 
 
 def read(name: str) -> dict:
-  """A recorded run."""
+  """Return a recorded run."""
   return json.loads((REFERENCE / f'{name}.json').read_text())
 
 
 def settings(trace: dict) -> list[str]:
-  """KEY=VALUE of a page's experiment that repeats the recorded run."""
+  """Return KEY=VALUE of a config that repeats the recorded run."""
   changed = {
     'steps': trace['steps'],
     'log_every': 1,
@@ -65,14 +65,14 @@ def settings(trace: dict) -> list[str]:
   return [f'{key}={value}' for key, value in changed.items()]
 
 
-def page(trace: dict) -> str:
-  """The config page of a recorded method."""
-  return str(ROOT / f'configs/{_PAGES[trace["method"]]}.py')
+def spec(trace: dict) -> str:
+  """Return the config of a recorded method."""
+  return str(ROOT / f'configs/{_CONFIGS[trace["method"]]}.py')
 
 
 def config(trace: dict):
   """The experiment of a recorded run."""
-  return config_lib.load(page(trace), settings(trace))
+  return config_lib.load(spec(trace), settings(trace))
 
 
 def rng(text: str) -> np.random.Generator:

@@ -69,13 +69,13 @@ def all_methods() -> list[str]:
   return names.modules(methods)
 
 
-def config(page: str, *overrides: str) -> ConfigDict:
+def config(spec: str, *overrides: str) -> ConfigDict:
   """A config's experiment on streets, with the tiny network.
 
   Args:
-    page: its name, and behind a colon further words of its argument.
+    spec: its name, and behind a colon further words of its argument.
   """
-  name, _, words = page.partition(':')
+  name, _, words = spec.partition(':')
   spec = ','.join(filter(None, (f'configs/{name}.py:streets', words)))
   keys = config_lib.flatten(config_lib.load(spec))
   given = {override.partition('=')[0] for override in overrides}
@@ -136,9 +136,9 @@ def drawn(shapes, seed: int = 0):
 
 
 @functools.cache
-def first_state(page: str, *overrides: str) -> state.TrainState:
+def first_state(spec: str, *overrides: str) -> state.TrainState:
   """A state that training might start from; not to be donated."""
-  shapes = state.abstract(*experiment.build(config(page, *overrides)))
+  shapes = state.abstract(*experiment.build(config(spec, *overrides)))
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
   network = shapes.segmenter
   variables = drawn({'params': network.params, 'stats': network.batch_stats})
@@ -157,13 +157,13 @@ def first_state(page: str, *overrides: str) -> state.TrainState:
 
 
 @functools.cache
-def stepper(page: str, *overrides: str):
-  """The jitted step(state, batch, weights) of a page, nothing donated.
+def stepper(spec: str, *overrides: str):
+  """The jitted step(state, batch, weights) of a config, nothing donated.
 
   The weights of the terms are arguments, so that one compilation serves tests
   that change them.
   """
-  settings = config(page, *overrides)
+  settings = config(spec, *overrides)
   nets, txs = experiment.build(settings)
 
   def run(current, batch, weights):
@@ -180,17 +180,17 @@ def stepper(page: str, *overrides: str):
   return jax.jit(run, compiler_options=QUICK)
 
 
-def weights(page: str, **changed: float) -> dict[str, float]:
-  """A page's weights of the terms, some of them changed."""
-  return config(page).loss_weights.to_dict() | changed
+def weights(spec: str, **changed: float) -> dict[str, float]:
+  """A config's weights of the terms, some of them changed."""
+  return config(spec).loss_weights.to_dict() | changed
 
 
-def terms(page: str) -> set[str]:
+def terms(spec: str) -> set[str]:
   """The terms that a config's method has, of those that it weighs."""
-  return set(weights(page)) - set(UNUSED.get(page, ()))
+  return set(weights(spec)) - set(UNUSED.get(spec, ()))
 
 
-def three_steps(page: str, *overrides: str, folder: pathlib.Path):
+def three_steps(spec: str, *overrides: str, folder: pathlib.Path):
   """Three steps; checks that they are finite, and the same after a restart.
 
   Args:
@@ -199,8 +199,11 @@ def three_steps(page: str, *overrides: str, folder: pathlib.Path):
   Returns:
     What the last one measured.
   """
-  settings = config(page, *overrides)
-  run, start = stepper(page, *overrides), first_state(page, *overrides)
+  settings = config(spec, *overrides)
+  run, start = (
+    stepper(spec, *overrides),
+    first_state(spec, *overrides),
+  )
   batches = [batch(settings, seed) for seed in range(3)]
   given, current = settings.loss_weights.to_dict(), start
   states = []
@@ -223,14 +226,14 @@ def three_steps(page: str, *overrides: str, folder: pathlib.Path):
 
 
 @functools.cache
-def one_step(page: str, **changed: float):
+def one_step(spec: str, **changed: float):
   """(state, measurements) after the first step, with some weights changed."""
-  first = batch(config(page))
-  return stepper(page)(first_state(page), first, weights(page, **changed))
+  first = batch(config(spec))
+  return stepper(spec)(first_state(spec), first, weights(spec, **changed))
 
 
 def same(a, b) -> bool:
-  """Whether two trees are equal bit for bit, NaN to NaN."""
+  """Return whether two trees are equal bit for bit, NaN to NaN."""
   pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
   return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
 

@@ -122,8 +122,8 @@ def test_semantic_losses(semantics):
         total += list(-np.log(softmax(vectors @ wide)[:, k + offset]))
     return np.mean(total)
 
-  fool = ass.segmenter_losses(given)['adv_semantic']
-  assert fool == pytest.approx(expected('source', K), rel=1e-4)
+  hiding = ass.segmenter_losses(given)['adv_semantic']
+  assert hiding == pytest.approx(expected('source', K), rel=1e-4)
   tell = ass.discriminator_losses(given)['d_semantic']
   halves = expected('source', 0) / 2 + expected('labelled', K) / 2
   assert tell == pytest.approx(halves, rel=1e-4)

@@ -68,11 +68,11 @@ def ratio(mixed, source, target):
 
 
 def both_mixtures(given, seen):
-  """What the discriminator saw, and the terms of the two players."""
+  """What the discriminator saw, and the terms of the two networks."""
   told = local_alignment.discriminator_losses(given)['d_mixture']
   mixed = seen[-1]
   fooled = local_alignment.segmenter_losses(given)['adv_mixture']
-  np.testing.assert_array_equal(seen[-1], mixed)  # the same for both players
+  np.testing.assert_array_equal(seen[-1], mixed)  # the same for both networks
   return mixed, told, fooled
 
 

@@ -105,24 +105,24 @@ def test_streams():
 
 
 @pytest.mark.parametrize('form', ['natural', 'normalised'])
-@pytest.mark.parametrize('page', ['advent', 'advent_patch'])
-def test_terms_on_whole_maps(page, form):
-  """train_UDA.py: fool with label 0; source 0 and target 1, each half."""
-  overrides = ['patch.size=None'] if page == 'advent_patch' else []
-  config = tiny.config(page, f'information={form}', *overrides)
-  method = methods.load(page)
+@pytest.mark.parametrize('config_name', ['advent', 'advent_patch'])
+def test_terms_on_whole_maps(config_name, form):
+  """train_UDA.py: label 0 for the segmenter; source 0, target 1, each half."""
+  overrides = ['patch.size=None'] if config_name == 'advent_patch' else []
+  config = tiny.config(config_name, f'information={form}', *overrides)
+  method = methods.load(config_name)
   see = {
     (domain, head): toy(head, information(shown.logits[head], form))
     for domain, shown in DOMAINS.items()
     for head in ('main', 'aux')
   }
-  fool = run(method, config, 'segmenter')
+  hiding = run(method, config, 'segmenter')
   tell = run(method, config, 'discriminator')
-  assert set(fool) == {'adv_main', 'adv_aux'}
+  assert set(hiding) == {'adv_main', 'adv_aux'}
   assert set(tell) == {'d_main', 'd_aux'}
   for head in ('main', 'aux'):
     source, target = see['source', head], see['target', head]
-    assert fool[f'adv_{head}'] == pytest.approx(bce(target, 0), rel=1e-5)
+    assert hiding[f'adv_{head}'] == pytest.approx(bce(target, 0), rel=1e-5)
     expected = (bce(source, 0) + bce(target, 1)) / 2
     assert tell[f'd_{head}'] == pytest.approx(expected, rel=1e-5)
 
@@ -227,12 +227,12 @@ def test_the_whole_map_is_the_global_baseline():
   assert set(map(tuple, corners.values())) == {((0, 0),) * COUNT}
 
 
-@pytest.mark.parametrize('page', ['advent', 'advent_patch'])
-def test_a_discriminator_a_head(page):
-  method = methods.load(page)
-  config = tiny.config(page)
+@pytest.mark.parametrize('config_name', ['advent', 'advent_patch'])
+def test_one_discriminator_per_head(config_name):
+  method = methods.load(config_name)
+  config = tiny.config(config_name)
   assert set(method.discriminators(config)) == {'main', 'aux'}
-  config = tiny.config(page, 'model.decoder.multi_level=False')
+  config = tiny.config(config_name, 'model.decoder.multi_level=False')
   assert set(method.discriminators(config)) == {'main'}
 
 

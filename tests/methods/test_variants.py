@@ -1,4 +1,4 @@
-"""Every experiment that is not a method's own page: three steps of each."""
+"""Every experiment that is not a method's own config: three steps of each."""
 
 import jax
 import pytest
@@ -83,11 +83,11 @@ WITH = {  # what is there only with a variant's settings
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_three_steps(variant, tmp_path):
   """Terms, one compilation, two networks apart, and a restart to the bit."""
-  page, *overrides = VARIANTS[variant]
-  config = tiny.config(page, *overrides)
+  config_name, *overrides = VARIANTS[variant]
+  config = tiny.config(config_name, *overrides)
   run, start = (
-    tiny.stepper(page, *overrides),
-    tiny.first_state(page, *overrides),
+    tiny.stepper(config_name, *overrides),
+    tiny.first_state(config_name, *overrides),
   )
   weights, batch = config.loss_weights.to_dict(), tiny.batch(config)
   absent = {*WITHOUT.get(variant, ()), *tiny.UNUSED.get(config.method, ())}
@@ -96,7 +96,7 @@ def test_three_steps(variant, tmp_path):
   expected = {
     k for k in weights if not (k in absent or (one_head and k.endswith('aux')))
   }
-  measured = tiny.three_steps(page, *overrides, folder=tmp_path)
+  measured = tiny.three_steps(config_name, *overrides, folder=tmp_path)
   terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
   assert terms == expected
 
@@ -117,12 +117,12 @@ def test_three_steps(variant, tmp_path):
 
 
 def test_vgg16_has_no_batch_norm_and_trains_every_layer():
-  page, *overrides = VARIANTS['AdvEnt, VGG-16']
-  start = tiny.first_state(page, *overrides)
+  config_name, *overrides = VARIANTS['AdvEnt, VGG-16']
+  start = tiny.first_state(config_name, *overrides)
   assert set(start.discriminators.params) == {'main'}
-  batch = tiny.batch(tiny.config(page, *overrides))
-  weights = tiny.config(page, *overrides).loss_weights.to_dict()
-  after, _ = tiny.stepper(page, *overrides)(start, batch, weights)
+  batch = tiny.batch(tiny.config(config_name, *overrides))
+  weights = tiny.config(config_name, *overrides).loss_weights.to_dict()
+  after, _ = tiny.stepper(config_name, *overrides)(start, batch, weights)
   assert after.segmenter.batch_stats == {}
   for name, layer in after.segmenter.params['encoder'].items():
     old = start.segmenter.params['encoder'][name]
