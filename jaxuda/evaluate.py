@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
 
 
 def _of_file(config, given):
-  """The PyTorch file as a member of an ensemble of one."""
+  """Return the PyTorch file as a member of an ensemble of one."""
   from jaxuda.evaluation import ensemble
   from jaxuda.torch_weights import load
 

@@ -159,7 +159,7 @@ class TorchStep:
     return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
   def _forward(self, image):
-    """The _Outputs of an image."""
+    """Return the _Outputs of an image."""
     with self._autocast():
       small, features = self.segmenter(image)
     size = image.shape[2:]
@@ -186,7 +186,7 @@ class TorchStep:
       return self.discriminators[name](x).float()
 
   def _adapt(self, target, terms):
-    """The method's loss on the target, and its gradient."""
+    """Return the method's loss on the target, and its gradient."""
     config = self.config
     corners, logits, features = target
     if config.method == 'minent':
@@ -214,7 +214,7 @@ class TorchStep:
     return -(knowledge * halves[int(domain == TARGET)]).sum(1).mean()
 
   def _train_discriminators(self, source, target, terms):
-    """The discriminators' losses on both domains, and their gradients."""
+    """Return the discriminators' losses on both domains; take gradients."""
     config = self.config
     for net in self.discriminators.values():
       net.requires_grad_(True)
@@ -257,7 +257,7 @@ def _discriminators(config, classes):
 
 
 def _shown(config, logits, corners):
-  """What a discriminator is shown: f[B, C, H, W] or patches of it."""
+  """Return what a discriminator is shown: f[B, C, H, W] or patches of it."""
   maps = logits.softmax(1)
   if config.method != 'adaptsegnet':
     maps = -maps * torch.log2(maps + 1e-30)

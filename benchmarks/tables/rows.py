@@ -95,13 +95,13 @@ _CONTROLS = {
 
 
 def _unaligned(*overrides: str) -> Row:
-  """The labelled images of ASS beside the source's, and no alignment."""
+  """Train on ASS's labelled images beside the source's, without alignment."""
   weights = ('loss_weights.adv_main=0.0',)
   return Row('ass.py:streets,semantics=none', (*weights, *overrides))
 
 
 def _alone(*overrides: str) -> Row:
-  """The target's labels alone, for as many steps as both stages of others."""
+  """Train on the target's labels alone, as long as others in both stages."""
   return Row('oracle.py:streets', ('steps=1000', *overrides))
 
 

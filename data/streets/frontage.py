@@ -65,7 +65,7 @@ Parts = Iterator[tuple[int, Instance]]
 
 
 def _house(rng, look, plot, tall, layer=FRONT) -> Parts:
-  """A house: windows in a grid, over a shop floor or under a saddle roof."""
+  """Add a house: windows in a grid, a shop floor or a saddle roof."""
   plot = plot._replace(length=plot.length - 0.2)
   depth = rng.uniform(9, 14)
   low = rng.random() > tall
@@ -134,7 +134,7 @@ def _hedge(rng, look, plot, tall) -> Parts:
 
 
 def _lot(rng, look, plot, tall) -> Parts:
-  """A parking lot, void."""
+  """Add a parking lot, which is void."""
   del tall
   color, line = look.color(rng, 'parking'), (0.8, 0.8, 0.8)
   lot = shapes.patch('parking', mesh.PAVING)
@@ -146,7 +146,7 @@ def _lot(rng, look, plot, tall) -> Parts:
 
 
 def _site(rng, look, plot, tall) -> Parts:
-  """A building site, a stack of goods: large and of no class."""
+  """Add a building site, a stack of goods: large and of no class."""
   del tall
   height, color = rng.uniform(2.0, 5.0), look.color(rng, 'prop')
   dark = tuple(0.65 * c for c in color)
@@ -160,7 +160,7 @@ def _site(rng, look, plot, tall) -> Parts:
 
 
 def _behind(rng, look, plot, tall) -> Parts:
-  """What is seen over a wall or through a gap."""
+  """Add what is seen over a wall or through a gap."""
   if rng.random() < 0.6:
     back = plot._replace(front=plot.front + rng.uniform(8, 22))
     yield from _house(rng, look, back, tall, SECOND)
@@ -186,7 +186,7 @@ def tree(rng: random.Random, look, x: float, z: float, size: float) -> Instance:
 
 
 def _skyline(rng, look) -> Iterator[Instance]:
-  """What closes the view all around: houses, woods, hills in the haze."""
+  """Close the view all around: houses, woods, hills in the haze."""
   for k in range(14):
     angle = rng.uniform(-0.2, 0.2) + k * math.tau / 14
     distance = rng.uniform(160, 300)

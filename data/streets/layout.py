@@ -122,7 +122,7 @@ def _strips(look, rng, street, run, road):
 
 
 def _pavement(rng, s, side, run, walk, grass):
-  """The raised pavement with its kerb, and the grass on it."""
+  """Add the raised pavement with its kerb, and the grass on it."""
   x = sorted((s * side.kerb, s * side.front))
   place = (sum(x) / 2, 0.0, sum(run) / 2)
   size = (x[1] - x[0], KERB, run[1] - run[0])

@@ -70,7 +70,7 @@ def shade(big, surfaces, camera, look, street, shadow) -> np.ndarray:
 
 
 def _light(surfaces, camera, look):
-  """The light on each polygon, and the share of it left in a shadow."""
+  """Return the light on each polygon, and its share in a shadow."""
   sun = np.array(look.sun, np.float32)
   up = surfaces.normal[:, 1]
   facing = np.maximum(surfaces.normal @ sun, 0)

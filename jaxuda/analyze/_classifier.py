@@ -136,7 +136,7 @@ def validated(iterations: int, every: int) -> list[int]:
 
 
 def _error(wrong, network, space, maps, domain, batch_size, put):
-  """The share of a domain's validation maps that is taken for the other's."""
+  """Return the share of a domain's maps that is taken for the other's."""
   batches = input_lib.label_batches(
     maps.val, space=space, indices=maps.val_indices, batch_size=batch_size
   )

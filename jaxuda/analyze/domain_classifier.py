@@ -162,7 +162,7 @@ def _name(patch: int | None) -> str:
 
 
 def _split(pair: _common.Pair, i: int, holdout: int) -> _classifier.Maps:
-  """A domain's maps for training, and those for validation."""
+  """Return a domain's maps for training, and those for validation."""
   name, size = pair.names[i], pair.sizes[i]
   train = pair.open(i, 'train')
   everything = np.random.default_rng(0).permutation(len(train))

@@ -75,7 +75,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
 
 
 def _read_controls(workdirs, configs, scores):
-  """{method: {seed: value}} of the controls, which must be scored alike."""
+  """Return {method: {seed: value}} of controls, which are scored alike."""
   paths = _common.titles(workdirs)
   theirs = {title: config_lib.read_run(path) for title, path in paths.items()}
   first = next(iter(configs.items()))

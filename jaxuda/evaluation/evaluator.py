@@ -79,7 +79,7 @@ def evaluate_run(
 
 
 def _describe(run, split, members) -> dict[str, Any]:
-  """What scores.json says of how the scores came about."""
+  """Return what scores.json says of how the scores came about."""
   settings = run.config.eval
   how = {
     'step': run.step,
@@ -95,7 +95,7 @@ def _describe(run, split, members) -> dict[str, Any]:
 
 
 def _name(how) -> str:
-  """The folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
+  """Name the folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
   parts = [how['split'], str(how['step'])]
   if 'ensemble' in how:
     parts.append(ensemble.folder_name(how['ensemble']))

@@ -243,6 +243,6 @@ def _translate(tf, ids, table):
 
 
 def _reason(error):
-  """The first sentence of a TensorFlow error, without the names of its ops."""
+  """Return a TensorFlow error's first sentence, without names of ops."""
   text = re.sub(r'\{\{.*?\}\}|\[Op:.*', '', error.message)
   return ' '.join(text.split('\n')[0].split()).rstrip('.') or str(error.code)

@@ -125,7 +125,7 @@ class ClassBalanced:
     return images
 
   def _take(self, index):
-    """The next image of a class's list."""
+    """Take the next image of a class's list."""
     images, at = self._lists[index], self._next[index]
     if at == len(images):
       self._rng.shuffle(images)

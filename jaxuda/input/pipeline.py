@@ -74,7 +74,7 @@ def _train(tf, dataset, readers, first_step):
 
 
 class _Reader:
-  """This process's share of one stream."""
+  """Read one stream's share of this process."""
 
   def __init__(self, name, stream, seed, process_index, process_count):
     self.name = name
@@ -153,7 +153,7 @@ class _Reader:
 
 
 def _order(name, stream, seed):
-  """A function (start, count) -> which of the chosen examples come there."""
+  """Return (start, count) -> which of the chosen examples come there."""
   if stream.sampling == 'class_balanced':
     return ClassBalanced(stream.present, seed, name)
   length = len(stream.chosen)
@@ -218,7 +218,7 @@ def _evaluate(decoded, plan, batch_size):
 
 
 def _plan(sizes, batch_size, process_index, process_count):
-  """The (sizes, indices) of this process's batches, in order."""
+  """Return the (sizes, indices) of this process's batches, in order."""
   plan = []
   for group in sorted(set(sizes)):
     members = [i for i, size in enumerate(sizes) if size == group]

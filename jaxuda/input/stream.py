@@ -155,7 +155,7 @@ def _load_ids(path, count):
 
 
 def _only_reader(path, records):
-  """A lock where one can be made; a dataset may be read-only."""
+  """Hold a lock where one can be made; a dataset may be read-only."""
   if not os.access(path.parent, os.W_OK):
     return contextlib.nullcontext()
   waiting = (

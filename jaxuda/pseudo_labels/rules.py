@@ -209,7 +209,7 @@ def _histogram(label, value, classes):
 
 
 def _find(counts, ranks):
-  """The bin in which each rank falls, and the rank within that bin."""
+  """Return the bin in which each rank falls, and the rank within it."""
   ends = np.cumsum(counts, 1)
   bins = np.array([
     min(np.searchsorted(row, rank, side='right'), row.size - 1)

@@ -123,7 +123,7 @@ def _write(run, records, root, chosen, command, stop):
 
 
 def _draw(path, run, records, shown):
-  """A few images, with their predictions, what is kept, and the confidence."""
+  """Draw a few images: predictions, what is kept, and the confidence."""
   examples = figure_writer.examples(
     records, run.space.name, run.config.num_log_images
   )
@@ -155,7 +155,7 @@ def make_for(config, stream: str, folder: pathlib.Path) -> None:
 
 
 def _command(workdir, folder, records, run, chosen):
-  """The command line that writes the folder again."""
+  """Return the command line that writes the folder again."""
   flags = {
     'workdir': workdir,
     'checkpoint': run.step,

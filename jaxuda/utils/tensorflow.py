@@ -7,7 +7,7 @@ import types
 
 @functools.cache
 def import_tensorflow() -> types.ModuleType:
-  """Imports TensorFlow with its GPUs hidden; takes seconds the first time."""
+  """Import TensorFlow with its GPUs hidden; takes seconds the first time."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # Only announces itself, twice, on every start; no input op uses it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
@@ -20,7 +20,7 @@ def import_tensorflow() -> types.ModuleType:
 
 @functools.cache
 def import_tfds() -> types.ModuleType:
-  """Imports TensorFlow Datasets, without its progress bars."""
+  """Import TensorFlow Datasets, without its progress bars."""
   import_tensorflow()
   import tensorflow_datasets as tfds
 
