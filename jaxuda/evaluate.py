@@ -27,14 +27,7 @@ def define_flags() -> cli.Flags:
   command.list('mix', None, "The runs' weights; default: equal.")
   command.text('weights', None, 'A PyTorch file to score instead.')
   cli.define_checkpoint(command)
-  command.list(
-    'scales',
-    None,
-    "Input scales that are averaged: 0.7,1.0; default: the run's.",
-  )
-  command.boolean(
-    'flip', None, "Average with the mirrored input, too; default: the run's."
-  )
+  cli.define_averaging(command)
   command.text('split', None, "Score this split instead of the run's.")
   command.text('data_dir', None, 'Where prepared datasets are.')
   hosts.define_flags(command)

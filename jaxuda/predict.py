@@ -34,14 +34,7 @@ def define_flags() -> cli.Flags:
   )
   command.text('output', None, 'Folder of the predictions.')
   cli.define_checkpoint(command)
-  command.list(
-    'scales',
-    None,
-    "Input scales that are averaged: 0.7,1.0; default: the run's.",
-  )
-  command.boolean(
-    'flip', None, "Average with the mirrored input, too; default: the run's."
-  )
+  cli.define_averaging(command)
   return command
 
 

@@ -120,6 +120,18 @@ def define_checkpoint(command: Flags) -> None:
   )
 
 
+def define_averaging(command: Flags) -> None:
+  """Define the flags that say of which views a prediction is the mean."""
+  command.list(
+    'scales',
+    None,
+    "Input scales that are averaged: 0.7,1.0; default: the run's.",
+  )
+  command.boolean(
+    'flip', None, "Average with the mirrored input, too; default: the run's."
+  )
+
+
 def print_if_best(checkpoint: str) -> None:
   """Print what 'best' means, where that checkpoint is asked for."""
   if checkpoint == 'best':

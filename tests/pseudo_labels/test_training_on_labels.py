@@ -123,8 +123,12 @@ def test_a_run_predicts_labels_that_are_missing(
       r"grad_accum_steps=2: MRKLD's term is a mean over",
     ),
     ('source_only', 'target.labels=x', 'source_only does not read the target'),
-    ('bdl_ssl', 'pseudo.portion=-1.0', 'portion=-1.0 must be from 0 to 1'),
-    ('bdl_ssl', 'pseudo.cap=1.5', 'cap=1.5 must be from 0 to 1'),
+    (
+      'bdl_ssl',
+      'pseudo.portion=-1.0',
+      r'portion=-1.0 must be at least 0',
+    ),
+    ('bdl_ssl', 'pseudo.cap=1.5', r'pseudo\.cap=1.5 must be .* at most 1'),
   ],
 )
 def test_settings_that_cannot_work(name, override, words):
