@@ -154,6 +154,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 # What follows reads .pth files, so that it needs torch, which is optional.
 
 
+@pytest.mark.needs_torch
 def test_an_old_torch_is_not_trusted(tmp_path, monkeypatch):
   """weights_only=True ran code in 2.5 and damaged memory in 2.9."""
   torch = pytest.importorskip('torch')
@@ -223,6 +224,7 @@ def evil_files(torch, root):
   return mark, sorted(p for p in root.glob('*.pth') if p.stem != 'good')
 
 
+@pytest.mark.needs_torch
 def test_no_file_runs_code(tmp_path):
   torch = pytest.importorskip('torch')
   mark, paths = evil_files(torch, tmp_path)
@@ -235,6 +237,7 @@ def test_no_file_runs_code(tmp_path):
   assert torch_files.read(tmp_path / 'good.pth')['a'].sum() == 64
 
 
+@pytest.mark.needs_torch
 def test_pth_both_ways(tmp_path):
   """Nested as FADA's, legacy format too; step counts are no tensors."""
   torch = pytest.importorskip('torch')
