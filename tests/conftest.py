@@ -18,16 +18,23 @@ NO_FUSION = '--xla_cpu_use_fusion_emitters=false'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {NO_FUSION}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
+FAST = 'adaptsegnet'  # a method with both networks, which compiles quickly
+
 
 def pytest_generate_tests(metafunc):
   """`method_config`: each method's; all tests of one follow one another.
 
-  So it is traced and compiled once, by one of pytest's workers.
+  So it is traced and compiled once, by one of pytest's workers. One method is
+  among the fast tests.
   """
   if 'method_config' in metafunc.fixturenames:
     import tiny
 
-    metafunc.parametrize('method_config', tiny.all_methods(), scope='session')
+    configs = [
+      pytest.param(name, marks=() if name == FAST else pytest.mark.slow)
+      for name in tiny.all_methods()
+    ]
+    metafunc.parametrize('method_config', configs, scope='session')
 
 
 def pytest_unconfigure():

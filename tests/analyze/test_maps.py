@@ -31,6 +31,8 @@ from jaxuda.analyze import (
 from jaxuda.models import resnet18
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def maps(tmp_path_factory):

@@ -13,6 +13,8 @@ from jaxuda import input as input_lib
 from jaxuda.analyze import class_center_distance, entropy
 from jaxuda.evaluation import inference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def two_runs(finished_run, tmp_path_factory):

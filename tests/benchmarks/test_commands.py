@@ -10,6 +10,8 @@ import sys
 import pytest
 import tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
   '--config.model.encoder.blocks=(1,1,1,1)',
   '--config.model.encoder.width=4',

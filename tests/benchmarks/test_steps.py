@@ -44,6 +44,7 @@ def test_operations_by_hand():
   assert (operations, moved) == (3 * forward, 3 * sizes)
 
 
+@pytest.mark.slow
 def test_the_paper_s_step_is_counted_in_full():
   """ADVENT with two heads, every layer counted by hand."""
   config = config_lib.load('configs/advent.py')

@@ -43,6 +43,7 @@ def command(folder, *arguments):
   assert measure.main(['measure', f'--results={folder}', *arguments]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('table', rows.TABLES)
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):

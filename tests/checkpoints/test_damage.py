@@ -20,6 +20,7 @@ def directory(tmp_path):
   return tmp_path / 'checkpoints'
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_is_taken(directory, caplog):
   save(directory, [0.5])
   want = make_state(1)
@@ -181,6 +182,7 @@ def test_a_save_that_raises_is_told(directory, monkeypatch, caplog):
   assert manager.all_steps() == [1, 4]
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
   for delay in (0.05, 0.21):
     child = run_child(

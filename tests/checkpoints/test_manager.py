@@ -104,6 +104,7 @@ def kept(metrics, keep_latest):
   return there, best
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=15, deadline=None, database=None)
 @hypothesis.given(st.lists(METRIC, min_size=1, max_size=6), st.integers(1, 2))
 @hypothesis.example([0.5, float('nan')], 1)
@@ -194,6 +195,7 @@ def test_empty_and_unknown_parts(directory):
     checkpoints.restore_part(directory, 1, ('teacher/params',))
 
 
+@pytest.mark.slow
 def test_other_number_of_devices(directory):
   """1 device -> 4, replicated and split -> 1 again."""
   save(directory, [0.5])

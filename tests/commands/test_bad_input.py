@@ -129,6 +129,7 @@ def test_a_workdir_below_a_file(refused, streets_data, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_a_workdir_with_another_config(run, refused, streets_data):
   sentence = refused(
     *tiny_runs.command(run, streets_data, 'optim.lr=1', 'patch.size=None')
@@ -141,6 +142,7 @@ def test_a_workdir_with_another_config(run, refused, streets_data):
   ]
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_before_a_first_stage(
   run, refused, streets_data
 ):
@@ -151,6 +153,7 @@ def test_another_config_is_refused_before_a_first_stage(
   ]
 
 
+@pytest.mark.slow
 def test_a_start_with_another_network(run, refused, streets_data):
   """Named: the first parameter that differs, with both shapes."""
   arguments = [run.with_name('new'), streets_data, f'init={run}']
@@ -170,6 +173,7 @@ def test_a_start_with_another_network(run, refused, streets_data):
   assert re.search(r'also has params/decoder/layer6/conv2d_list_1', shorter)
 
 
+@pytest.mark.slow
 def test_a_batch_that_two_devices_cannot_share(streets_data, tmp_path):
   done = subprocess.run(
     [
@@ -190,6 +194,7 @@ def test_a_batch_that_two_devices_cannot_share(streets_data, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint(
   run, finished_run, streets_data, refused, tmp_path, caplog, capsys
 ):
@@ -225,6 +230,7 @@ def test_a_damaged_checkpoint(
   )
 
 
+@pytest.mark.slow
 def test_diverging_training(streets_data, tmp_path, capsys):
   """Stops at the limit; the checkpoints from before stay."""
   path = tmp_path / 'run'
@@ -253,6 +259,7 @@ def test_diverging_training(streets_data, tmp_path, capsys):
     assert not (path / 'scores.json').exists()
 
 
+@pytest.mark.slow
 def test_divergence_that_no_log_line_shows(streets_data, tmp_path, capsys):
   """What is past the limit is not scored, saved or called a success."""
   path = tmp_path / 'run'

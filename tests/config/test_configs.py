@@ -23,6 +23,7 @@ def emitted(config) -> set[str]:
   return {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', tiny.configs())
 def test_a_config_weighs_its_terms(name):
   """The terms of its step are those that it weighs.

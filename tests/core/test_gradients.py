@@ -10,6 +10,8 @@ from jaxuda.losses import SOURCE, TARGET
 from jaxuda.methods import _views as views
 from jaxuda.models import layers
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 B, H, W, C = 2, 3, 4, 5
 LABEL = RNG.integers(0, C, (B, H, W)).astype(np.uint8)

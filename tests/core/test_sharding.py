@@ -12,6 +12,8 @@ import tiny
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):

@@ -30,6 +30,7 @@ def test_measurements(method_config):
   assert measured['skipped'] == measured['skipped_in_row'] == 0
 
 
+@pytest.mark.slow
 def test_one_mean_over_all_labelled_pixels():
   """CRST stacks both domains' images: each stream's sum over all pixels."""
   _, apart = one_step('cbst')
@@ -113,6 +114,7 @@ def test_three_steps(method_config, tmp_path):
   tiny.three_steps(method_config, folder=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('statistics', ['both', 'target'])
 def test_forward_passes_before_the_update(statistics):
   """Source, then target, at the old parameters; both networks see them."""
@@ -168,6 +170,7 @@ def test_forward_passes_before_the_update(statistics):
   assert_close(after.segmenter.batch_stats, stats, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_patches_differ_from_step_to_step():
   """The key is folded with the step; nothing else here depends on it."""
   for config_name, moves in (('advent_patch', True), ('advent', False)):
@@ -180,6 +183,7 @@ def test_patches_differ_from_step_to_step():
     assert first['loss_seg_source_main'] == second['loss_seg_source_main']
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts():
   """One step on four images a domain is the same step in two parts of two.
 
@@ -214,6 +218,7 @@ def test_a_batch_in_parts():
       np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-3 * np.abs(y).max())
 
 
+@pytest.mark.slow
 def test_the_state_is_donated():
   """As the loop compiles it: every buffer of the old state is reused."""
   config = tiny.config('advent_patch')
@@ -237,6 +242,7 @@ def test_the_state_is_donated():
   )
 
 
+@pytest.mark.slow
 def test_bfloat16():
   """Computes near to float32, and keeps its state in float32."""
   config_name = 'advent_patch'

@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import tiny
 from tiny import same
+
+pytestmark = pytest.mark.slow
 
 INFINITE = float('inf')
 

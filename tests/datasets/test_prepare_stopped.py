@@ -14,6 +14,8 @@ import raw_files
 from jaxuda.datasets import prepare, specs
 from jaxuda.utils import lock, signals
 
+pytestmark = pytest.mark.slow
+
 LIMITED = """
 import resource, sys
 import jaxuda.datasets.prepare  # before the limit, which cuts byte code, too

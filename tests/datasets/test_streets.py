@@ -78,6 +78,7 @@ def test_unknown_domain_or_split(domain, split):
     render.render(domain, 0, SIZE, split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('domain', render.DOMAINS)
 def test_every_class_is_there(counts, domain):
   per_image = counts[domain].sum(1)[:, :VOID]
@@ -92,6 +93,7 @@ def test_every_class_is_there(counts, domain):
     assert present[index] > 0.7, name
 
 
+@pytest.mark.slow
 def test_unlabelled_pixels(counts):
   share = {d: c[..., VOID].sum() / c.sum() for d, c in counts.items()}
   assert 0.07 < share['game'] < 0.13  # a tenth, as in GTA5

@@ -73,6 +73,7 @@ def test_is_stored_without_outputs(notebook):
     assert cell.outputs == [] and cell.execution_count is None
 
 
+@pytest.mark.slow
 def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   data_dir = tmp_path / 'data'
   prepare(data_dir, 'game', {'train': 8})
@@ -109,6 +110,7 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   assert 'CpuDevice' in said['devices']
 
 
+@pytest.mark.slow
 def test_a_failing_command_stops_it(notebook, copy):
   set_flags(notebook, ['--config.stepz=3'])
   client = nbclient.NotebookClient(

@@ -21,6 +21,8 @@ from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Outputs
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SIZE, LABEL = (40, 64), (44, 70)
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (2, *SIZE, 3), np.uint8)

@@ -13,6 +13,8 @@ from jaxuda import checkpoints, evaluate, experiment, state
 from jaxuda import config as config_lib
 from jaxuda.utils import cli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick():

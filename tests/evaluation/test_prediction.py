@@ -17,6 +17,8 @@ from jaxuda.evaluation import photos, prediction
 from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 KINDS = ('ids', 'color', 'overlay', 'entropy')
 SPACE = labels.space('cityscapes19')
 

@@ -18,6 +18,8 @@ from data import prepare
 from jaxuda import experiment, main, state, weights
 from jaxuda.training import metrics_csv
 
+pytestmark = pytest.mark.slow
+
 # Cityscapes' label ids of the 19 classes (cityscapesScripts).
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 

@@ -11,6 +11,8 @@ import tiny
 
 from jaxuda import experiment, methods, state, step
 
+pytestmark = pytest.mark.slow
+
 
 def trained(name):
   """(trace, net, state before, state after, losses of each step)."""

@@ -111,6 +111,7 @@ def test_scale_by_two_against_pillow():
       assert abs(ours.astype(int) - np.asarray(picture)).max() <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'op',
   [

@@ -217,6 +217,7 @@ def test_prefetch_measures_the_wait():
     assert batches.waited_s < 0.05
 
 
+@pytest.mark.slow
 def test_a_process_ends_without_closing(records):
   """Data threads that outlive Python would abort or hang the process."""
   code = f"""

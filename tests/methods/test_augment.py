@@ -5,6 +5,7 @@ import colorsys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxuda.methods import _augment as augment
 
@@ -59,6 +60,7 @@ def test_clipping():
   assert augment.contrast(jnp.array([0.9]), 1.2)[0] == 1.0
 
 
+@pytest.mark.slow
 def test_jitter_draws_for_each_image():
   """Equal keys give equal images, others another order and other factors."""
   image = np.full((6, 2, 3, 3), (50, 100, 150), np.uint8)
@@ -74,6 +76,7 @@ def test_jitter_draws_for_each_image():
   assert np.ptp(found, axis=(1, 2)).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_jitter_of_no_strength():
   image = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), np.uint8)
   keys = jax.random.split(jax.random.key(0), 2)
@@ -81,6 +84,7 @@ def test_jitter_of_no_strength():
   np.testing.assert_allclose(found, image, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_range_of_the_factors():
   """A grey has no hue and no saturation: contrast and brightness alone."""
   image = np.full((400, 1, 1, 3), 127.5, np.float32)

@@ -93,6 +93,7 @@ def test_mixture_of_images():
   assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mixture_of_pixels():
   """Each pixel of the target meets one of the source at an r of its own."""
   given, seen = local_turn('local.mixture=pixels')

@@ -87,10 +87,6 @@ WITH = {  # what is there only with a variant's settings
 # Whose steps have code that no method's own config runs.
 TRAINED = (
   'AdvEnt, VGG-16',
-  "mixture of pixels beside ADVENT's loss",
-  'FADA, hard',
-  'FADA, torchvision',
-  'ASS, FCSA',
   'BDL, M1',
   'CRST, LRENT',
 )
@@ -114,6 +110,7 @@ def terms_of(measured):
   return {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_terms_and_shapes(variant):
   """The step has the variant's terms; what comes out is what went in."""

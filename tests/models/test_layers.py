@@ -88,6 +88,7 @@ def test_4x4_stride_2_convolution_in_blocks(size):
 
 # The second map is no wider than the second dilation, the last than none: only
 # the centre taps of its kernels read the image.
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(13, 20), (8, 7), (1, 5), (2, 3)])
 def test_aspp_as_shifted_products(size):
   dilations = (3, 7, 12)

@@ -87,6 +87,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', SIZES)
 def test_sizes_at_full_size(size):
   net = build()
@@ -358,6 +359,7 @@ def test_the_input_of_caffes_vgg():
   assert norm.mean == (103.939, 116.779, 123.68) and norm.std == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_branches_that_are_not_summed():
   """AdaptSegNet sums two of four: its code returns inside the loop."""
   net = build_tiny(dilations=(1, 2, 3, 4))
@@ -423,6 +425,7 @@ def test_bfloat16_computes_but_does_not_store():
   assert {x.dtype.name for x in jax.tree.leaves(updated)} == stored
 
 
+@pytest.mark.slow
 def test_remat_changes_no_number():
   image = np.random.default_rng(1).integers(0, 256, (1, 32, 40, 3), np.uint8)
   params, batch_stats = random_variables(shapes(build_tiny(), (32, 40)))

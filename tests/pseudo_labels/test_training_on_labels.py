@@ -18,6 +18,8 @@ from jaxuda.training import checks, metrics_csv, stages
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('name', ['bdl_ssl', 'fada_distill'])
 def test_each_config_trains_on_them(name, half, streets_data):

@@ -22,6 +22,8 @@ from jaxuda.input import records
 from jaxuda.utils.cli import run_cli
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 CITY = ('streets/city', tiny_runs.SIZE, 'train')
 
 

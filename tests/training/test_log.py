@@ -23,6 +23,8 @@ from jaxuda.evaluation import evaluator
 from jaxuda.training import log, metrics_csv
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 CLASSES = labels.space('cityscapes19').classes
 TERMS = ('seg_source_main', 'adv_main', 'd_main')
 EVALUATIONS = (4, 8, 9)

@@ -109,6 +109,7 @@ def test_full_disk_loses_no_row(tmp_path, caplog):
   assert sorted(p.name for p in tmp_path.iterdir()) == ['m.csv']
 
 
+@pytest.mark.slow
 def test_kill_leaves_a_readable_log(tmp_path):
   path = tmp_path / 'm.csv'
   child = run_child(

@@ -20,6 +20,8 @@ from jaxuda.evaluation import scores as scores_lib
 from jaxuda.input import from_config
 from jaxuda.training import metrics_csv
 
+pytestmark = pytest.mark.slow
+
 # Command lines of one process, one after the other.
 PROCESS = """
 import json, sys

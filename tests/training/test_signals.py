@@ -64,6 +64,7 @@ def test_second_signal_exits_even_inside_native_code(number):
   assert child.returncode == 128 + number
 
 
+@pytest.mark.slow
 def test_processes_stop_and_save_at_the_same_step(tmp_path):
   """One of two processes is signalled; both save that step together."""
   with socket.socket() as s:

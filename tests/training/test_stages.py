@@ -190,6 +190,7 @@ def test_what_a_run_starts_from():
   assert stages.init_dir(load('advent', 'init_stage=None'), RUN) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['run', 'file'])
 def test_init_wins_over_the_first_stage(
   kind, finished_run, streets_data, tmp_path, capsys
@@ -238,6 +239,7 @@ def test_another_network_is_refused_before_its_stage_is_trained(
   assert 'first stage' not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
   """One trains it, the other one waits.
 

@@ -11,6 +11,8 @@ from jaxuda import experiment
 from jaxuda.models import segmenter
 from jaxuda.training import start
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'configs/mean_teacher.py:streets'
 
 

@@ -41,6 +41,7 @@ def train(workdir, streets_data, caches) -> str:
   return done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing(streets_data, tmp_path):
   first = train(tmp_path / 'one', streets_data, tmp_path)
   assert MISS in first and 'jit_train_step' in first
