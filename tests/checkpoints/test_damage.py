@@ -47,6 +47,7 @@ def test_no_flipped_bit_is_taken(directory, caplog):
   assert 'Traceback' not in caplog.text
 
 
+@pytest.mark.slow
 def test_damage_names_the_array(directory, monkeypatch):
   save(directory, [0.5])
   describe = reader.manifest_lib.describe

@@ -106,6 +106,7 @@ def test_labels_are_known_ids():
     assert set(np.unique(label)) <= labels.known_ids('cityscapes')
 
 
+@pytest.mark.slow
 def test_domains_differ_in_where_classes_are(counts):
   """A dashcam has the road below and the sky above; a free camera has not."""
   road, sky = 0, 10

@@ -117,6 +117,7 @@ def counts_by_hand(prediction):
   return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('by_hand', PROTOCOLS, ids=lambda f: f.__name__)
 def test_protocols(by_hand):
   """Counts of every pixel, but for float32's ties, and the means."""

@@ -98,6 +98,7 @@ def test_epochs_hold_every_example_once(data_dir):
   assert 'label' not in batches[0]['source']
 
 
+@pytest.mark.slow
 def test_resume_is_the_tail_bit_for_bit(data_dir):
   streams = {
     'source': Stream(_open(data_dir, 'gta5'), 'cityscapes19', 3, ALL),
@@ -129,6 +130,7 @@ def test_seeds_and_streams_draw_independently(tmp_path):
   assert len(set(images)) == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [2, 4])
 def test_shares_of_the_processes_make_the_batch(data_dir, count):
   stream = Stream(_open(data_dir), 'cityscapes19', 4, ALL)

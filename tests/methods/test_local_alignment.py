@@ -76,6 +76,7 @@ def both_mixtures(given, seen):
   return mixed, told, fooled
 
 
+@pytest.mark.slow
 def test_mixture_of_images():
   """One r an image; the answer wanted is 1 - r, or the source."""
   size = (7, 9)
@@ -117,6 +118,7 @@ def test_mixture_of_pixels():
   assert fooled == pytest.approx(bce(answers, 0).mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_mixing_ratios_keep_away_from_one_half():
   local = tiny.config('local_alignment').local
   r = local_alignment.mixing_ratio(jax.random.key(0), (4000,), local)

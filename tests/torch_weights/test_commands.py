@@ -16,6 +16,8 @@ from jaxuda import experiment, weights
 from jaxuda.torch_weights import export
 from jaxuda.utils.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module', autouse=True)
 def quick():

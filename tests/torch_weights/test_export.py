@@ -121,6 +121,7 @@ def test_a_teacher_is_exported_in_the_segmenters_place(tmp_path, capsys):
     export.export(tmp_path / 'advent', output, network='ema')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('name', 'modules'),
   [
