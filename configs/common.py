@@ -7,8 +7,6 @@ from jaxuda import methods
 from jaxuda.models import decoders, encoders
 from jaxuda.utils import names
 
-# The default first.
-ENCODERS = ('resnet', *(n for n in names.modules(encoders) if n != 'resnet'))
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
 
@@ -25,7 +23,9 @@ def start(
     declared: the words of the argument beyond `preset` and `encoder`, see
       config.parse_arg.
   """
-  declared = {'encoder': ENCODERS, **declared}
+  found = names.modules(encoders)
+  found.sort(key=lambda encoder: encoder != 'resnet')  # the default first
+  declared = {'encoder': found, **declared}
   words = config_lib.parse_arg(arg, preset=PRESETS, **declared)
   plain = config_lib.parse_arg('', **declared)
   config = config_lib.experiment()

@@ -208,11 +208,13 @@ def _forward(net, params, batch_stats, ctx):
   there is one.
   """
   outputs, new_stats = {}, batch_stats
+  drawn = segmenter.rng_names(ctx.config)
   for name, example in ctx.inputs.items():
     if ctx.config.bn_stats_from == 'target' and name == 'target':
       new_stats = batch_stats
+    rngs = {rng: ctx.rng(f'{rng} of {name}')[0] for rng in drawn}
     outputs[name], new_stats = segmenter.forward(
-      net, params, new_stats, example.image
+      net, params, new_stats, example.image, rngs
     )
   return outputs, new_stats
 

@@ -1,6 +1,7 @@
 """A segmenter: an encoder, a decoder, and the form of the encoder's input."""
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -137,6 +138,14 @@ def sides_divide_by(config) -> int:
   return encoders.load(config.model.encoder.name).SIDES_DIVIDE_BY
 
 
+def rng_names(config) -> tuple[str, ...]:
+  """Return the names of the random streams that training draws from."""
+  model = config.model
+  of_encoder = encoders.load(model.encoder.name).RNGS
+  of_decoder = decoders.load(model.decoder.name).RNGS
+  return tuple(sorted({*of_encoder, *of_decoder}))
+
+
 def head_params(params: dict, config) -> dict[str, dict]:
   """Return each head's own parameters, among those of a segmenter."""
   decoder = decoders.load(config.model.decoder.name)
@@ -192,7 +201,11 @@ def abstract(net: Segmenter) -> dict:
 
 
 def forward(
-  net: Segmenter, params: dict, batch_stats: dict, image: Array
+  net: Segmenter,
+  params: dict,
+  batch_stats: dict,
+  image: Array,
+  rngs: Mapping[str, Array] | None = None,
 ) -> tuple[Outputs, dict]:
   """Run a training forward pass; return its outputs and new batch statistics.
 
@@ -200,6 +213,7 @@ def forward(
     net: the segmenter.
     params, batch_stats: its variables.
     image: u8[B, H, W, 3], or floats of the same range.
+    rngs: a key for each of `rng_names`; None to draw nothing.
 
   Returns:
     Outputs whose logits are divided by the temperature and upsampled to the
@@ -210,6 +224,7 @@ def forward(
     image,
     train=True,
     mutable=['batch_stats'],
+    rngs=rngs,
   )
   size = image.shape[1:3]
   logits = {

@@ -6,6 +6,7 @@ A decoder's file exports
   build(config, num_classes) -> Decoder, a flax module: {name: f[B, h, w, c]} ->
     {head: f32[B, h, w, C]}, whose `predicted(logits)` are the prediction's
     logits
+  RNGS: as an encoder's
   heads(decoder_config) -> the names of these heads, the main one first
   param_group(path, config) -> 'head', or 'frozen' for what is never updated
   head_params(params) -> {head: its parameters}

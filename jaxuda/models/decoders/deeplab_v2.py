@@ -29,6 +29,7 @@ SETTINGS = {
   ),
 }
 
+RNGS = ()
 _NAMES = {'main': 'layer6', 'aux': 'layer5'}  # of the heads' parameters
 
 

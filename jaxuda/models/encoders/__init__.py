@@ -4,11 +4,14 @@ An encoder's file exports
 
   SETTINGS: {key: Setting} of config.model.encoder, all but its name
   SIDES_DIVIDE_BY: the number by which both sides of an image must be divisible
-  DEEPEST: the name of the map that a decoder's main head reads build(config) ->
-  Encoder, a flax module: f[B, H, W, 3] -> {name: f[B, h, w, c]}
-  channels(encoder_config) -> {name: c} of these maps param_group(path, config)
-  -> 'backbone', or 'frozen' for what is never updated;
-    path is a parameter's, below the encoder
+  DEEPEST: the name of the map that a decoder's main head reads
+  RNGS: the names of the random streams that training draws from, as 'dropout';
+    where the module has none of that name, as in a teacher, it draws nothing
+  build(config) -> Encoder, a flax module: (f[B, H, W, 3], train) ->
+    {name: f[B, h, w, c]}
+  channels(encoder_config) -> {name: c} of these maps
+  param_group(path, config) -> 'backbone', or 'frozen' for what is never
+    updated; path is a parameter's, below the encoder
   times_listed(path) -> how often the originals' optimizer lists a parameter
   LAYOUTS: the torch_names.Layouts of files that hold such an encoder alone
 """

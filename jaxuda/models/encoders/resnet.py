@@ -43,6 +43,7 @@ SETTINGS = {
 }
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'layer4'
+RNGS = ()
 
 
 class Bottleneck(nn.Module):

@@ -17,6 +17,7 @@ Array = jax.Array
 SETTINGS = {'width': Setting(64, 'channels of the first layer', least=1)}
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'fc7'
+RNGS = ()
 
 # (index in the checkpoint's Sequential, channels at width 64, dilation);
 # 0 channels is a 2x2 max-pooling.
