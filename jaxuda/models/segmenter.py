@@ -1,7 +1,6 @@
 """A segmenter: an encoder, a decoder, and the form of the encoder's input."""
 
 import functools
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -205,7 +204,7 @@ def forward(
   params: dict,
   batch_stats: dict,
   image: Array,
-  rngs: Mapping[str, Array] | None = None,
+  rngs: dict[str, Array] | None = None,
 ) -> tuple[Outputs, dict]:
   """Run a training forward pass; return its outputs and new batch statistics.
 

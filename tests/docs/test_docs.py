@@ -2,8 +2,6 @@
 
 import importlib
 import re
-import subprocess
-import sys
 
 import pytest
 import tiny
@@ -57,25 +55,3 @@ def test_a_config_says_its_command_and_its_hours(name):
   command = f'  python -m jaxuda.main --config=configs/{name}.py:streets'
   assert command in doc
   assert re.search(r'About \d+ hours? on one V100', doc)
-
-
-def test_what_needs_jax_flax_and_optax_alone():
-  """The rooms that the docs name, without what the others need."""
-  absent = 'tensorflow tensorflow_datasets ml_collections clu PIL matplotlib'
-  said = re.search(
-    r'name\. `jaxuda\.(.*?)\s+need jax, flax and optax alone',
-    (DOCS / 'architecture.md').read_text(),
-    re.DOTALL,
-  )
-  names = re.findall(r'(\w+)`', said[1])
-  assert 'step' in names and 'methods' in names
-  names += [f'methods.{name}' for name in tiny.all_methods()]
-  imports = '\n'.join(f'import jaxuda.{name}' for name in names)
-  code = f'import sys\nfor n in {absent.split()}: sys.modules[n] = None\n'
-  done = subprocess.run(
-    [sys.executable, '-c', code + imports],
-    cwd=tiny.ROOT,
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr
