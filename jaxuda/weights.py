@@ -5,7 +5,7 @@
   python -m jaxuda.weights export --workdir=RUN --output=FILE
     [--checkpoint=latest|best|STEP] [--network=segmenter|ema] [--layout=NAME]
 
-Files are .safetensors, or .pth where torch is installed; the keys of a file
+Files are .safetensors or .pth, which run no code; the keys of a file
 tell what kind of model it holds. `--config.init=FILE` starts a training from
 one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
 """

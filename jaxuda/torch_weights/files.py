@@ -1,23 +1,17 @@
-"""Files of PyTorch tensors: read and written without running code of theirs.
-
-`.safetensors` needs the small library of that name; `.pth` needs torch, which
-is optional and imported only then.
-"""
+"""Files of PyTorch tensors: read and written without PyTorch, or its code."""
 
 import pathlib
 import re
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxuda.torch_weights import pth
 from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
 SAFETENSORS = '.safetensors'
-_TORCH = (2, 10)  # before it, torch.load(weights_only=True) has known holes
-_MOST = 300_000  # entries of a file; a checkpoint with its optimizers has 3,000
 SUFFIXES = (SAFETENSORS, '.pth', '.pt', '.bin')
 
 
@@ -45,12 +39,15 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} is none of {", ".join(SUFFIXES)}.')
   load = _safetensors if path.suffix == SAFETENSORS else _torch
-  tensors = {}
+  tensors: dict[str, np.ndarray] = {}
+  checked: dict[int, np.ndarray] = {}  # by identity: tied weights are one array
   for key, tensor in load(path):
-    key = re.sub(r'(^|\.)module\.', r'\1', key)
+    key = re.sub(r'(^|\.)(module\.)+', r'\1', key)
     if key in tensors:
       raise UserError(f'{path} has {key} twice.')
-    tensors[key] = _checked(tensor, key, path)
+    if id(tensor) not in checked:
+      checked[id(tensor)] = _checked(tensor, key, path)
+    tensors[key] = checked[id(tensor)]
   if not tensors:
     raise UserError(f'{path} holds no tensors.')
   return tensors
@@ -63,7 +60,7 @@ def _checked(tensor: np.ndarray, key: str, path: pathlib.Path) -> np.ndarray:
     raise UserError(
       f'{path}: {key} is {tensor.dtype}, not a float of 16 or 32 bits.'
     )
-  tensor = tensor.astype(np.float32)
+  tensor = tensor.astype(np.float32, copy=False)
   if not np.isfinite(tensor).all():
     raise UserError(f'{path}: {key} has values that are not finite.')
   return tensor
@@ -83,110 +80,43 @@ def _safetensors(path):
 
 
 def _torch(path):
-  torch = _import_torch(f'{path} is read', 'convert it to .safetensors')
-  size = path.stat().st_size
   try:
-    if zipfile.is_zipfile(path):
-      with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-      if unpacked > size:  # torch stores, and never compresses
-        raise ValueError(f'it unpacks to {unpacked:,} bytes')
-    content = torch.load(path, map_location='cpu', weights_only=True)
-    found, total = [], 0
-    for key, tensor in _flatten(content):
-      if not isinstance(tensor, torch.Tensor):
-        continue  # a step count, a learning rate
-      total += tensor.numel() * tensor.element_size()
-      if total > size or tensor.layout != torch.strided or tensor.is_quantized:
-        raise ValueError(f'{key} is not stored in full')
-      if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()  # NumPy has no such type
-      found.append((key, tensor.detach().cpu().numpy()))
-  except Exception as e:  # pickle's, zip's, torch's own: any damage or trick
+    return pth.read(path)
+  except Exception as e:  # any damage or trick: zip's, struct's, NumPy's, ours
+    reason = _first_line(e) if isinstance(e, ValueError) else 'it is damaged'
     raise UserError(
       f'{path} is no file of PyTorch tensors, or holds code, which is not run '
-      f'({_first_line(e)}).'
+      f'({reason}).'
     ) from None
-  return found
-
-
-def _import_torch(what: str, instead: str):
-  """Return torch, if it is installed and its weights_only can be trusted."""
-  try:
-    import torch
-  except ImportError:
-    raise UserError(
-      f'{what} with PyTorch, which is not installed: pip install '
-      f'"torch>={_TORCH[0]}.{_TORCH[1]}", or {instead}.'
-    ) from None
-  version = tuple(int(n) for n in re.findall(r'\d+', torch.__version__)[:2])
-  if version < _TORCH:
-    raise UserError(
-      f'{what} with PyTorch, whose {torch.__version__} may run code that a '
-      f'file holds: pip install "torch>={_TORCH[0]}.{_TORCH[1]}".'
-    )
-  return torch
-
-
-def _flatten(value):
-  """Yield (key, leaf) of nested dicts and lists, which may hold themselves."""
-  todo = [('', value)]
-  for _ in range(_MOST):
-    if not todo:
-      return
-    prefix, value = todo.pop()
-    if isinstance(value, list | tuple):
-      value = dict(enumerate(value))
-    if not isinstance(value, Mapping):
-      yield prefix, value
-      continue
-    for key, inner in reversed(value.items()):
-      todo.append((f'{prefix}.{key}' if prefix else str(key), inner))
-  raise ValueError(f'it holds more than {_MOST:,} things')
 
 
 def _first_line(error: Exception) -> str:
+  """Return what fits into a sentence of ours, without control characters."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  return lines[0].rstrip('.')
+  line = ''.join(c if c.isprintable() else '?' for c in lines[0])
+  return line[:200].rstrip('.')
 
 
 def write(path: str | pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Write tensors; in a .pth, nested dicts stay nested.
+  """Write arrays of float32 or int64; in a .pth, nested dicts stay nested.
 
   Raises:
-    UserError: the suffix is none of SUFFIXES, torch is missing, or the file
-      cannot be written; nothing is left behind.
+    UserError: the suffix is none of SUFFIXES, or the file cannot be written;
+      nothing is left behind.
   """
   path = pathlib.Path(path)
   if path.suffix not in SUFFIXES:
     raise UserError(f'{path} is none of {", ".join(SUFFIXES)}.')
-  if path.suffix == SAFETENSORS:
-    import safetensors.numpy
-
-    tensors = {k: np.array(v, order='C') for k, v in _flatten(content)}
-
-    def save(file):
-      safetensors.numpy.save_file(tensors, file)
-
-  else:
-    torch = _import_torch(
-      f'{path} is written', f'write {path.with_suffix(SAFETENSORS).name}'
-    )
-
-    def nested(value):
-      if isinstance(value, Mapping):
-        return {key: nested(inner) for key, inner in value.items()}
-      return torch.from_numpy(np.array(value, order='C'))
-
-    def save(file):
-      torch.save(nested(content), file)
 
   def write_to(file):
+    if path.suffix != SAFETENSORS:
+      return pth.write(file, content)
+    import safetensors.numpy
+
+    arrays = {k: np.array(v, order='C') for k, v in pth.flatten(content)}
     try:
-      save(file)
-    except OSError:
-      raise
-    except Exception as e:  # both libraries have their own for a full disk
+      safetensors.numpy.save_file(arrays, file)
+    except safetensors.SafetensorError as e:  # of a full disk
       raise OSError(_first_line(e)) from e
 
   files.write(path, write_to)

@@ -1,6 +1,5 @@
 """The files of reference/torch, which torch wrote, and how a bad one ends."""
 
-import importlib.util
 import pathlib
 
 import pytest
@@ -9,12 +8,7 @@ from jaxuda.torch_weights import files
 from jaxuda.utils.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'reference/torch'
-HAS_TORCH = importlib.util.find_spec('torch') is not None
-REFUSED = (
-  'is no file of PyTorch tensors, or holds code, which is not run ('
-  if HAS_TORCH
-  else 'is read with PyTorch, which is not installed: '
-)
+REFUSED = 'is no file of PyTorch tensors, or holds code, which is not run ('
 
 
 def read_bytes(name):
