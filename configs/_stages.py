@@ -51,8 +51,3 @@ def label_by(
   """
   config[stream].labels_stage = config_lib.share(config, stage)
   config.pseudo = config_lib.pseudo(rule)
-  if stream == 'target':
-    # Pseudo labels of the target count as much as the source's (BDL).
-    for head in ('main', 'aux'):
-      weight = config.loss_weights[f'seg_source_{head}']
-      config.loss_weights[f'seg_target_{head}'] = weight

@@ -18,10 +18,10 @@ from configs import _stages, common
 
 def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
-  config, arg = common.start(arg, 'adaptsegnet', levels=2)
+  config, arg = common.start(arg, 'adaptsegnet', levels=('2', '1'))
   # The code returns inside the loop over the branches: 6 and 12 are summed.
   config.model.decoder.aspp_branches = 2
-  if arg.levels == 1:
+  if arg.levels == '1':
     config.model.decoder.multi_level = False
   common.set_weights(
     config, adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0

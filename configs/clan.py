@@ -25,9 +25,8 @@ def get_config(arg=None):
   config.model.decoder.shared_features = True
   config.optim.update(decay_steps=100_000, warmup=5_000)
   config.clan.local = 10.0 if arg.preset == 'synthia' else 40.0
-  common.set_weights(
-    config, seg_source_aux=1.0, adv_main=0.001, d_main=1.0, heads=0.02
-  )
+  common.set_weights(config, seg_source_aux=1.0, seg_target_aux=1.0, heads=0.02)
+  common.set_weights(config, adv_main=0.001, d_main=1.0)
   config.source.flip = config.target.flip = True
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:

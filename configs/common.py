@@ -7,7 +7,6 @@ from jaxuda import methods
 from jaxuda.models import decoders, encoders
 from jaxuda.utils import names
 
-PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
 
 
@@ -26,7 +25,7 @@ def start(
   found = names.modules(encoders)
   found.sort(key=lambda encoder: encoder != 'resnet')  # the default first
   declared = {'encoder': found, **declared}
-  words = config_lib.parse_arg(arg, preset=PRESETS, **declared)
+  words = config_lib.parse_arg(arg, preset=tuple(PRESETS), **declared)
   plain = config_lib.parse_arg('', **declared)
   config = config_lib.experiment()
   config.method = method or name
@@ -34,9 +33,10 @@ def start(
   config.name = '-'.join([name, words.preset, *changed])
   config_lib.add(config, methods.load(config.method).settings)
   set_network(config, words.encoder)
-  {'gta5': gta5, 'synthia': synthia, 'streets': streets, 'camvid': camvid}[
-    words.preset
-  ](config)
+  PRESETS[words.preset](config)
+  if 'target' in methods.load(config.method).streams:
+    # Of pseudo labels, where it has any: they count as the source's (BDL).
+    set_weights(config, seg_target_main=1.0, seg_target_aux=0.1)
   return config, words
 
 
@@ -104,3 +104,11 @@ def camvid(config: ConfigDict) -> None:
   streets(config)
   config.target.update(name='camvid', size=(96, 128))
   config.eval.update(name='camvid', size=(96, 128), classes='camvid11')
+
+
+PRESETS = {
+  'gta5': gta5,
+  'synthia': synthia,
+  'streets': streets,
+  'camvid': camvid,
+}

@@ -3,8 +3,9 @@
   python -m data.prepare gta5 --raw=DIR --size=720x1280
 
 NAME is a dataset (all its variants) or NAME/VARIANT. Images are resized with
-Pillow BICUBIC, labels with NEAREST; val and test also keep the label at its own
-size. The first problem stops it with one sentence and nothing is left behind.
+Pillow BICUBIC, labels with NEAREST; val, test and tune also keep the label at
+its own size. The first problem stops it with one sentence and nothing is left
+behind.
 """
 
 import sys
@@ -42,7 +43,9 @@ def define_flags() -> cli.Flags:
   command.boolean(
     'allow_ignored', False, 'Keep images whose label has no pixel of any class.'
   )
-  command.integer('workers', None, 'Number of processes; default: all cores.')
+  command.integer(
+    'workers', None, 'Number of processes; default: all cores.', lower_bound=1
+  )
   return command
 
 
@@ -61,8 +64,6 @@ def main(argv: list[str]) -> int:
   given = command.values
   if given.jpeg is not None and not 1 <= given.jpeg <= 100:
     raise UserError(f'--jpeg={given.jpeg}: a JPEG quality is from 1 to 100.')
-  if given.workers is not None and given.workers < 1:
-    raise UserError(f'--workers={given.workers}: there must be at least one.')
 
   from jaxuda.datasets import prepare
 

@@ -32,7 +32,9 @@ def define_flags() -> cli.Flags:
     '~/tensorflow_datasets.',
   )
   command.text('json', None, 'Path of the report; default: verify-NAME.json.')
-  command.integer('workers', None, 'Number of processes; default: all cores.')
+  command.integer(
+    'workers', None, 'Number of processes; default: all cores.', lower_bound=1
+  )
   return command
 
 

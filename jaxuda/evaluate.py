@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
   if extra or not (of_file or of_runs):
     raise UserError(
       'usage: python -m jaxuda.evaluate --workdir=RUN[,RUN], or '
-      '--weights=FILE --config=FILE; --help.'
+      '--weights=FILE --config=FILE; see --help.'
     )
   scales = cli.parse_scales(given.scales)
 

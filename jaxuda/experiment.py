@@ -45,7 +45,7 @@ class Run:
 
 
 def check_values(config) -> None:
-  """Refuse what a key of an experiment cannot have.
+  """Refuse values that a config key cannot take.
 
   All experiments' keys, the method's, and those of its encoder and decoder.
 
@@ -166,4 +166,4 @@ def load_discriminators(
 
 
 def _step(checkpoint: str | int) -> str | int:
-  return int(checkpoint) if str(checkpoint).isdigit() else checkpoint
+  return int(checkpoint) if str(checkpoint).isdecimal() else checkpoint

@@ -46,7 +46,10 @@ def cross_entropy(
     target = soft / jnp.maximum(soft.sum(-1, dtype=jnp.int32), 1)[..., None]
     loss = optax.softmax_cross_entropy(logits, target)
   if focal_gamma:
-    loss = loss * (1 - jnp.exp(-loss)) ** focal_gamma
+    missed = 1 - jnp.exp(-loss)
+    if focal_gamma < 1:  # the power's slope at 0, a certain pixel, is infinite
+      missed = jnp.maximum(missed, jnp.finfo(missed.dtype).eps)
+    loss = loss * missed**focal_gamma
   loss = jnp.where(mask, loss, 0.0)
   axes = (1, 2) if reduction == 'image' else None
   if valid is None or reduction == 'image':
@@ -115,7 +118,7 @@ def entropy(logits: Array, share: float = 1.0) -> Array:
 
 
 def class_prior(logits: Array, expected: Array) -> Array:
-  """Return how much too rare the classes are among an image's predictions.
+  """Return the penalty for classes predicted less often than expected.
 
   sum_c max(0, mu p_s(c) - mean_pixels p(c)), in the mean over the images
   (ADVENT, its class-ratio prior).

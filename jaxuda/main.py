@@ -2,8 +2,7 @@
 
   python -m jaxuda.main --config=configs/advent_patch.py:streets
 
---config.KEY=VALUE overrides any key of the config. This file is kept short: the
-loop is in training/loop.py.
+--config.KEY=VALUE overrides any key of the config.
 """
 
 import os

@@ -5,7 +5,9 @@
 The rules are `argmax` (FADA: every prediction), `median` (BDL) and `balanced`
 (CBST, CRST); jaxuda/pseudo_labels/rules.py explains them, and --portion, --cap,
 --stride, --soft, --input, --scales, --flip and --upsample change their numbers.
-Any config trains on what is written: --config.target.labels=DIR. DIR holds
+Any config whose method reads the target trains on what is written, with the
+weight --config.loss_weights.seg_target_main: --config.target.labels=DIR. DIR
+holds
 
   *.array_record*    images and labels, as data.prepare writes them
   thresholds.json    the confidence that each class had to reach

@@ -1,4 +1,4 @@
-"""Everything that evolves in training, in one pytree, and how it is born."""
+"""All that evolves in training, in one pytree, and how it is initialised."""
 
 import functools
 from collections.abc import Mapping

@@ -207,16 +207,17 @@ def _forward(net, params, batch_stats, ctx):
   With `bn_stats_from` 'target' they follow the input of that name alone, where
   there is one.
   """
-  outputs, new_stats = {}, batch_stats
+  outputs, stats = {}, batch_stats
   drawn = segmenter.rng_names(ctx.config)
+  only = ctx.config.bn_stats_from
   for name, example in ctx.inputs.items():
-    if ctx.config.bn_stats_from == 'target' and name == 'target':
-      new_stats = batch_stats
     rngs = {rng: ctx.rng(f'{rng} of {name}')[0] for rng in drawn}
-    outputs[name], new_stats = segmenter.forward(
-      net, params, new_stats, example.image, rngs
+    outputs[name], moved = segmenter.forward(
+      net, params, stats, example.image, rngs
     )
-  return outputs, new_stats
+    if only in ('both', name) or only not in ctx.inputs:
+      stats = moved
+  return outputs, stats
 
 
 def _valid_pixels(batch, config):

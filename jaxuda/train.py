@@ -130,8 +130,8 @@ def _train_stage(stage, workdir) -> int:
       stored = config_lib.to_json(stage)
       workdir_lib.check_config(folder, stored, may_change=('eval',))
       return 0
-    print0(f'first stage: {stage.name} in {folder}')
+    print0(f'stage: {stage.name} in {folder}')
     status = train(stage, folder)
     if not status:
-      print0(f'\nfirst stage done; now {workdir}')
+      print0(f'\nstage done; now {workdir}')
     return status

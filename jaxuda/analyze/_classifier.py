@@ -152,10 +152,10 @@ def _error(wrong, network, space, maps, domain, batch_size, put):
 def error_of_one_pixel(
   look: _label_maps.Look, domains: Sequence[Maps], batch_size: int
 ) -> float:
-  """Return the least error of who sees the class of one random pixel.
+  """Return the lowest error achievable from one random pixel's class.
 
   It is 1/2 - 1/4 sum_c |p_c - q_c|, of the classes' shares in the validation
-  maps, and what the best classifier of ever smaller patches comes to.
+  maps: the limit of the best classifier's error as patches become smaller.
   """
   whole = jax.jit(look.whole)
   shares = []

@@ -31,12 +31,12 @@ def define_run_flags(command: cli.Flags) -> None:
 
 
 def define_workdirs(command: cli.Flags) -> None:
-  """Define --workdirs, which is all for what reads the files of runs."""
+  """Define --workdirs, enough for an analysis that reads the files of runs."""
   command.list('workdirs', None, 'Folders of runs: runs/a,runs/b.')
 
 
 def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
-  """Return {title: folder}, titles being the last parts in which they differ.
+  """Return {title: folder}; titles are the shortest path ends that differ.
 
   Args:
     workdirs: the folders, in the order of the result.
@@ -104,7 +104,7 @@ def read_scores(
     if found[title].space.name != like.space.name:
       raise UserError(
         f'{path} is scored on {found[title].space.name}, not on '
-        f'{like.space.name} as the others.'
+        f'{like.space.name} like the others.'
       )
   return found
 
@@ -135,7 +135,7 @@ class Pair(NamedTuple):
   """Two prepared domains, and the class space in which they are compared.
 
   Attributes:
-    names, sizes: of source and target, as datasets.ensure wants them.
+    names, sizes: of source and target, as prepare.ensure wants them.
     space: name of the class space.
     data_dir: where they are prepared.
   """

@@ -145,7 +145,7 @@ def measure(
   Args:
     one: the run.
     domains: 'target', 'source' or 'both'.
-    images: at most so many of each domain.
+    images: at most this many of each domain.
     seed: of the pick.
 
   Raises:

@@ -12,10 +12,10 @@ error on maps that were not trained on, every --every iterations, as mean and
 standard deviation over --runs. Where small patches cannot be told apart but
 whole maps can, it is patches that are worth aligning. How small the error of
 small patches can become follows from the class frequencies alone: a line shows
-the least error of who sees a single pixel.
+the lowest error achievable from a single pixel.
 
 The paper has 500 + 500 maps for validation, 512x1024 pixels and patches of 512,
-256, 128 and 64. It says nothing on these, which are flags:
+256, 128 and 64. It leaves these open, which are flags:
 
 --encoding: one_hot, a channel for each class, is what the softmax maps are that
   a discriminator sees, and invents no order of the classes, as ids would.
@@ -149,7 +149,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
 def _patches(texts: Sequence[str] | None, size) -> list[int]:
   if texts is None:
     return [size[0] // n for n in (1, 2, 4, 8) if size[0] >= n]
-  if not all(t.isdigit() and 1 <= int(t) <= min(size) for t in texts):
+  if not all(t.isdecimal() and 1 <= int(t) <= min(size) for t in texts):
     raise UserError(
       f'--patches takes whole numbers from 1 to {min(size)}, the smaller side '
       f'of --size, not {",".join(texts)!r}.'
@@ -207,12 +207,12 @@ def _sentence(pair, errors, iterations, counts, pixel) -> str:
   # Two standard errors of a rate of 1/2, in points: what these maps resolve.
   noise = 100 * np.sqrt(sum(0.25 / n for n in counts))
   near = [n for n, v in last.items() if np.mean(v) > 50 - noise]
-  verdict = 'everything is told apart better than that'
+  verdict = 'all are told apart better than that'
   if near:
-    verdict = f'not told apart from it: {", ".join(near)}'
+    verdict = f'no better than chance: {", ".join(near)}'
   return (
     f'{pair.names[0]} or {pair.names[1]}? Error in % after {iterations} '
-    f'iterations: {listed}. Chance is 50, which {counts[0]} + {counts[1]} maps '
-    f'tell to {noise:.0f} points; {verdict}. The class of a single pixel, to '
-    f'which small patches come, gives at best {pixel:.1f}.'
+    f'iterations: {listed}. Chance is 50 ± {noise:.0f} with {counts[0]} + '
+    f'{counts[1]} maps; {verdict}. The class of a single pixel, the limit of '
+    f'small patches, gives {pixel:.1f} at best.'
   )

@@ -12,8 +12,8 @@ because it is symmetric and finite where a class is missing in one domain, lies
 between 0 (equal) and 1 (no class in common), and is a sum over classes, which
 says where the domains differ. Shares are of labelled pixels.
 
-A finite sample is never quite like another one of its domain: beside it stands
-the divergence of the odd and the even maps of each domain.
+A finite sample is never quite like another one of its domain: for comparison,
+the divergence of the odd and the even maps of each domain is given, too.
 """
 
 import pathlib

@@ -11,7 +11,7 @@ is 1 where all classes are equally likely. Probabilities are those of the run's
 own evaluation, at the labels' size.
 
 Adversarial and entropy-minimising methods make predictions certain; only the
-share of right ones tells whether with reason.
+share of right ones tells whether that is justified.
 """
 
 import functools

@@ -10,6 +10,7 @@ such as AdaBN: a line for each method. Means and standard deviations (n - 1) are
 over seeds.
 """
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -24,7 +25,7 @@ from jaxuda.utils.errors import UserError
 
 WHOLE = 'whole'
 # What may differ between the runs of one figure without a note, in the stages
-# before them, too; beside what changes no number.
+# before them, too; apart from what changes no number.
 _FREE = ('patch.size', 'seed', 'init')
 
 
@@ -98,7 +99,7 @@ def _print_differences(configs):
   """Note in which settings, other than patch.size and seed, the runs differ."""
   flat = [config_lib.flatten(config) for config in configs.values()]
   _common.check_same(configs, ('eval.name', 'eval.split', 'eval.classes'))
-  for key in flat[0]:
+  for key in dict.fromkeys(itertools.chain(*flat)):
     values = {str(other.get(key)) for other in flat}
     if len(values) > 1 and not config_lib.may_change(key, _FREE):
       print(f'note: the runs differ in {key}, too: {", ".join(sorted(values))}')
@@ -127,7 +128,7 @@ def _sentence(measured, controls, metric):
   seeds = sorted({len(v) for v in values.values()})
   text = (
     f'{metric} by patch size, {"-".join(map(str, seeds))} seed(s): {listed}; '
-    f'best {best}, as the labels of the target tell'
+    f'best {best} (selected by target labels)'
   )
   rivals = {size: v for size, v in values.items() if size != best}
   if rivals:

@@ -9,7 +9,7 @@ step:
 orbax writes in the background and renames the finished folder into place, so
 a killed run leaves whole checkpoints only. What orbax lets through (a flipped
 bit restores as other numbers, another dtype is cast, NaN is best, a full disk
-is told late) is dealt with here.
+is reported late) is dealt with here.
 """
 
 import pathlib
@@ -30,14 +30,15 @@ from jaxuda.utils.errors import UserError
 
 
 class Checkpoints:
-  """The checkpoints of one training run; one writer a directory.
+  """The checkpoints of one training run; one writer per directory.
 
   Every process of a run creates one and calls the same methods in the same
   order. Use it as a context manager, or call `close`.
 
   Attributes:
     failed: step -> reason of every save that could not be written. Training
-      goes on after such a save; the caller repeats it at the end.
+      goes on after such a save; the caller prints them at the end, and raises
+      where the last save is among them.
   """
 
   def __init__(
@@ -230,11 +231,11 @@ class Checkpoints:
       self._remove_unfinished()
 
   def _free_name(self, step: int) -> None:
-    """Move away what has the step's name and is no checkpoint."""
+    """Move away what has the step's name and is not a checkpoint."""
     path = self._directory / str(step)
     if jax.process_index() == 0 and path.exists():
       moved = reader.set_aside(path)
-      logging.warning('%s is no checkpoint: renamed to %s', path, moved.name)
+      logging.warning('%s is not a checkpoint: renamed to %s', path, moved.name)
       self._manager.reload()
 
   def _note_failure(self, error: Exception) -> None:

@@ -23,7 +23,7 @@ from jaxuda.utils.errors import UserError
 
 
 def quieten() -> None:
-  """Mute orbax's logs: it raises to us what it logs with tracebacks."""
+  """Mute orbax's logs: what it logs with tracebacks it also raises."""
   python_logging.getLogger('absl').addFilter(_not_from_orbax)
   python_logging.getLogger('asyncio').addFilter(_not_of_orbax)
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
@@ -52,7 +52,7 @@ def restore_part(
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
   """Read parts of a checkpoint, without the network that made it.
 
-  Nothing on disk is changed, so this may run beside the training.
+  Nothing on disk is changed, so this may run during training.
 
   Args:
     directory: the checkpoints directory of a run.
@@ -205,7 +205,7 @@ def steps(directory: pathlib.Path) -> list[int]:
 
 
 def warn_of_strays(directory: pathlib.Path) -> None:
-  """Warn of what lies in the directory and is no checkpoint."""
+  """Warn of what lies in the directory and is not a checkpoint."""
   if not directory.is_dir():
     return
   strays = [
@@ -217,12 +217,12 @@ def warn_of_strays(directory: pathlib.Path) -> None:
   ]
   if strays:
     logging.warning(
-      '%s: ignored %s, no checkpoints', directory, ', '.join(strays)
+      '%s: ignored %s: not checkpoints', directory, ', '.join(strays)
     )
 
 
 def best(metric: Mapping[int, float | None]) -> int | None:
-  """Return the step of the largest finite metric, the last of equals."""
+  """Return the step of the largest finite metric, the last one of a tie."""
   finite = {
     s: m for s, m in metric.items() if m is not None and math.isfinite(m)
   }
@@ -235,7 +235,7 @@ def resolve(
   """Return the step that 'latest', 'best' or a number means.
 
   Raises:
-    UserError: there is no such checkpoint; names those that there are.
+    UserError: there is no such checkpoint; lists those that exist.
   """
   there = steps(directory)
   if not there:

@@ -9,14 +9,14 @@ from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
 
-def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
+def parse_arg(arg: str | None, **declared: Sequence[str] | int) -> ConfigDict:
   """Parse what stands behind the colon of a config file.
 
   Args:
     arg: words with commas between them: WORD=VALUE, or a value alone for the
       word that is declared first.
     declared: a word's name to the values that it may have, the default first;
-      or to a whole number, its default.
+      or to a whole number from 1, its default.
 
   Returns:
     The value of each word.
@@ -43,8 +43,10 @@ def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
       )
     may = declared[word]
     if isinstance(may, int):
-      if not text.isdecimal():
-        raise UserError(f'config argument {item!r} must be a whole number.')
+      if not (text.isdecimal() and int(text)):
+        raise UserError(
+          f'config argument {item!r} must be a whole number from 1.'
+        )
       text = int(text)
     elif text not in may:
       raise UserError(
@@ -57,14 +59,16 @@ def parse_arg(arg: str | None, **declared: Sequence[str]) -> ConfigDict:
 
 def stream(**given) -> ConfigDict:
   """Return a stream of examples with these settings, the others at default."""
-  config = _with(ConfigDict(), defaults.STREAM)
+  config = ConfigDict()
+  add(config, defaults.STREAM)
   config.update(given)
   return config
 
 
 def pseudo(rule: str) -> ConfigDict:
   """Return the settings of pseudo labels by a rule, with its own values."""
-  config = _with(ConfigDict(), defaults.PSEUDO)
+  config = ConfigDict()
+  add(config, defaults.PSEUDO)
   config.rule = rule
   return config
 
@@ -72,14 +76,13 @@ def pseudo(rule: str) -> ConfigDict:
 def experiment() -> ConfigDict:
   """Return the defaults of all keys but the method's and the network's."""
   config = ConfigDict()
-  with config.unlocked():
-    add(config, defaults.TOP)
-    add(config, defaults.below('eval', defaults.EVAL))
-    add(config, defaults.below('model', defaults.MODEL))
-    add(config, defaults.below('discriminator', defaults.DISCRIMINATOR))
-    add(config, defaults.below('optim', defaults.OPTIM))
-    config.source, config.target = stream(), stream()
-    config.loss_weights = {}
+  add(config, defaults.TOP)
+  add(config, defaults.below('eval', defaults.EVAL))
+  add(config, defaults.below('model', defaults.MODEL))
+  add(config, defaults.below('discriminator', defaults.DISCRIMINATOR))
+  add(config, defaults.below('optim', defaults.OPTIM))
+  config.source, config.target = stream(), stream()
+  config.loss_weights = {}
   return config
 
 
@@ -92,19 +95,9 @@ def add(config: ConfigDict, settings: dict) -> None:
       if name not in node:
         node[name] = ConfigDict()
       node = node[name]
-    _put(node, last, setting)
-
-
-def _with(config, settings):
-  for key, setting in settings.items():
-    _put(config, key, setting)
-  return config
-
-
-def _put(node, key, setting):
-  # A reference keeps the type of the values that may come in None's place.
-  node[key] = (
-    config_dict.FieldReference(setting.default, field_type=setting.optional)
-    if setting.optional
-    else setting.default
-  )
+    # A reference keeps the type of the values that may come in None's place.
+    node[last] = (
+      config_dict.FieldReference(setting.default, field_type=setting.optional)
+      if setting.optional
+      else setting.default
+    )

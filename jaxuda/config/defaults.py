@@ -34,7 +34,9 @@ STREAM = {
     length=2,
     item=float,
   ),
-  'crop': Setting((0, 0), '(height, width); (0, 0) for whole images', length=2),
+  'crop': Setting(
+    (0, 0), '(height, width); (0, 0) for whole images', least=0, length=2
+  ),
   'shuffle': Setting(True, "False: the files' order, epoch after epoch"),
   'sampling': Setting(
     'uniform',
@@ -46,6 +48,7 @@ STREAM = {
     None,
     'None for all images; n for the first of a random order that is the same '
     'for every n and every seed (ASS)',
+    least=1,
     optional=int,
   ),
   'labels': Setting(

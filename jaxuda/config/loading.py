@@ -66,11 +66,10 @@ def value(given: flags.FlagValues) -> ConfigDict | None:
   if config is None:
     return None
   with config.unlocked(), config.ignore_type():
-    for key in given['config'].nones:
-      _set(config, key, None)
+    config.update_from_flattened_dict(dict.fromkeys(given['config'].nones))
     for key, found in flatten(config).items():
       if isinstance(found, tuple) and len(found) == 1:
-        _set(config, key, _as_sizes(found))
+        config.update_from_flattened_dict({key: _as_sizes(found)})
   return config
 
 
@@ -168,7 +167,7 @@ def _defaults(spec):
   module = importlib.util.module_from_spec(source)
   source.loader.exec_module(module)
   if not hasattr(module, 'get_config'):
-    raise UserError(f'{path} is no config: it has no function get_config.')
+    raise UserError(f'{path} is not a config: it has no function get_config.')
   return module.get_config(*([arg] if colon else []))
 
 
@@ -193,16 +192,24 @@ def _check_overrides(config, overrides):
 
 
 def _last_overrides(argv, config):
-  """Keep the last override of each key: a second tuple would be appended."""
-  flat, kept, rest = flatten(config), {}, []
+  """Keep the last override of each key, as --config.KEY=VALUE.
+
+  Of two tuples the second one would be appended, and of a boolean's two flags
+  that without a value would win.
+  """
+  kept, rest = {}, []
   arguments = iter(argv)
   for argument in arguments:
-    match = re.fullmatch(r'--?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
-    if not match or (match[2] is None and isinstance(flat[match[1]], bool)):
+    match = re.fullmatch(r'--?(no)?config\.([\w.]+)(=.*)?', argument, re.DOTALL)
+    if not match:
       rest.append(argument)
       continue
-    value = match[2] or f'={next(arguments, "")}'
-    kept[match[1]] = f'--config.{match[1]}{value}'
+    no, key, value = match.groups()
+    if value is None and (no or config_type(config, key) == 'bool'):
+      value = f'={not no}'
+    elif no:
+      raise UserError(f'--noconfig.{key} takes no value, not {value[1:]!r}.')
+    kept[key] = f'--config.{key}{value or "=" + next(arguments, "")}'
   return [*rest[:2], *kept.values(), *rest[2:]]
 
 
@@ -226,14 +233,6 @@ def _without_nones(argv):
   return rest, keys
 
 
-def _set(config, key, value):
-  *path, last = key.split('.')
-  for name in path:
-    config = config[name]
-  with config.ignore_type():
-    config[last] = value
-
-
 def _as_sizes(value):
   """('96x192',), as config_flags leaves it, as (96, 192)."""
   match = re.fullmatch(r'(\d+)x(\d+)', str(value[0]))
@@ -250,7 +249,7 @@ def run_name(given: flags.FlagValues, argv: Sequence[str]) -> str:
   overrides = [
     a.lstrip('-').removeprefix('config.')
     for a in argv
-    if re.match(r'--?(no)?config\.', a)
+    if a.startswith('--config.')
   ]
   overrides += [f'{key}=None' for key in given['config'].nones]
   parts = [pathlib.Path(path).stem, *filter(None, arg.split(',')), *overrides]

@@ -50,6 +50,7 @@ def _tuples(value):
 
 def flatten(config: Mapping, prefix: str = '') -> dict[str, Any]:
   """Return {'a.b': value} of nested dicts or ConfigDicts."""
+  # As flax.traverse_util has it, which takes a second to import.
   flat = {}
   for key, value in config.items():
     if isinstance(value, dict | ConfigDict):

@@ -2,12 +2,12 @@
 
 A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
 (8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
-split), `label_full` (the same at the label's own size; in val and test only)
-and `id`. Pseudo labels also have `confidence`, the probability of the predicted
-class in 255ths (8-bit grey PNG, also where the label is ignored), and `soft`
-(8-bit grey PNG of the classes' shares, one map below the other; empty where
-labels are hard). Next to the records lies `crc32.json`: split -> one checksum
-for each record.
+split), `label_full` (the same at the label's own size; in val, test and tune
+only) and `id`. Pseudo labels also have `confidence`, the probability of the
+predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
+`soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
+where labels are hard). Next to the records lies `crc32.json`: split -> one
+checksum for each record.
 """
 
 import contextlib

@@ -235,4 +235,4 @@ def _members(path):
   try:
     return _zip(path).namelist()
   except (OSError, zipfile.BadZipFile) as e:
-    raise Problem('unreadable', path, f'is no zip archive: {e}.') from None
+    raise Problem('unreadable', path, f'is not a zip archive: {e}.') from None

@@ -65,7 +65,7 @@ def _refuse_missing(where, split, found, published):
       raise UserError(f'{problem} --allow_missing leaves such files out.')
   if published not in (None, len(found.examples)):
     raise UserError(
-      f'{where} has {published:,} {split} images, here are '
+      f'{where} has {published:,} {split} images, but here are '
       f'{len(found.examples):,}; --allow_missing prepares what is there.'
     )
 

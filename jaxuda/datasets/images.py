@@ -71,7 +71,7 @@ def read_label(
       dataset's, or with an id above 255.
   """
   if not data.startswith(_SIGNATURE):
-    raise Problem('wrong encoding', ref, 'labels are PNG files, this is none.')
+    raise Problem('wrong encoding', ref, 'labels are PNG files; this is not.')
   depth, color = _png_format(data, ref)
   for name in formats:
     wanted_depth, wanted_color = LABEL_FORMATS[name]
@@ -84,7 +84,7 @@ def read_label(
     'wrong encoding',
     ref,
     f'is a {depth}-bit {color} PNG, but labels of {dataset} are {wanted} PNGs; '
-    'a converted copy has lost its class ids, take the file as downloaded.',
+    'a converted copy has lost its class ids: take the file as downloaded.',
   )
 
 

@@ -27,7 +27,7 @@ def cores() -> int:
 def ordered_map(
   workers: int | None = None, expected: int = 0
 ) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
-  """Give a `map` that runs on `workers` processes (default: all cores).
+  """Yield a `map` that runs on `workers` processes (default: all cores).
 
   Results come in the order of the items, whatever the number of workers. The
   processes are spawned, not forked: TensorFlow's threads do not survive a fork.

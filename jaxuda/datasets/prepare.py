@@ -72,7 +72,7 @@ def ensure(
 ) -> pathlib.Path:
   """Return the folder of a prepared dataset.
 
-  Where only its JPEG form is prepared, it is that one. What needs no download
+  If only its JPEG form is prepared, it is that one. What needs no download
   is prepared now, with a progress bar.
 
   Raises:

@@ -53,7 +53,7 @@ def verify_raw(
         continue
       problems += [(split, p) for p in found.problems]
       if published not in (None, count):
-        text = f'{count:,} {split} images, published are {published:,}.'
+        text = f'{count:,} {split} images, but {published:,} are published.'
         problems.append((split, files.Problem('count', str(raw), text)))
       tasks = [
         _RawTask(name, variant, e, found.labelled) for e in found.examples
@@ -124,7 +124,7 @@ def show(result: dict) -> None:
       print(f'... and {len(result[title]) - SHOWN:,} more {title}')
   state = 'all is well'
   if result['problems']:
-    state = f'{len(result["problems"]):,} wrong'
+    state = f'{len(result["problems"]):,} problems'
   elif result['warnings']:
     state = f'nothing wrong, {len(result["warnings"]):,} warnings'
   print(f'{result["dataset"]}: {state} in {result["where"]}')

@@ -90,8 +90,8 @@ def _partial(folder, lengths, short):
   """Yield what was missing at preparation: a warning where that was allowed."""
   allowed = stored.metadata(folder).get('allow_missing')
   for split, published in short.items():
-    text = f'prepared from {lengths[split]:,} {split} images, published are '
-    text += f'{published:,}.'
+    text = f'prepared from {lengths[split]:,} {split} images, but '
+    text += f'{published:,} are published.'
     kind = 'partial' if allowed else 'count'
     yield split, Problem(kind, str(folder), text)
 

@@ -62,7 +62,7 @@ def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
     count: of the runs.
 
   Raises:
-    UserError: they are not `count` numbers from 0, or all are 0.
+    UserError: they are not `count` numbers of at least 0, or all are 0.
   """
   if texts is None:
     return (1 / count,) * count
@@ -78,7 +78,7 @@ def weights(texts: Sequence[str] | None, count: int) -> tuple[float, ...]:
   ):
     raise UserError(
       f'--mix={",".join(texts)} must have a weight for each run of --workdir, '
-      f'here {count}: numbers from 0, not all 0.'
+      f'here {count}: numbers of at least 0, not all 0.'
     )
   return tuple(number / total for number in numbers)
 
@@ -147,7 +147,7 @@ def _protocol(run):
 
 
 def record(members: Sequence[Member]) -> list[dict]:
-  """Return what scores.json says of the members, [] of one that is alone."""
+  """Return what scores.json says of the members; [] for a single one."""
   if len(members) == 1:
     return []
   return [
@@ -174,7 +174,7 @@ def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:
   Two runs may have the same name and lie in different places.
 
   Raises:
-    UserError: it has.
+    UserError: it has such scores.
   """
   path = folder / 'scores.json'
   if not path.is_file():
@@ -185,7 +185,7 @@ def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:
     same = False
   if not same:
     raise UserError(
-      f'{path} has the scores of other runs than these: move {folder} away.'
+      f'{path} has the scores of different runs: move {folder} away.'
     )
 
 

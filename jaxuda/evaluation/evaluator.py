@@ -12,6 +12,7 @@ from jaxuda.evaluation import scores as scores_lib
 from jaxuda.experiment import Run
 from jaxuda.input import from_config
 from jaxuda.utils import sharding
+from jaxuda.utils.console import print0
 
 
 def score_as(config, counts: np.ndarray, images: int) -> scores_lib.Scores:
@@ -43,8 +44,8 @@ def evaluate_run(
 
   Raises:
     UserError: the scored data is not prepared, or another ensemble's scores are
-      in the way; or `workdir` cannot be written to: the table has been printed
-      then.
+      in the way; or `workdir` cannot be written to: by then the table has been
+      printed.
   """
   config, mesh = run.config, sharding.make_mesh()
   if config.eval.batch_size % mesh.size:
@@ -69,12 +70,12 @@ def evaluate_run(
     sharding.shard_batch(mesh),
   )
   scores = score_as(config, counts, images)
-  print(scores_lib.table({column: scores}))
+  print0(scores_lib.table({column: scores}))
   scores_lib.write(folder / 'scores.json', scores_lib.to_json(scores) | how)
   figure_writer.FigureWriter(config, run.net, records).draw(
     folder, figure_writer.open_source(config), {title: variables}, scores
   )
-  print(f'scores and figures: {folder}')
+  print0(f'scores and figures: {folder}')
   return scores
 
 

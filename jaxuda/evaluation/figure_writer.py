@@ -110,7 +110,7 @@ class FigureWriter:
     networks: dict[str, tuple[dict, dict]],
     scores: Scores,
   ) -> None:
-    """Draw the final figures, once however many processes there are.
+    """Draw the final figures, in the first process alone.
 
     Args:
       folder: where they go.

@@ -16,7 +16,7 @@ Array = jax.Array
 
 
 def protocol(eval_config) -> dict[str, Any]:
-  """Return what `config.eval` says of how to call `probabilities`."""
+  """Return the arguments of `probabilities` that `config.eval` sets."""
   keys = ('scales', 'flip', 'average', 'upsample')
   return {key: eval_config[key] for key in keys}
 
@@ -85,7 +85,7 @@ def probabilities(
     scales: factors of the input's size; aligned corners, as in FADA (test.py).
     flip: whether each scale is averaged with its mirror image.
     average: of 'probabilities' (FADA), or of 'logits' (CRST, crst_seg.py),
-      which is the geometric mean of probabilities but for a factor.
+      which is the geometric mean of probabilities up to a factor.
     upsample: see `upsampled`.
 
   Returns:

@@ -17,7 +17,7 @@ _opening = threading.Lock()
 
 
 class Photo(NamedTuple):
-  """An image file, and a name of its own for what is made of it.
+  """An image file, and a unique name for what is made from it.
 
   Attributes:
     path: of the file.
@@ -30,7 +30,7 @@ class Photo(NamedTuple):
 
 
 class UnreadableError(Exception):
-  """A file that is no image, or a damaged one."""
+  """A file that is not an image, or is damaged."""
 
 
 def find(
@@ -56,8 +56,8 @@ def find(
   skipped = pathlib.Path(without).resolve() if without else None
   if images.resolve() == skipped:
     raise UserError(
-      f'{images} is searched for images: write to another folder, or they '
-      'would be mixed up with the predictions.'
+      f'{images} is searched for images: write to another folder, so that '
+      'the predictions are not mixed with them.'
     )
   paths = []
   for folder, subfolders, names in os.walk(images):
@@ -108,7 +108,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
   16-bit grey is scaled to 8 bits; of an animation the first frame is read.
 
   Raises:
-    UnreadableError: it is no image, damaged, or in floating point.
+    UnreadableError: it is not an image, is damaged, or holds floats.
   """
   try:
     with _open(path) as image:

@@ -32,7 +32,7 @@ def predict_images(
   scales: Sequence[float] | None = None,
   flip: bool | None = None,
 ) -> np.ndarray:
-  """Segment images on the first device, and write four PNGs of each.
+  """Segment images on the first device, and write four PNGs for each.
 
   Progress is printed, and at the end the classes' shares.
 
@@ -109,7 +109,7 @@ def _for_all(predict: Callable, found: Sequence[photos.Photo]) -> tuple:
 
 
 def within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-  """Return the size, or the largest of its aspect with at most `pixels`."""
+  """Return the size, or the largest in proportion with at most `pixels`."""
   factor = math.sqrt(pixels / math.prod(size))
   if factor >= 1:
     return size

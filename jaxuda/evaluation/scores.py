@@ -119,7 +119,7 @@ def read(path: pathlib.Path) -> Scores | None:
 
 
 def write(path: pathlib.Path, content: dict) -> None:
-  """Write a scores.json whole, once however many processes there are.
+  """Write a scores.json whole, from the first process alone.
 
   Args:
     path: of the file.
@@ -138,7 +138,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def plus_minus(values: Sequence[float], sign: str = '') -> str:
-  """Return '27.9 ± 1.0', mean and deviation; of a single value its mean alone.
+  """Return '27.9 ± 1.0', mean and deviation; the mean alone for a single value.
 
   Args:
     values: of the runs.

@@ -21,7 +21,7 @@ def counts(
 ) -> None:
   """Draw counts on a logarithmic scale (ACCV 2020, Fig. 7).
 
-  A cell's number is its share of the class's pixels in percent, from 1 on.
+  A cell's number is its share of the class's pixels in percent, if 1 or more.
 
   Args:
     path: of the PNG.
@@ -59,7 +59,7 @@ def shares(
   shares: Mapping[str, np.ndarray],
   classes: Sequence[str],
 ) -> None:
-  """Draw matrices side by side, and of two also their difference.
+  """Draw matrices side by side; for two, their difference as well.
 
   Args:
     path: of the PNG.

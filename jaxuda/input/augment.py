@@ -36,37 +36,43 @@ class Augment:
   scale: tuple[float, ...] = ()
   crop: tuple[int, ...] = ()
 
-  def __post_init__(self):
-    jitter, scale, crop = map(tuple, (self.jitter, self.scale, self.crop))
-    if jitter and not (
-      len(jitter) == 4 and min(jitter) >= 0 and jitter[3] <= 0.5
-    ):
-      raise UserError(
-        'jitter must be four strengths (brightness, contrast, saturation, '
-        f'hue), none negative and hue at most 0.5, not {jitter}'
-      )
-    if scale and not (len(scale) == 2 and 0 < scale[0] <= scale[1]):
-      raise UserError(f'scale must be (lo, hi), 0 < lo <= hi, not {scale}')
-    if crop and not (len(crop) == 2 and (min(crop) > 0 or crop == (0, 0))):
-      raise UserError(f'crop must be (height, width), not {crop}')
-    if self._scales and not any(crop):
-      raise UserError(
-        f'scale {scale} needs a crop: the images of a batch have one size'
-      )
-
   @property
   def _scales(self):
     return bool(set(self.scale) - {1})
 
-  def check_size(self, size: tuple[int, int]) -> None:
+  def check(self, key: str) -> None:
+    """Refuse values that a stream's settings may have, but that cannot work.
+
+    Args:
+      key: of the stream in a config: 'config.source'.
+
+    Raises:
+      UserError: names the keys.
+    """
+    if self.jitter and self.jitter[3] > 0.5:
+      raise UserError(
+        f'{key}.jitter={self.jitter}: the last one, of the hue, must be at '
+        'most 0.5.'
+      )
+    if self.scale and not 0 < self.scale[0] <= self.scale[1]:
+      raise UserError(f'{key}.scale={self.scale} must be lo, hi: 0 < lo <= hi.')
+    if any(self.crop) and not all(self.crop):
+      raise UserError(f'{key}.crop={self.crop}: both sides must be above 0.')
+    if self._scales and not any(self.crop):
+      raise UserError(
+        f'{key}.scale={self.scale} needs {key}.crop=HEIGHTxWIDTH: the images '
+        'of a batch have one size.'
+      )
+
+  def check_size(self, size: tuple[int, int], key: str = '') -> None:
     """Raise UserError if the crop does not fit into images of this size."""
     if not any(self.crop) or self._scales:
       return
     (height, width), (crop_height, crop_width) = size, self.crop
     if crop_height > height or crop_width > width:
       raise UserError(
-        f'crop {crop_height}x{crop_width} (height x width) is larger than the '
-        f'images, {height}x{width}; with a scale they would be padded'
+        f'{key}crop {crop_height}x{crop_width} (height x width) is larger than '
+        f'the images, {height}x{width}; with a scale they would be padded.'
       )
 
   def __call__(self, image: Any, label: Any, seed: Any) -> tuple[Any, Any]:

@@ -30,7 +30,7 @@ def open_inputs(
     UserError: something is not prepared, lacks labels or cannot be batched.
   """
   streams = open_streams(config, names, pseudo)
-  check_streams(streams, config.seed, jax.process_count())
+  check_streams(streams, jax.process_count())
   return streams, open_eval(config)
 
 

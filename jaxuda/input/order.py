@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 
-SAMPLINGS = ('uniform', 'class_balanced')
 SUB_EPOCH = 3_000  # draws after which FADA counts the classes from zero again
 
 

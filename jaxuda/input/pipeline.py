@@ -36,8 +36,8 @@ def train_batches(
   Args:
     streams: e.g. {'source': ..., 'target': ...}.
     seed: of the order and of the augmentation, at least 0.
-    first_step: the step whose batch comes first; costs nothing but where the
-      sampling is class-balanced, and there little.
+    first_step: the step whose batch comes first; costs nothing, or little where
+      the sampling is class-balanced.
     process_index, process_count: which share of each batch this process gets.
 
   Returns:
@@ -47,10 +47,10 @@ def train_batches(
 
   Raises:
     UserError: at once, where a stream lacks labels, its crop does not fit or
-      its batch cannot be shared out; while iterating, for an example that
+      its batch cannot be divided; while iterating, for an example that
       cannot be read, naming it.
   """
-  check_streams(streams, seed, process_count)
+  check_streams(streams, process_count)
   tf = tf_lib.import_tensorflow()
   readers = {
     name: _Reader(name, stream, seed, process_index, process_count)

@@ -187,7 +187,7 @@ def open_pseudo_labels(
   """Open images with the labels that jaxuda.pseudo_label has given them.
 
   Args:
-    folder: that it has written.
+    folder: the one that it has written.
     spec, size, split: the dataset that the labels must be of.
     space: class space in which they are read; soft ones can only be read in
       their own.

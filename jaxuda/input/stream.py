@@ -11,7 +11,7 @@ import numpy as np
 from jaxuda import labels
 from jaxuda.input import decode
 from jaxuda.input.augment import Augment
-from jaxuda.input.order import SAMPLINGS, shuffled_epochs
+from jaxuda.input.order import shuffled_epochs
 from jaxuda.input.records import Records
 from jaxuda.utils import console, files, lock
 from jaxuda.utils.errors import UserError
@@ -54,52 +54,47 @@ class Stream:
     return present_classes(self.records, self.space)[self.chosen]
 
 
-def check_streams(
-  streams: dict[str, Stream], seed: int, process_count: int = 1
-) -> None:
+def check_streams(streams: dict[str, Stream], process_count: int = 1) -> None:
   """Raise the errors that `train_batches` would raise at once."""
-  if seed < 0:
-    raise UserError(f'seed must be at least 0, not {seed}')
   for name, stream in streams.items():
+    key = f'config.{name}'
     if stream.space is not None:
       stream.records.require_labels()
     most = len(stream.records)
     if stream.count is not None and not 1 <= stream.count <= most:
       raise UserError(
-        f'{name}.count={stream.count} must be 1 to {most}, or None: '
+        f'{key}.count={stream.count} must be 1 to {most}, or None: '
         f'{stream.records.title}.'
       )
+    stream.augment.check(key)
     if stream.records.size is not None:
-      stream.augment.check_size(stream.records.size)
-    if stream.batch_size < 1 or stream.batch_size % process_count:
+      stream.augment.check_size(stream.records.size, f'{key}.')
+    if stream.batch_size % process_count:
       raise UserError(
-        f'{name}.batch_size={stream.batch_size} cannot be shared out evenly to '
-        f'{process_count} processes'
+        f'{key}.batch_size={stream.batch_size} cannot be divided evenly among '
+        f'{process_count} processes.'
       )
-    _check_sampling(name, stream)
+    _check_sampling(name, key, stream)
 
 
-def _check_sampling(name, stream):
-  given = f'{name}.sampling={stream.sampling!r}'
-  if stream.sampling not in SAMPLINGS:
-    raise UserError(f'{given} is none of {", ".join(SAMPLINGS)}.')
+def _check_sampling(name, key, stream):
   if stream.sampling == 'uniform':
     return
+  given = f'{key}.sampling={stream.sampling!r}'
   if stream.space is None:
     raise UserError(
-      f'{given} needs labels, and the {name} has none: set {name}.labels, or '
-      f'{name}.sampling=uniform.'
+      f'{given} needs labels, and the {name} has none: set {key}.labels, or '
+      f'{key}.sampling=uniform.'
     )
   if not stream.shuffle:
     raise UserError(
-      f'{given} has an order of its own: leave out {name}.shuffle=False, '
-      'or set '
-      f'{name}.sampling=uniform.'
+      f'{given} has an order of its own: leave out {key}.shuffle=False, or set '
+      f'{key}.sampling=uniform.'
     )
   if not stream.present.any():
     raise UserError(
       f'{given}: no image of {stream.records.title}, has a class of '
-      f'{stream.space}; set {name}.sampling=uniform.'
+      f'{stream.space}; set {key}.sampling=uniform.'
     )
 
 
@@ -168,7 +163,7 @@ def _only_reader(path, records):
 
 def _read_ids(records):
   title, count = records.title, len(records)
-  print(f'{title}: looking which classes its {count:,} labels have', flush=True)
+  print(f'{title}: finding the classes of its {count:,} labels', flush=True)
   start = time.monotonic()
   found = decode.decoded(records, range(count), decode.id_decoder())
   ids = np.empty((count, 32), np.uint8)

@@ -1,10 +1,11 @@
 """How tf.data runs for decode.py and pipeline.py: few threads, a clean end."""
 
-import os
 import types
 import weakref
 from collections.abc import Iterator
 from typing import Any
+
+from jaxuda.datasets import pool
 
 
 def elements(dataset: Any) -> Iterator[Any]:
@@ -31,7 +32,7 @@ def elements(dataset: Any) -> Iterator[Any]:
 
 def workers() -> int:
   """Return how many examples are decoded at a time."""
-  return min(os.cpu_count() or 1, 16)
+  return min(pool.cores(), 16)
 
 
 def options(tf: types.ModuleType) -> Any:

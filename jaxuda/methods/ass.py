@@ -15,21 +15,15 @@ from jaxuda.losses import SOURCE, TARGET, class_domain_loss
 from jaxuda.methods import Method, _adversarial, _views
 from jaxuda.models import segmenter
 from jaxuda.models.discriminators import ClassDiscriminator, one_per_head
-from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuse a stream of no images, and parts of a batch.
+  """Refuse parts of a batch where classes are aligned.
 
   Raises:
     UserError: names the key.
   """
-  if config.labelled.count is not None and config.labelled.count < 1:
-    raise UserError(
-      f'config.labelled.count={config.labelled.count} must be at least 1; '
-      'with none, GA alone is configs/ass_global.py.'
-    )
   if config.semantics:
     methods.refuse_accumulation(config, 'the alignment of classes')
 

@@ -13,20 +13,15 @@ from jaxuda.losses import SOURCE, TARGET, class_domain_loss
 from jaxuda.methods import Method
 from jaxuda.models import layers, segmenter
 from jaxuda.models.discriminators import PixelDiscriminator
-from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuse a clip that is no probability, and parts where few pixels count.
+  """Refuse parts of a batch where few pixels count.
 
   Raises:
     UserError: names the key.
   """
-  if not 0 < config.clip <= 1:
-    raise UserError(
-      f'config.clip={config.clip} must be above 0 and at most 1: a probability.'
-    )
   if config.encoding == 'hard':
     methods.refuse_accumulation(config, 'the loss of hard labels')
 
@@ -108,7 +103,7 @@ METHOD = Method(
       'pixels that reach it; or none at all',
       ('soft', 'hard', 'binary'),
     ),
-    'clip': Setting(0.9, 'a probability'),
+    'clip': Setting(0.9, 'a probability', least=1e-3, most=1.0),
   },
   check=check,
   torch_layout='fada',

@@ -25,8 +25,6 @@ def check(config) -> None:
     UserError: names the keys.
   """
   local = config.local
-  if not local.alpha > 0:
-    raise UserError(f'config.local.alpha={local.alpha} must be above 0.')
   source, target = config.source.batch_size, config.target.batch_size
   if local.mixture and source != target:
     raise UserError(
@@ -170,7 +168,9 @@ METHOD = Method(
       ('images', 'pixels'),
       optional=str,
     ),
-    'local.alpha': Setting(2.0, 'r ~ Beta(alpha, alpha), as domain mixup'),
+    'local.alpha': Setting(
+      2.0, 'r ~ Beta(alpha, alpha), as domain mixup', least=1e-3
+    ),
     'local.gap': Setting(
       0.3, 'how far r stays from one half, as there', least=0.0, most=0.5
     ),

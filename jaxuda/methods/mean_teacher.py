@@ -15,14 +15,16 @@ from jaxuda.utils.settings import Setting
 
 def inputs(ctx) -> dict:
   """Return the source, and the jittered target with what the teacher says."""
-  source, target = ctx.batch['source'], ctx.batch['target']['image']
-  keys = ctx.rng('jitter', len(target))
-  taught = jax.nn.softmax(ctx.predict(target).logits['main'])
+  source, target = ctx.batch['source'], ctx.batch['target']
+  keys = ctx.rng('jitter', len(target['image']))
+  taught = jax.nn.softmax(ctx.predict(target['image']).logits['main'])
   return {
-    'source': Example(source['image'], source['label']),
+    'source': Example(source['image'], source.get('label'), source.get('soft')),
     'target': Example(
-      _augment.color_jitter(target, keys, ctx.config.teacher.jitter),
-      extra={'teacher': taught},
+      _augment.color_jitter(target['image'], keys, ctx.config.teacher.jitter),
+      target.get('label'),
+      target.get('soft'),
+      {'teacher': taught},
     ),
   }
 

@@ -16,16 +16,11 @@ from jaxuda.utils.settings import Setting
 
 
 def check(config) -> None:
-  """Refuse a prior that is none, and no pixels.
+  """Refuse an invalid class prior.
 
   Raises:
     UserError: names the key.
   """
-  if not 0 < config.entropy_share <= 1:
-    raise UserError(
-      f'config.entropy_share={config.entropy_share} must be above 0 and at '
-      'most 1: the share of the pixels that train.'
-    )
   shares, classes = config.prior.shares, labels.space(config.classes).classes
   if shares is None:
     return
@@ -56,6 +51,8 @@ METHOD = Method(
       1.0,
       "of each image's pixels those of the highest entropy train: 0.3, say; "
       'the code has all',
+      least=1e-3,
+      most=1.0,
     ),
     'prior.shares': Setting(
       None,

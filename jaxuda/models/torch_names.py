@@ -15,7 +15,7 @@ _LEAVES = {
   'mean': 'running_mean',
   'var': 'running_var',
 }
-_PARTS = ('encoder', 'decoder')  # of a segmenter; no file names them
+_PARTS = ('encoder', 'decoder')  # of a segmenter; few files name them
 
 
 class Layout(NamedTuple):
@@ -35,6 +35,7 @@ class Layout(NamedTuple):
       segmenter's.
     settings: of config.model, with dots: what such files are for and no shape
       tells.
+    prefixes: what stands before the names of a part of ours, as 'encoder'.
   """
 
   name: str
@@ -46,6 +47,12 @@ class Layout(NamedTuple):
   discriminator: str = ''
   suffixes: Mapping[str, str] = {}
   settings: Mapping[str, str] = {}
+  prefixes: Mapping[str, str] = {}
+
+  def key(self, path: tuple[str, ...]) -> str | None:
+    """Return the file's name of a variable; None for what it never holds."""
+    name = self.rename(plain_name(path))
+    return name and self.prefixes.get(path[0], '') + name
 
 
 def plain_name(path: tuple[str, ...]) -> str:

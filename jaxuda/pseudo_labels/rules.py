@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxuda.config.defaults import PSEUDO
 from jaxuda.datasets import specs
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.settings import check_all
 
 # How the network predicts; rules differ where their originals do. `input` is
 # the size (height, width) that it sees, None for that at which its run is
@@ -48,31 +50,29 @@ RULES = {
 
 FOLDER = 'pseudo_labels'  # in a run's folder
 
-_BOUNDS = {'portion': (0, 1), 'cap': (0, 1), 'soft': (0, 1), 'stride': (1, 1e9)}
-
 
 def settings(rule: str, given: Mapping[str, Any]) -> dict[str, Any]:
   """Return all settings of a rule: those that are given, and the defaults.
+
+  Args:
+    rule: one of RULES.
+    given: None stands for the rule's own value.
 
   Raises:
     UserError: there is no such rule, or it does not read a value or cannot use
       it.
   """
-  if rule not in RULES:
-    raise UserError(f'rule={rule!r} is none of {", ".join(RULES)}.')
+  given = {'rule': rule} | {k: v for k, v in given.items() if v is not None}
+  check_all(given, PSEUDO, above='')
+  chosen = {'rule': rule, **RULES[rule]}
   for key in given:
-    if key not in RULES[rule]:
+    if key not in chosen:
       readers = [name for name, reads in RULES.items() if key in reads]
       raise UserError(
         f'{key}={given[key]!r} is a setting of {" and ".join(readers)}; the '
         f'rule {rule} does not read it.'
       )
-  chosen = RULES[rule] | dict(given)
-  for key, (least, most) in _BOUNDS.items():
-    if key in chosen and not least <= chosen[key] <= most:
-      limit = f'from {least} to {most}' if most == 1 else f'at least {least}'
-      raise UserError(f'{key}={chosen[key]!r} must be {limit}.')
-  return {'rule': rule, **chosen}
+  return chosen | given
 
 
 def of_config(pseudo: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def of_config(pseudo: Mapping[str, Any]) -> dict[str, Any]:
   Raises:
     UserError: the rule does not read one of them.
   """
-  given = {k: v for k, v in pseudo.items() if v is not None}
+  given = dict(pseudo)
   return settings(given.pop('rule'), given)
 
 

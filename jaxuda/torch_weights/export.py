@@ -21,9 +21,9 @@ def to_tensors(tree: dict, layout: Layout) -> dict[str, np.ndarray]:
   """
   tensors = {}
   for path, leaf in traverse_util.flatten_dict(tree).items():
-    name = plain_name(path)
-    key = layout.rename(name)
+    key = layout.key(path)
     if key is None:
+      name = plain_name(path)
       raise UserError(f'layout {layout.name} has no place for {name}.')
     array = matching.to_torch(np.asarray(leaf))
     whole = array.dtype.kind == 'i'  # torch counts in 64 bits
@@ -47,7 +47,8 @@ def export(
     workdir: of the run.
     output: the segmenter's file.
     checkpoint: 'latest', 'best' or a step.
-    layout: 'bdl' for one head called layer5; None for the method's own.
+    layout: 'bdl' for one head called layer5, 'jaxuda' for names of our own,
+      which all networks have; None for the method's.
     network: 'segmenter', or 'ema' for its teacher.
 
   Raises:
@@ -55,7 +56,10 @@ def export(
       written.
   """
   run = experiment.load(workdir, checkpoint, network)
-  names = layouts.BY_NAME[_segmenter_layout(run.config, layout)]
+  known = segmenter_layouts(run.config)
+  if layout not in (None, *known):
+    raise UserError(f'--layout={layout} is none of {", ".join(known)}.')
+  names = layouts.BY_NAME[layout or known[0]]
   tensors = to_tensors(run.params, names) | to_tensors(run.batch_stats, names)
   d_params = experiment.load_discriminators(workdir, run.step)
   if names.discriminator:  # it holds all networks
@@ -75,16 +79,14 @@ def export(
   return list(files)
 
 
-def _segmenter_layout(config, asked) -> str:
-  """Return the name of the layout to write: the one asked for, or the first."""
+def segmenter_layouts(config) -> tuple[str, ...]:
+  """Return what a config's segmenter can be written as, the default first."""
   model = config.model
-  own = decoders.load(model.decoder.name).EXPORTS[model.encoder.name]
   of_method = layouts.BY_NAME.get(methods.load(config.method).torch_layout)
-  if of_method and of_method.discriminator:
-    own = (of_method.name,)
-  if asked not in (None, *own):
-    raise UserError(f'--layout={asked} is none of {", ".join(own)}.')
-  return asked or own[0]
+  if of_method and of_method.discriminator:  # its files hold all networks
+    return (of_method.name,)
+  originals = getattr(decoders.load(model.decoder.name), 'EXPORTS', {})
+  return (*originals.get(model.encoder.name, ()), layouts.OWN.name)
 
 
 def _discriminator_layout(config, module) -> str:

@@ -16,7 +16,7 @@ SUFFIXES = (SAFETENSORS, '.pth', '.pt', '.bin')
 
 
 def is_weights_file(path: str | pathlib.Path) -> bool:
-  """Return whether a path has a suffix of SUFFIXES and is no folder."""
+  """Return whether a path has a suffix of SUFFIXES and is not a folder."""
   path = pathlib.Path(path)
   return path.suffix in SUFFIXES and not path.is_dir()
 
@@ -75,7 +75,7 @@ def _safetensors(path):
       return [(key, file.get_tensor(key)) for key in file.keys()]  # noqa: SIM118
   except Exception as e:  # the library's own errors have no common base
     raise UserError(
-      f'{path} is no safetensors file ({_first_line(e)}).'
+      f'{path} is not a safetensors file ({_first_line(e)}).'
     ) from None
 
 
@@ -85,8 +85,8 @@ def _torch(path):
   except Exception as e:  # any damage or trick: zip's, struct's, NumPy's, ours
     reason = _first_line(e) if isinstance(e, ValueError) else 'it is damaged'
     raise UserError(
-      f'{path} is no file of PyTorch tensors, or holds code, which is not run '
-      f'({reason}).'
+      f'{path} is not a file of PyTorch tensors, or holds code, which is not '
+      f'run ({reason}).'
     ) from None
 
 

@@ -4,10 +4,18 @@ import importlib
 import re
 from collections.abc import Iterable
 
-from jaxuda.models import decoders, discriminators, encoders
+from jaxuda.models import decoders, discriminators, encoders, torch_names
 from jaxuda.models.torch_names import Layout
 from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
+
+OWN = Layout(
+  'jaxuda',
+  'a segmenter by the names that it has here',
+  (r'encoder\.', r'decoder\.'),
+  torch_names.unchanged,
+  prefixes={'encoder': 'encoder.', 'decoder': 'decoder.'},
+)
 
 
 def _collect() -> tuple[Layout, ...]:
@@ -17,7 +25,7 @@ def _collect() -> tuple[Layout, ...]:
     for name in names.modules(package):
       module = importlib.import_module(f'{package.__name__}.{name}')
       found += module.LAYOUTS
-  return (*found, *discriminators.LAYOUTS)
+  return (OWN, *found, *discriminators.LAYOUTS)
 
 
 LAYOUTS = _collect()

@@ -86,7 +86,7 @@ def load_discriminators(config) -> dict[str, dict]:
     found = experiment.load_discriminators(init)
     if _shapes(found) != _shapes(wanted):
       raise UserError(
-        f"config.discriminator.init: {init}'s discriminators are others than "
+        f"config.discriminator.init: {init}'s discriminators differ from "
         "this experiment's."
       )
     return found
@@ -98,7 +98,7 @@ def load_discriminators(config) -> dict[str, dict]:
   if not files:
     names = ','.join(f'{name}=FILE' for name in wanted)
     raise UserError(
-      f'config.discriminator.init={init} is no run and not {names}.'
+      f'config.discriminator.init={init} is neither a run nor {names}.'
     )
   return {k: _load_discriminator(wanted[k], path) for k, path in files.items()}
 

@@ -99,8 +99,7 @@ def match(
   rest, reasons = _split(tensors, layout, part)
   arrays, missing, kept, shapes = {}, [], {}, []
   for path, shape in wanted.items():
-    name = plain_name(path)
-    key = layout.rename(name)
+    name, key = plain_name(path), layout.key(path)
     found = key in rest
     tensor = from_torch(rest.pop(key, _NONE))
     if found and tensor.shape == shape:

@@ -6,7 +6,7 @@ from jaxuda import experiment, labels, methods
 from jaxuda.models import segmenter
 from jaxuda.pseudo_labels import rules
 from jaxuda.training import start
-from jaxuda.utils import sharding
+from jaxuda.utils import settings, sharding
 from jaxuda.utils.errors import UserError
 
 
@@ -33,6 +33,9 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   )
   _check_sides('eval', config)
   labels.space(config.eval.classes or config.classes)
+  weight = settings.Setting(1.0, 'the weight of a term')
+  for term, given in config.loss_weights.items():
+    settings.check(f'loss_weights.{term}', given, weight)
   _check_pseudo_labels(config, method)
   method.check(config)
   start.check_stage(config)
@@ -60,6 +63,14 @@ def _check_pseudo_labels(config, method):
       if s.get(key) and stream not in method.streams:
         raise UserError(
           f'config.{stream}.{key}: {config.method} does not read the {stream}.'
+        )
+  if config.target.labels or config.target.labels_stage:
+    for head in segmenter.heads(config):
+      if f'seg_target_{head}' not in config.loss_weights:
+        raise UserError(
+          'config.target.labels: the config file must weigh their cross '
+          f'entropy, loss_weights.seg_target_{head}, as configs/common.py '
+          f'does; --config.loss_weights.seg_target_{head}=1.0 then changes it.'
         )
   if 'pseudo' in config:
     rules.of_config(config.pseudo)

@@ -113,7 +113,7 @@ class Log:
     """Print how much of the training time went into waiting for data."""
     if self._trained_s:
       share = self._waited_s / self._trained_s
-      print0(f'data: training waited for it {share:.1%} of its time')
+      print0(f'data: training spent {share:.1%} of its time waiting for it')
 
   def scores(self, step: int, scores: Scores) -> None:
     """Log an evaluation."""

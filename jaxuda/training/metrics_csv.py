@@ -1,4 +1,4 @@
-"""A run's log of metrics: one row a logged step, appended as it trains."""
+"""A run's log of metrics: one row per logged step, appended as it trains."""
 
 import csv
 import errno
@@ -44,14 +44,14 @@ class MetricsCsv:
     self.close()
 
   def close(self) -> None:
-    """Write the rows that wait, if any; warn of those that still have to."""
+    """Write the waiting rows, if any; warn of those that cannot be written."""
     if not self._waiting:
       return
     try:
       self._flush()
     except (OSError, UserError) as e:
       count = len(self._waiting)
-      logging.warning('%s: %d row(s) wait (%s)', self.path, count, e)
+      logging.warning('%s: %d row(s) unwritten (%s)', self.path, count, e)
 
   def truncate(self, step: int) -> None:
     """Drop the rows after a step, which a resumed run will write again.
@@ -140,7 +140,7 @@ def _parse(
   torn = int(rest != '')
   columns, *rows = csv.reader(lines) if lines else [[]]
   if lines and columns[:1] != ['step']:
-    raise UserError(f'{path} is no log of metrics: move it away')
+    raise UserError(f'{path} is not a metrics log: move it away')
   whole = [row for row in rows if _is_row(row, len(columns))]
   torn += len(rows) - len(whole)
   return columns, [dict(zip(columns, r, strict=True)) for r in whole], torn

@@ -68,8 +68,8 @@ def _pseudo_label_dir(config, stream, workdir):
   if 'pseudo' not in config:
     raise UserError(
       f'{key} is a run, and this config does not say how it makes labels: '
-      f'`python -m jaxuda.pseudo_label --workdir={named}` does; then name what '
-      'it writes.'
+      f'run `python -m jaxuda.pseudo_label --workdir={named}`, then name the '
+      'folder that it writes.'
     )
   return _made_by(named, config, stream)
 

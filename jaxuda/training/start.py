@@ -61,7 +61,7 @@ def load_start(path: pathlib.Path, config) -> experiment.Run:
 
 
 def check_stage(config) -> None:
-  """Refuse a first stage whose network is another one, before it is trained.
+  """Refuse a first stage with a different network, before it is trained.
 
   Raises:
     UserError: names the difference.
@@ -174,7 +174,7 @@ def _replaced(tree, new):
 
 
 def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
-  """Make a run of a PyTorch file, at step 0; what the file lacks is drawn.
+  """Make a run from a PyTorch file, at step 0; what the file lacks is drawn.
 
   Raises:
     UserError: `workdir` holds something, or the file does not fit.

@@ -98,7 +98,7 @@ def check_config(
   except (FileNotFoundError, NotADirectoryError):
     if any(file.parent.glob('checkpoints/*')):
       raise UserError(
-        f'{path} holds checkpoints but no config.json, so nobody knows what '
+        f'{path} holds checkpoints but no config.json, so it is unknown what '
         'made them: give another --workdir'
       ) from None
     return False

@@ -1,7 +1,7 @@
 """What the command lines have in common: one style, one way to end.
 
 A command is a module with `main(argv) -> exit status`. Its flags are absl's, in
-a FlagValues of its own; what is no flag is known by its place.
+a FlagValues of its own; other arguments are known by their place.
 """
 
 import functools
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
 INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT
@@ -64,7 +65,7 @@ class Flags:
     Args:
       argv: the command and its arguments.
       doc: what --help prints before the flags.
-      places: names of the arguments that are no flags, all of them needed.
+      places: names of the arguments that are not flags, all required.
 
     Returns:
       Those arguments; None where help was asked for, and printed: nothing more
@@ -91,7 +92,7 @@ class Flags:
 
 
 def placed(given: Sequence[str], places: Sequence[str]) -> list[str]:
-  """Return the arguments that are no flags, one for each place.
+  """Return the arguments that are not flags, one for each place.
 
   Raises:
     UserError: there are more, or fewer.
@@ -121,7 +122,7 @@ def define_checkpoint(command: Flags) -> None:
 
 
 def define_averaging(command: Flags) -> None:
-  """Define the flags that say of which views a prediction is the mean."""
+  """Define the flags that say which views a prediction averages."""
   command.list(
     'scales',
     None,
@@ -135,14 +136,14 @@ def define_averaging(command: Flags) -> None:
 def print_if_best(checkpoint: str) -> None:
   """Print what 'best' means, where that checkpoint is asked for."""
   if checkpoint == 'best':
-    print('oracle-selected: this checkpoint was chosen by target labels.')
+    print0('oracle-selected: this checkpoint was chosen by target labels.')
 
 
 def parse_scales(texts: Sequence[str] | None) -> tuple[float, ...] | None:
   """Return the numbers of a --scales flag, None where it is not given.
 
   Raises:
-    UserError: they are no numbers, or out of bounds.
+    UserError: they are not numbers, or out of bounds.
   """
   try:
     scales = tuple(float(text) for text in texts) if texts else None

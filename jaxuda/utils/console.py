@@ -8,7 +8,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def print0(text: str = '') -> None:
-  """Print a line, once however many processes a run has."""
+  """Print a line, from the first process of a run alone."""
   import jax  # late, because command lines answer before they need it
 
   if jax.process_index() == 0:

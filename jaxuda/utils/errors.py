@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-  """Bad input: the message says what is wrong, where, and what mends it."""
+  """Bad input: the message says what is wrong, where, and how to fix it."""

@@ -108,7 +108,7 @@ def exit_if_peer_lost() -> Iterator[None]:
     reason = str(e).partition('\n')[0].rstrip('.')
     print(
       f'error: process {jax.process_index()} has lost another process of this '
-      f'run ({reason}): see what that one says, then start all of them again; '
+      f'run ({reason}): see its output, then start all of them again; '
       'training goes on from the last checkpoint.',
       file=sys.stderr,
       flush=True,

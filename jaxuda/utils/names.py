@@ -8,6 +8,8 @@ from types import ModuleType
 
 from jaxuda.utils.errors import UserError
 
+_LISTED = 24  # names at most, where none is near
+
 
 def modules(package: ModuleType) -> list[str]:
   """Return the names of a package's modules that do not begin with '_'."""
@@ -16,7 +18,7 @@ def modules(package: ModuleType) -> list[str]:
 
 
 def load(package: ModuleType, name: str, kind: str) -> ModuleType:
-  """Import the module of a package that has a name.
+  """Import a module of a package by its name.
 
   Args:
     package: where the modules are.
@@ -35,7 +37,8 @@ def load(package: ModuleType, name: str, kind: str) -> ModuleType:
 def nearest(name: str, names: Iterable[str]) -> str:
   """Return '; did you mean X?' or '; there are X, Y, Z.' for an unknown name.
 
-  Of dotted names the last part counts, too: 'lr' is near to 'optim.lr'.
+  Of dotted names the last part counts, too: 'lr' is near to 'optim.lr'. Those
+  that are listed are of the same level, if there are any, and not too many.
   """
   names = list(names)
   last = {n.rpartition('.')[2]: n for n in names}
@@ -44,4 +47,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
   ]
   if match:
     return f'; did you mean {match[0]!r}?'
-  return f'; there are {", ".join(names)}.'
+  level = name.rpartition('.')[0]
+  there = [n for n in names if n.rpartition('.')[0] == level] or names
+  more = ', ...' if len(there) > _LISTED else '.'
+  return f'; there are {", ".join(there[:_LISTED])}{more}'

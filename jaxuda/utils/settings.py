@@ -12,7 +12,7 @@ class Setting(NamedTuple):
 
   Attributes:
     default: the value where a config file says nothing.
-    about: what it means, in a line.
+    about: what it means, in a line; a refusal ends with it.
     choices: the values that it may have; () for any.
     least, most: bounds of a number, or of each number of a tuple.
     optional: the type of its values where it may also be None.
@@ -35,44 +35,55 @@ class Setting(NamedTuple):
     return self.optional or type(self.default)
 
 
-def check(key: str, value: Any, setting: Setting) -> None:
+def check(
+  key: str, value: Any, setting: Setting, above: str = 'config.'
+) -> None:
   """Refuse a value that a setting cannot have.
 
   Args:
     key: the setting's name in a config, dots for levels.
     value: what the config has there.
     setting: what it may have.
+    above: what stands before the key in the message.
 
   Raises:
-    UserError: another type, length or choice, or out of bounds.
+    UserError: another type, length or choice, or out of bounds; says what the
+      setting means.
   """
+  if fault := _fault(value, setting):
+    about = f' ({setting.about})' if setting.about else ''
+    raise UserError(f'{above}{key}={value!r} {fault}{about}.')
+
+
+def check_all(
+  flat: Mapping[str, Any],
+  settings: Mapping[str, Setting],
+  above: str = 'config.',
+) -> None:
+  """Check every key that the settings know; see `check`."""
+  for key, setting in settings.items():
+    if key in flat:
+      check(key, flat[key], setting, above)
+
+
+def _fault(value, setting):
+  """Return what is wrong with a value, '' for nothing."""
   if value is None and setting.optional:
-    return
+    return ''
   if not _is_of(value, setting):
     none = ', or None' if setting.optional else ''
-    raise UserError(
-      f'config.{key}={value!r} must be {_describe(setting)}{none}.'
-    )
+    return f'must be {_describe(setting)}{none}'
   if setting.choices and value not in setting.choices:
-    raise UserError(
-      f'config.{key}={value!r} is none of '
-      f'{", ".join(map(str, setting.choices))}.'
-    )
+    return f'is none of {", ".join(map(str, setting.choices))}'
   numbers = value if isinstance(value, tuple) else (value,)
   least = -math.inf if setting.least is None else setting.least
   most = math.inf if setting.most is None else setting.most
   bounded = setting.least is not None or setting.most is not None
-  if bounded and not all(least <= number <= most for number in numbers):
-    limits = [f'at least {least}'] if least > -math.inf else []
-    limits += [f'at most {most}'] if most < math.inf else []
-    raise UserError(f'config.{key}={value} must be {" and ".join(limits)}.')
-
-
-def check_all(flat: Mapping[str, Any], settings: Mapping[str, Setting]) -> None:
-  """Check every key that the settings know; see `check`."""
-  for key, setting in settings.items():
-    if key in flat:
-      check(key, flat[key], setting)
+  if not bounded or all(least <= number <= most for number in numbers):
+    return ''
+  limits = [f'at least {least}'] if least > -math.inf else []
+  limits += [f'at most {most}'] if most < math.inf else []
+  return f'must be {" and ".join(limits)}'
 
 
 def _is_of(value, setting):

@@ -70,7 +70,7 @@ class StopSignal:
   def requested(self) -> bool:
     """Whether this process was asked to stop; never set with several.
 
-    For places that one process may leave alone, such as an evaluation.
+    For places that one process may leave on its own, such as an evaluation.
     """
     return self._received.is_set()
 

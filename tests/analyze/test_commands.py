@@ -25,6 +25,7 @@ from jaxuda.utils.errors import UserError
     (['entropy', '--workdirs=x', '--images=0'], 'images'),
     (['domain_classifier', '--patches=97'], 'from 1 to 96'),
     (['domain_classifier', '--patches=a'], 'from 1 to 96'),
+    (['domain_classifier', '--patches=²'], 'from 1 to 96'),
     (['domain_classifier', '--size=full'], '--size must be HxW'),
     (['domain_classifier', '--encoding=rgb'], 'encoding'),
     (['domain_similarity', '--source=gta'], "did you mean 'gta5'"),

@@ -214,7 +214,7 @@ def test_domain_classifier_command(maps, tmp_path, capsys):
   mean, sd = 100 * np.mean(last), 100 * np.std(last, ddof=1)
   assert f'whole map {mean:.1f} ± {sd:.1f}, patches of 4' in said
   # Two standard errors of a mean of two rates of 1/2, of 20 maps each.
-  assert 'Chance is 50, which 20 + 20 maps tell to 16 points' in said
+  assert 'Chance is 50 ± 16 with 20 + 20 maps' in said
 
 
 # ------------------------------------------------------ domain similarity

@@ -15,6 +15,7 @@ from jaxuda import experiment, methods, step
 from jaxuda.datasets import specs
 from jaxuda.input import open_records
 from jaxuda.models import encoders, segmenter
+from jaxuda.torch_weights import export, layouts
 from jaxuda.training import checks
 from jaxuda.utils import sharding
 from jaxuda.utils.errors import UserError
@@ -175,6 +176,10 @@ def test_an_encoder(add):
   _, later = run(start.replace(step=start.step + 1), batch)
   loss = 'loss_seg_source_main'
   assert first[loss] == again[loss] != later[loss]  # another mask each step
+  # Its runs are exported by our own names, and read again.
+  tensors = export.to_tensors(start.segmenter.params, layouts.OWN)
+  assert tensors['encoder.patches.weight'].shape == (6, 3, 4, 4)
+  assert 'jaxuda' in export.segmenter_layouts(config)
   variables = {'params': start.segmenter.params}
   image = batch['source']['image'][:1]
   one, other = (nets.segmenter.apply(variables, image, False) for _ in range(2))

@@ -15,9 +15,10 @@ import pytest
 import tiny
 import tiny_runs
 
-from jaxuda import main, predict
+from jaxuda import experiment, main, predict
 from jaxuda.training import metrics_csv
 from jaxuda.utils.cli import run_cli
+from jaxuda.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,9 @@ def test_a_target_is_missed_before_the_first_stage(
   ('override', 'words'),
   [
     ('patch.size=33', r'patch\.size=33 must be 32 to 32, or None'),
-    ('source.crop=40x40', r'crop 40x40'),
+    ('source.crop=40x40', r'^config\.source\.crop 40x40'),
+    ('source.scale=(0.5,1.5)', r'^config\.source\.scale=.* needs config\.sou'),
+    ('loss_weights.d_main=None', r'd_main=None must be a number'),
     ('source.batch_size=0', r'source\.batch_size=0 must be at least 1'),
     ('steps=0', 'steps=0 must be at least 1'),
     ('checkpoint_every=0', 'checkpoint_every=0 must be at least 1'),
@@ -171,6 +174,12 @@ def test_a_start_with_another_network(run, refused, streets_data):
     *tiny_runs.command(*arguments, 'model.decoder.dilations=(6,)')
   )
   assert re.search(r'also has params/decoder/layer6/conv2d_list_1', shorter)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_no_number(run):
+  with pytest.raises(UserError, match='²'):  # a digit, but no decimal one
+    experiment.load(run, '²')
 
 
 @pytest.mark.slow

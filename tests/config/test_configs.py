@@ -8,7 +8,7 @@ import tiny
 
 from configs import common
 from jaxuda import config as config_lib
-from jaxuda import experiment, labels, state
+from jaxuda import experiment, labels, methods, state
 
 
 def load(name, words='gta5', *overrides):
@@ -32,10 +32,21 @@ def test_a_config_weighs_its_terms(name):
   """
   two_heads = load(name).model.decoder.multi_level
   config = tiny.config(name, f'model.decoder.multi_level={two_heads}')
-  weights = set(config.loss_weights) - set(tiny.UNUSED.get(name, ()))
+  weights = set(config.loss_weights) - tiny.unused(config)
   if not two_heads:
     weights -= {weight for weight in weights if weight.endswith('_aux')}
   assert emitted(config) == weights
+
+
+@pytest.mark.parametrize('name', tiny.configs())
+def test_a_config_weighs_labels_of_the_target(name):
+  """By a flag, any config trains on them whose method reads the target."""
+  config = load(name, 'streets')
+  if 'target' in methods.load(config.method).streams:
+    config = load(name, 'streets', 'loss_weights.seg_target_main=0.5')
+    assert config.loss_weights.seg_target_main == 0.5
+    weights = config.loss_weights
+    assert weights.seg_target_aux == weights.seg_source_aux
 
 
 @pytest.mark.parametrize('preset', common.PRESETS)

@@ -8,6 +8,10 @@ from absl import flags
 
 from jaxuda import config as config_lib
 from jaxuda import experiment
+from jaxuda.config import defaults
+from jaxuda.models import layers, norm, segmenter
+from jaxuda.pseudo_labels import rules
+from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
 
 
@@ -79,6 +83,45 @@ def test_flags_in_any_order():
 
 def test_the_last_override_counts():
   assert load('gta5', 'steps=3', 'steps=4').steps == 4
+
+
+def from_flags(*argv, name='advent'):
+  given = flags.FlagValues()
+  argv = ['main', f'--config=configs/{name}.py:streets', *argv]
+  config_lib.parse_flags(given, config_lib.define(given, argv))
+  return config_lib.value(given)
+
+
+@pytest.mark.parametrize(
+  ('argv', 'flip'),
+  [
+    (['--config.source.flip', '--config.source.flip=False'], False),
+    (['--config.source.flip', '--noconfig.source.flip'], False),
+    (['--noconfig.source.flip', '--config.source.flip=True'], True),
+    (['-noconfig.source.flip', '-config.source.flip'], True),
+  ],
+)
+def test_the_last_override_of_a_boolean_counts(argv, flip):
+  assert from_flags(*argv).source.flip is flip
+
+
+def test_a_boolean_that_may_be_none():
+  for flag, flip in (('--config', True), ('--noconfig', False)):
+    config = from_flags(f'{flag}.pseudo.flip', name='bdl_ssl')
+    assert config.pseudo.flip is flip
+
+
+def test_what_takes_no_value():
+  with pytest.raises(UserError, match="flip takes no value, not 'True'"):
+    from_flags('--noconfig.source.flip=True')
+  with pytest.raises(UserError, match="steps takes int, not 'False'"):
+    from_flags('--noconfig.steps')
+
+
+def test_no_stage_in_two_words():
+  assert from_flags('--config.init_stage', 'None').init_stage is None
+  with pytest.raises(UserError, match=r'config\.init_stage takes ConfigDict'):
+    from_flags('--config.init_stage')
 
 
 def test_from_any_directory(tmp_path, monkeypatch):
@@ -155,7 +198,17 @@ def test_refused_words(words, sentence):
     load(words)
 
 
-@pytest.mark.parametrize('word', ['round=1', 'round=x', 'round=-2'])
+def test_levels():
+  one, two = (load(f'gta5,levels={n}', name='adaptsegnet') for n in (1, 2))
+  assert two == load('gta5', name='adaptsegnet')
+  assert two.model.decoder.multi_level and not one.model.decoder.multi_level
+  assert one.name == 'adaptsegnet-gta5-levels=1'
+  for n in (0, 3):
+    with pytest.raises(UserError, match=rf"'{n}' is no levels; there are 2, 1"):
+      load(f'gta5,levels={n}', name='adaptsegnet')
+
+
+@pytest.mark.parametrize('word', ['round=1', 'round=x', 'round=-2', 'round=0'])
 def test_rounds(word):
   if word == 'round=1':
     assert load(f'streets,{word}', name='cbst') == load('streets', name='cbst')
@@ -185,6 +238,25 @@ def test_rounds(word):
 def test_refused_overrides(override, sentence):
   with pytest.raises(UserError, match=sentence):
     load('gta5', override)
+
+
+def test_not_all_keys_are_listed():
+  with pytest.raises(UserError) as e:
+    load('gta5', 'qqqq=3')
+  assert len(str(e.value)) < 400 and 'optim.' not in str(e.value)
+  near = names.nearest('a.qqqq', ['a.steps', 'b.steps', 'a.seed'])
+  assert near == '; there are a.steps, a.seed.'
+  assert names.nearest('q', map(str, range(99))).endswith(', 23, ...')
+
+
+def test_choices_are_what_is_implemented():
+  for key, implemented in {
+    'bn_mode': norm.MODES,
+    'model.kernel_init': layers.KERNEL_INITS,
+    'model.input_norm': segmenter.INPUT_NORMS,
+    'pseudo.rule': rules.RULES,
+  }.items():
+    assert defaults.SETTINGS[key].choices == tuple(implemented), key
 
 
 @pytest.mark.parametrize(
@@ -219,7 +291,7 @@ def test_values_that_nothing_implements(override, sentence):
 
 def test_an_encoder_that_does_not_fit_its_decoder():
   config = load('gta5,encoder=vgg16', 'model.decoder.multi_level=True')
-  with pytest.raises(UserError, match='multi_level=True needs the ResNet'):
+  with pytest.raises(UserError, match='multi_level=True needs an encoder with'):
     experiment.build(config)
 
 

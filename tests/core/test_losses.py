@@ -58,6 +58,26 @@ def test_clans_focal_loss():
   )
 
 
+@pytest.mark.parametrize('gamma', [0.01, 0.5, 0.9])
+def test_focal_gradients_below_one(gamma):
+  """By central differences; finite where a pixel is certain or ignored."""
+  logits = np.concatenate([LOGITS, np.full_like(LOGITS, -100)])
+  logits[1, ..., 0] = 100  # certain of class 0, in float32 to the last bit
+  label = np.concatenate([LABEL, np.array([[[0, 255], [0, 0]]], 'u1')])
+
+  def loss(x):
+    return losses.cross_entropy(x, label, focal_gamma=gamma)
+
+  gradient = jax.grad(loss)(jnp.array(logits))
+  assert np.isfinite(gradient).all() and not gradient[1].any()
+  assert not gradient[0, 1, 0].any()
+  for at in ((0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 1, 2)):
+    step = np.zeros_like(logits)
+    step[at] = 0.01
+    numeric = (loss(logits + step) - loss(logits - step)) / 0.02
+    assert gradient[at] == pytest.approx(float(numeric), rel=0.01)
+
+
 def test_entropy_of_the_least_certain_pixels():
   """Of four pixels the two of the highest entropy, in each image."""
   z = np.float64(LOGITS)

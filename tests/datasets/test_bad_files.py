@@ -198,7 +198,7 @@ def test_wrong_folders_and_no_folder(tmp_path):
   assert 'leftImg8bit_trainvaltest.zip' in refusal(tmp_path, 'cityscapes')
   assert 'Tokyo' in refusal(tmp_path, 'crosscity/tokyo')
   (tmp_path / 'raw/leftImg8bit_trainvaltest.zip').write_bytes(b'PK, but no zip')
-  assert 'is no zip archive' in refusal(tmp_path, 'cityscapes')
+  assert 'is not a zip archive' in refusal(tmp_path, 'cityscapes')
 
 
 def test_a_damaged_member_of_a_zip_is_named(tmp_path):

@@ -215,7 +215,7 @@ def test_records_of_a_part_of_the_download(tmp_path, monkeypatch, camvid):
   assert report['splits']['val'] == {'found': 3, 'expected': 101}
   [problem] = report['problems']
   assert (problem['split'], problem['kind']) == ('val', 'count')
-  assert '3 val images, published are 101' in problem['message']
+  assert '3 val images, but 101 are published' in problem['message']
   # Where --allow_missing was given, that is known and no fault.
   metadata = json.loads((camvid / 'metadata.json').read_text())
   assert metadata['allow_missing'] is False

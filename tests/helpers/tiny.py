@@ -187,7 +187,15 @@ def weights(spec: str, **changed: float) -> dict[str, float]:
 
 def terms(spec: str) -> set[str]:
   """The terms that a config's method has, of those that it weighs."""
-  return set(weights(spec)) - set(UNUSED.get(spec, ()))
+  return set(weights(spec)) - unused(config(spec))
+
+
+def unused(config) -> set[str]:
+  """The weights of terms that a config does not have as it is."""
+  found = {*UNUSED.get(config.method, ())}
+  if config.target.labels_stage is None:
+    found |= {'seg_target_main', 'seg_target_aux'}
+  return found
 
 
 def three_steps(spec: str, *overrides: str, folder: pathlib.Path):

@@ -8,7 +8,7 @@ from jaxuda.torch_weights import files
 from jaxuda.utils.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'reference/torch'
-REFUSED = 'is no file of PyTorch tensors, or holds code, which is not run ('
+REFUSED = 'is not a file of PyTorch tensors, or holds code, which is not run ('
 
 
 def read_bytes(name):

@@ -194,16 +194,15 @@ def test_neutral_settings_change_nothing():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'jitter': (0.5,)}, 'jitter must be four'),
-    ({'jitter': (0, 0, 0, 0.6)}, 'hue at most 0.5'),
-    ({'scale': (1.5, 0.5), 'crop': (4, 4)}, 'lo <= hi'),
-    ({'scale': (0.5, 1.5)}, 'needs a crop'),
-    ({'crop': (0, 5)}, r'crop must be \(height, width\)'),
+    ({'jitter': (0, 0, 0, 0.6)}, r'jitter=.*hue, must be at most 0\.5'),
+    ({'scale': (1.5, 0.5), 'crop': (4, 4)}, r'scale=.* must be lo, hi'),
+    ({'scale': (0.5, 1.5)}, r'scale=\(0.5, 1.5\) needs config\.source\.crop='),
+    ({'crop': (0, 5)}, r'crop=\(0, 5\): both sides must be above 0'),
   ],
 )
 def test_wrong_settings_are_refused(settings, message):
-  with pytest.raises(UserError, match=message):
-    Augment(**settings)
+  with pytest.raises(UserError, match=rf'^config\.source\.{message}'):
+    Augment(**settings).check('config.source')
 
 
 def test_crop_larger_than_the_image_names_both_sizes():

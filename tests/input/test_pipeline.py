@@ -65,7 +65,7 @@ def test_a_few_images_are_always_the_same(data_dir):
   assert seen(4, 1) == seen(4, 2)
   assert seen(2, 1) < seen(4, 1) < seen(COUNT, 1)
   stream = Stream(_open(data_dir, 'gta5'), None, 1, count=COUNT + 1)
-  with pytest.raises(UserError, match=r'labelled.count=11 must be 1 to 10'):
+  with pytest.raises(UserError, match=r'config.labelled.count=11 must be 1 to'):
     input_lib.train_batches({'labelled': stream}, seed=0)
 
 
@@ -224,14 +224,15 @@ def test_missing_labels_are_refused_at_once(data_dir):
 def test_settings_that_cannot_work_are_refused_at_once(data_dir):
   records = _open(data_dir)
   big = Stream(records, None, 4, Augment(crop=(32, 32)))
-  with pytest.raises(UserError, match=r'crop 32x32 .* images, 24x48'):
+  with pytest.raises(UserError, match=r'config.source.crop 32x32 .* 24x48'):
     input_lib.train_batches({'source': big}, seed=0)
-  with pytest.raises(UserError, match=r'source.batch_size=4 .* 3 processes'):
+  with pytest.raises(UserError, match=r'config.source.batch_size=4 .* 3 proc'):
     input_lib.train_batches(
       {'source': Stream(records, None, 4)}, seed=0, process_count=3
     )
-  with pytest.raises(UserError, match='seed'):
-    input_lib.train_batches({'source': Stream(records, None, 4)}, seed=-1)
+  scaled = Stream(records, None, 4, Augment(scale=(0.5, 1.5)))
+  with pytest.raises(UserError, match=r'config.source.scale=.* needs config'):
+    input_lib.train_batches({'source': scaled}, seed=0)
 
 
 def test_importing_it_is_light():

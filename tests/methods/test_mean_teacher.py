@@ -47,6 +47,21 @@ def test_what_the_networks_see():
   np.testing.assert_allclose(shares, 1, rtol=1e-5)
 
 
+def test_labels_of_both_streams_are_passed_on():
+  """Pseudo labels, hard or soft, have a cross entropy as in other methods."""
+  batch = tiny.batch(CONFIG)
+  for stream in batch.values():
+    size = stream['image'].shape[:-1]
+    stream |= {'label': np.zeros(size, 'u1'), 'soft': np.ones((*size, K), 'u1')}
+  ctx = context(CONFIG, None, {}, batch)
+  object.__setattr__(
+    ctx, 'predict', lambda image: outputs({'main': normal(*SIZE, K)})
+  )
+  for name, example in mean_teacher.inputs(ctx).items():
+    assert example.label is batch[name]['label']
+    assert example.soft is batch[name]['soft']
+
+
 def test_what_the_teacher_keeps():
   """Tarvainen and Valpola's min(1 - 1 / (t + 1), decay), t from 1."""
   steps = (0, 1, 2, 8, 97, 98, 5000)

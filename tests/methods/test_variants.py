@@ -95,7 +95,7 @@ TRAINED = (
 def expected_terms(variant):
   """Return the terms that a variant weighs and has."""
   config = tiny.config(*VARIANTS[variant])
-  absent = {*WITHOUT.get(variant, ()), *tiny.UNUSED.get(config.method, ())}
+  absent = {*WITHOUT.get(variant, ())} | tiny.unused(config)
   absent -= set(WITH.get(variant, ()))
   one_head = not config.model.decoder.multi_level
   return {

@@ -219,13 +219,21 @@ def test_the_summary(tmp_path):
     ('best', {}, "rule='best' is none of argmax, median, balanced"),
     ('argmax', {'cap': 0.5}, 'cap=0.5 is a setting of median; the rule argmax'),
     ('median', {'stride': 4}, 'stride=4 is a setting of balanced'),
-    ('median', {'portion': 1.5}, 'portion=1.5 must be from 0 to 1'),
+    ('median', {'portion': 1.5}, 'portion=1.5 must be at least 0.0 and'),
+    ('median', {'upsample': 'prob'}, "upsample='prob' is none of logits, prob"),
+    ('balanced', {'scales': ()}, r'scales=\(\) must be one or more numbers'),
+    ('balanced', {'flip': 1}, 'flip=1 must be True or False, or None'),
     ('balanced', {'stride': 0}, 'stride=0 must be at least 1'),
   ],
 )
 def test_settings_that_cannot_be(rule, given, words):
   with pytest.raises(UserError, match=words):
     rules.settings(rule, given)
+
+
+def test_none_is_the_rules_own_value():
+  own = rules.settings('balanced', {})
+  assert rules.settings('balanced', {'scales': None, 'stride': None}) == own
 
 
 def test_folders_are_named_by_what_they_hold():

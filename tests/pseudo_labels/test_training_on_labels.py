@@ -21,7 +21,7 @@ from jaxuda.utils.errors import UserError
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize('name', ['bdl_ssl', 'fada_distill'])
+@pytest.mark.parametrize('name', ['bdl_ssl', 'fada_distill', 'mean_teacher'])
 def test_each_config_trains_on_them(name, half, streets_data):
   stream = 'source' if name == 'fada_distill' else 'target'
   sizes = [f'{s}.size=32x64' for s in ('source', 'target')]
@@ -95,7 +95,7 @@ def test_a_run_predicts_labels_that_are_missing(
   said = capsys.readouterr().out
   [folder] = (run / 'pseudo_labels').iterdir()
   assert f'pseudo labels: {folder}\n' in said
-  assert 'first stage' not in said  # the run stands for the config's own
+  assert 'stage' not in said  # the run stands for the config's own
   assert folder.name == 'streets-city-32x64-balanced-input=32,64'
   [row] = [
     row

@@ -123,7 +123,7 @@ def test_training_from_an_encoder(
     ('init=gone.pth', r'gone\.pth does not exist'),
     ('init=odd.safetensors', 'keys of no known model: a'),
     ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
-    ('discriminator.init=left=x,main=y', 'is no run and not main=FILE'),
+    ('discriminator.init=left=x,main=y', 'is neither a run nor main=FILE'),
   ],
 )
 def test_files_are_refused_before_anything_is_written(

@@ -11,6 +11,7 @@ import tiny
 from jaxuda import checkpoints, experiment, methods, state, weights
 from jaxuda import config as config_lib
 from jaxuda.torch_weights import export, layouts, load
+from jaxuda.torch_weights import files as torch_files
 from jaxuda.utils.errors import UserError
 
 ADAPTSEGNET = {'aux': '_D1', 'main': '_D2'}
@@ -103,6 +104,25 @@ def test_every_network_comes_back(method_config, encoder, tmp_path):
   with config.unlocked(), config.ignore_type():
     config.discriminator.init = ','.join(f'{k}={v}' for k, v in paths.items())
   assert_same(load.load_discriminators(config), expected)
+
+
+def test_names_of_our_own(tmp_path):
+  """Any network has them; two parts may have a layer of one name."""
+  networks = write_run(settings('source_only', 'resnet'), tmp_path / 'run')
+  output = tmp_path / 'x.pth'
+  export.export(tmp_path / 'run', output, layout='jaxuda')
+  found = torch_files.read(output)
+  assert {key.partition('.')[0] for key in found} == {'encoder', 'decoder'}
+  kernel = networks['segmenter']['params']['encoder']['conv1']['kernel']
+  np.testing.assert_array_equal(
+    found['encoder.conv1.weight'], kernel.transpose(3, 2, 0, 1)
+  )
+  run, match = load.load_segmenter(tiny.config('source_only'), output)
+  assert match.complete and match.layout.name == 'jaxuda'
+  assert_same(
+    {'params': run.params, 'batch_stats': run.batch_stats},
+    networks['segmenter'],
+  )
 
 
 def test_a_teacher_is_exported_in_the_segmenters_place(tmp_path, capsys):

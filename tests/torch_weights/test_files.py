@@ -86,7 +86,7 @@ def header(entries, rest=b''):
 def test_what_is_no_safetensors_file(content, tmp_path):
   path = tmp_path / 'x.safetensors'
   path.write_bytes(content)
-  with pytest.raises(UserError, match=r'x\.safetensors is no safetensors file'):
+  with pytest.raises(UserError, match=r'x\.safetensors is not a safetensors'):
     torch_files.read(path)
 
 

@@ -135,10 +135,10 @@ def test_discriminators(tmp_path):
 @pytest.mark.parametrize(
   ('name', 'init', 'sentence'),
   [
-    ('advent', 'third=x.safetensors', 'is no run and not aux=FILE,main=FILE'),
-    ('advent', 'x.safetensors', 'is no run and not aux=FILE,main=FILE'),
+    ('advent', 'third=x.safetensors', 'is neither a run nor aux=FILE,main='),
+    ('advent', 'x.safetensors', 'is neither a run nor aux=FILE,main=FILE'),
     ('minent', 'main=x.safetensors', 'method minent has no discriminators'),
-    ('fada', 'runs/gone', 'is no run and not main=FILE'),
+    ('fada', 'runs/gone', 'is neither a run nor main=FILE'),
   ],
 )
 def test_discriminators_that_are_not_there(name, init, sentence):

@@ -123,4 +123,4 @@ def test_cut_safetensors(tmp_path):
   whole = read_bytes('weights.safetensors')
   for size in range(0, len(whole), 7):
     path.write_bytes(whole[:size])
-    assert_refused(path, 'is no safetensors file (')
+    assert_refused(path, 'is not a safetensors file (')

@@ -1,5 +1,7 @@
 """Numbers that no run can use are refused by name."""
 
+import re
+
 import pytest
 
 from jaxuda import config as config_lib
@@ -40,6 +42,25 @@ def test_numbers_that_cannot_work(override, sentence):
     check('advent_patch', [override])
 
 
+def test_a_refusal_says_what_the_setting_means():
+  momentum = re.escape(
+    'config.optim.momentum=None must be a number (or the first beta of AdamW).'
+  )
+  with pytest.raises(UserError, match=f'^{momentum}$'):
+    check('advent', ['optim.momentum=None'])
+
+
+def test_weights():
+  with pytest.raises(UserError, match=r'weights\.d_main=None must be a num'):
+    check('advent', ['loss_weights.d_main=None'])
+  config = config_lib.load('configs/advent.py:streets', ['target.labels=x'])
+  checks.check(config, sharding.make_mesh())
+  with config.unlocked():
+    del config.loss_weights.seg_target_main
+  with pytest.raises(UserError, match=r'--config\.loss_weights\.seg_target_'):
+    checks.check(config, sharding.make_mesh())
+
+
 @pytest.mark.parametrize(
   ('name', 'overrides', 'sentence'),
   [
@@ -51,7 +72,7 @@ def test_numbers_that_cannot_work(override, sentence):
     (
       'local_alignment',
       ['local.alpha=0'],
-      r'local\.alpha=0\.0 must be above 0',
+      r'local\.alpha=0\.0 must be at least 0\.001',
     ),
     (
       'local_alignment',
@@ -73,7 +94,8 @@ def test_numbers_that_cannot_work(override, sentence):
       ['encoding=hard', 'grad_accum_steps=2'],
       'grad_accum_steps=2: the loss of hard',
     ),
-    ('fada', ['clip=1.5'], r'clip=1\.5 must be above 0 and at most 1'),
+    ('fada', ['clip=1.5'], r'clip=1\.5 must be at least 0\.001 and at most 1'),
+    ('ass', ['labelled.count=0'], r'labelled\.count=0 must be at least 1'),
     ('fada', ['temperature=0'], r'temperature=0\.0 must be at least 0\.001'),
     (
       'minent',
@@ -81,7 +103,7 @@ def test_numbers_that_cannot_work(override, sentence):
       r'prior\.shares=.* must be one or more numbers',
     ),
     ('minent', ['prior.shares=(0.5,0.5)'], r'prior\.shares has 2 numbers'),
-    ('minent', ['entropy_share=0.0'], r'entropy_share=0\.0 must be above 0'),
+    ('minent', ['entropy_share=0.0'], r'entropy_share=0\.0 must be at least 0'),
   ],
 )
 def test_what_a_method_refuses(name, overrides, sentence):

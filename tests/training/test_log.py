@@ -154,7 +154,7 @@ def test_what_it_says(finished_run):
   # The rate and what it promises need two lines without a pause between.
   assert re.search(r'  \d+\.\d images/s  ETA \d+:\d\d$', progress[1])
   [share] = re.findall(
-    r'^data: training waited for it (.*)% of its', said, re.M
+    r'^data: training spent (.*)% of its time waiting', said, re.M
   )
   assert 0 <= float(share) <= 100
 

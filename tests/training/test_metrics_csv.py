@@ -84,7 +84,7 @@ def test_truncate_to_nothing(tmp_path):
 def test_foreign_file_is_left_alone(tmp_path):
   path = tmp_path / 'm.csv'
   path.write_text('name,value\nx,1\n')
-  with pytest.raises(UserError, match='is no log of metrics'):
+  with pytest.raises(UserError, match='is not a metrics log'):
     metrics_csv.MetricsCsv(path).truncate(0)
   assert path.read_text() == 'name,value\nx,1\n'
 
@@ -103,7 +103,7 @@ def test_full_disk_loses_no_row(tmp_path, caplog):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limit)
   assert log.path.read_bytes() == before
-  assert '2 row(s) wait' in caplog.text
+  assert '2 row(s) unwritten' in caplog.text
   log.close()
   assert [r['loss'] for r in metrics_csv.read_metrics(log.path)] == [1, 2, 3]
   assert sorted(p.name for p in tmp_path.iterdir()) == ['m.csv']

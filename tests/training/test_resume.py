@@ -182,7 +182,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   with tiny_runs.signalled_at(3):
     assert tiny_runs.run(*arguments) == 143
   said = capsys.readouterr().out
-  assert said.count('first stage: ') == 2
+  assert said.count('stage: ') == 2
   assert f'starting from {first}, step 2' in said
   trained = {p: p.stat().st_mtime_ns for p in first.rglob('*')}
   start, scores = (
@@ -193,7 +193,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
 
   assert tiny_runs.run(*arguments) == 0
   said = capsys.readouterr().out
-  assert 'first stage: ' not in said and 'continuing at step 3' in said
+  assert 'stage: ' not in said and 'continuing at step 3' in said
   assert 'at its start, source_only-streets' in said
   assert {p: p.stat().st_mtime_ns for p in first.rglob('*')} == trained
 
@@ -222,7 +222,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   (workdir / 'scores.json').unlink()
   assert tiny_runs.run(*arguments) == 0
   again = capsys.readouterr().out
-  assert 'continuing at step 4' in again and 'first stage: ' not in again
+  assert 'continuing at step 4' in again and 'stage: ' not in again
   assert f'the figures leave out what the run started from: {first}' in again
   assert again.splitlines()[-1] == said.splitlines()[-1]
   assert len(list((workdir / 'figures').iterdir())) == 3

@@ -209,7 +209,7 @@ def test_init_wins_over_the_first_stage(
   said = capsys.readouterr().out
   assert f'starting from {named}, step {step}' in said
   assert f'at its start, {named.name}' in said
-  assert 'first stage: ' not in said
+  assert 'stage: ' not in said
   assert list(workdir.parent.iterdir()) == [workdir]
   assert config_lib.read_run(workdir).init_stage.name == 'source_only-streets'
 
@@ -236,7 +236,7 @@ def test_another_network_is_refused_before_its_stage_is_trained(
   ):
     tiny_runs.run(*command)
   assert {p.name for p in tmp_path.iterdir()} <= {config.name, '__pycache__'}
-  assert 'first stage' not in capsys.readouterr().out
+  assert 'stage' not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -276,8 +276,8 @@ def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
   ends = [child.communicate(timeout=300) for child in children]
   assert [child.returncode for child in children] == [0, 0], ends
   said = [out for out, _ in ends]
-  assert sorted(out.count('first stage: ') for out in said) == [0, 1]
-  assert sorted(out.count('first stage done') for out in said) == [0, 1]
+  assert sorted(out.count('stage: ') for out in said) == [0, 1]
+  assert sorted(out.count('stage done') for out in said) == [0, 1]
   for out in said:
     assert f'starting from runs/{first.name}, step 2' in out
     assert 'at its start, source_only-streets' in out

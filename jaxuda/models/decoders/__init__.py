@@ -11,6 +11,7 @@ A decoder's file exports
   param_group(path, config) -> 'head', or 'frozen' for what is never updated
   head_params(params) -> {head: its parameters}
   LAYOUTS: the torch_names.Layouts of files that hold a whole segmenter
+  EXPORTS (optional): the layouts of the originals by encoder
 """
 
 import sys

@@ -84,10 +84,10 @@ def build(config, num_classes: int) -> Decoder:
   model, d = config.model, config.model.decoder
   encoder = encoders.load(model.encoder.name)
   maps = list(encoder.channels(model.encoder))
-  if d.multi_level and len(maps) < 2:
+  if d.multi_level and not d.shared_features and len(maps) < 2:
     raise UserError(
-      'config.model.decoder.multi_level=True needs the ResNet; '
-      f'{model.encoder.name} has one head.'
+      'config.model.decoder.multi_level=True needs an encoder with two maps; '
+      f'{model.encoder.name} has one.'
     )
   reads = {'main': encoder.DEEPEST}
   if d.multi_level:
