@@ -80,10 +80,9 @@ def streets(config: ConfigDict) -> None:
   # The same network with 1.0 M parameters and one head, trained from scratch;
   # the dilations suit maps of 13x25 in place of 65x129. In 400 steps on the
   # target's own labels SGD at its best rate reached 17 mIoU and AdamW 36.
-  config.model.kernel_init = 'he'
   config.model.encoder.width = 16
   if config.model.encoder.name == 'resnet':
-    config.model.encoder.blocks = (1, 1, 2, 2)
+    config.model.encoder.update(blocks=(1, 1, 2, 2), kernel_init='he')
   config.model.decoder.update(
     dilations=(3, 6), aspp_branches=2, multi_level=False
   )

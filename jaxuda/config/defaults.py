@@ -161,9 +161,6 @@ MODEL = {
     'what the weights expect of the input; models/segmenter.py',
     ('caffe', 'caffe_vgg', 'torchvision'),
   ),
-  'kernel_init': Setting(
-    'caffe', 'how random weights are drawn', ('caffe', 'he')
-  ),
   'align_corners': Setting(True, "of the logits' upsampling; False since 2021"),
   'dtype': Setting(
     'float32',

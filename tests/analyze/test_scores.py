@@ -89,7 +89,7 @@ def test_patch_size_command(tmp_path, capsys):
   ]
   said = capsys.readouterr().out
   # Standard deviations (n - 1): sqrt(2) and 3 / sqrt(2).
-  assert '16 21.0 ± 1.4, 32 26.5 ± 2.1, whole 19.0; best 32, as' in said
+  assert '16 21.0 ± 1.4, 32 26.5 ± 2.1, whole 19.0; best 32 (selected' in said
   # sqrt(2.12^2 + 1.41^2) = 2.5 < 5.5, and sqrt(2.12^2 + 0.71^2) = 2.2 > 1.
   assert "+5.5 points from that of 16, beyond the seeds' spread" in said
   assert (

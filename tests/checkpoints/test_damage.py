@@ -24,7 +24,7 @@ def directory(tmp_path):
 def test_no_flipped_bit_is_taken(directory, caplog):
   save(directory, [0.5])
   want = make_state(1)
-  abstract = jax.eval_shape(make_state, 1)
+  abstract = jax.eval_shape(lambda: make_state(1))
   files = [p for p in (directory / '1').rglob('*') if p.is_file()]
   arrays = max(files, key=lambda p: p.stat().st_size)
   rng = np.random.default_rng(0)

@@ -210,7 +210,7 @@ def test_other_number_of_devices(directory):
     abstract = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=split if x.ndim == 4 else whole
-      ), jax.eval_shape(make_state, 1))
+      ), jax.eval_shape(lambda: make_state(1)))
     with checkpoints.Checkpoints(sys.argv[1]) as manager:
       state, _ = manager.restore('latest', abstract)
       assert state.segmenter.params['conv1']['kernel'].sharding == split

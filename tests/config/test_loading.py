@@ -9,7 +9,7 @@ from absl import flags
 from jaxuda import config as config_lib
 from jaxuda import experiment
 from jaxuda.config import defaults
-from jaxuda.models import layers, norm, segmenter
+from jaxuda.models import norm, segmenter
 from jaxuda.pseudo_labels import rules
 from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
@@ -252,7 +252,6 @@ def test_not_all_keys_are_listed():
 def test_choices_are_what_is_implemented():
   for key, implemented in {
     'bn_mode': norm.MODES,
-    'model.kernel_init': layers.KERNEL_INITS,
     'model.input_norm': segmenter.INPUT_NORMS,
     'pseudo.rule': rules.RULES,
   }.items():

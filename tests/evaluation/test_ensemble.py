@@ -172,7 +172,7 @@ def test_scores_are_not_written_over(pair):
   elsewhere = {'ensemble': [record[0], record[1] | {'run': str(pair[1])}]}
   for content in ('{', '[]', '{}', json.dumps(elsewhere)):
     scores.write_text(content)
-    with pytest.raises(UserError, match=r'has the scores of other runs .*away'):
+    with pytest.raises(UserError, match=r'has the scores of different .*away'):
       evaluator.evaluate_run(ensemble.join(members), pair[0], record)
     assert scores.read_text() == content
   scores.write_text(json.dumps({'ensemble': record}))

@@ -32,15 +32,22 @@ class State:
 
 
 def make_state(step: int, width: int = 8) -> State:
-  """Return a state, another one for each step."""
-  rng = jax.random.key(step)
+  """Return a state, another one for each step, the same in every process.
+
+  NumPy draws it: what XLA draws depends on how it was compiled.
+  """
+  rng = np.random.default_rng(step)
+
+  def draw(*shape):
+    return jnp.asarray(rng.standard_normal(shape, np.float32))
+
   params = {
-    'conv1': {'kernel': jax.random.normal(rng, (3, 3, 3, width))},
+    'conv1': {'kernel': draw(3, 3, 3, width)},
     'head': {'bias': jnp.arange(5, dtype=jnp.bfloat16) + step},
   }
-  stats = {'bn1': {'mean': jax.random.uniform(rng, (width,))}}
+  stats = {'bn1': {'mean': draw(width)}}
   sgd = optax.chain(optax.trace(0.9), optax.scale_by_schedule(lambda _: 0.1))
-  heads = {'main': {'kernel': jax.random.normal(rng, (4, 4))}, 'aux': {}}
+  heads = {'main': {'kernel': draw(4, 4)}, 'aux': {}}
   return State(
     jnp.int32(step),
     NetworkState(params, stats, sgd.init(params)),
@@ -58,7 +65,9 @@ def save(directory, metrics, **kwargs):
 def restore(directory, step, abstract=None):
   """Return the state and the notes of a checkpoint."""
   with checkpoints.Checkpoints(directory) as manager:
-    return manager.restore(step, abstract or jax.eval_shape(make_state, 1))
+    return manager.restore(
+      step, abstract or jax.eval_shape(lambda: make_state(1))
+    )
 
 
 def equal(a, b):

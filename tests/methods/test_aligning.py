@@ -206,7 +206,7 @@ def test_twin_heads_predict_by_their_sum():
   assert kernel.shape[2] == 32 * net.encoder.width  # not layer3's
 
 
-def test_the_semantics_page_needs_labelled_images():
-  with pytest.raises(UserError, match='ass_global'):
-    ass.check(tiny.config('ass', 'labelled.count=0'))
-  ass.check(tiny.config('ass', 'labelled.count=None'))  # all
+def test_semantics_need_labelled_images():
+  with pytest.raises(UserError, match=r'labelled\.count=0 must be at least 1'):
+    experiment.check_values(tiny.config('ass', 'labelled.count=0'))
+  experiment.check_values(tiny.config('ass', 'labelled.count=None'))  # all

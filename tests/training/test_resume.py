@@ -1,6 +1,7 @@
 """Interrupted and continued runs end as uninterrupted ones, bit for bit."""
 
 import json
+import operator
 import re
 import shutil
 import signal
@@ -9,9 +10,11 @@ import time
 import jax
 import numpy as np
 import pytest
+import tiny
 import tiny_runs
 from small_state import equal
 
+from jaxuda import experiment
 from jaxuda.checkpoints import reader
 from jaxuda.training import metrics_csv
 from jaxuda.utils.errors import UserError
@@ -60,19 +63,49 @@ def test_the_state_holds_all_that_evolves(finished_run):
     assert moments and all(np.any(leaf) for leaf in moments)
   mean = state['segmenter']['batch_stats']['encoder']['bn1']['mean']
   assert np.any(mean)
-  assert state['ema'] is None  # test_teacher.py has one
+  assert state['ema'] is None  # another run below has one
 
 
-@pytest.mark.parametrize('stops', [(2,), (4, 7)])
-def test_stopped_and_continued(stops, finished_run, streets_data, tmp_path):
-  arguments = tiny_runs.command(tmp_path / 'run', streets_data)
+def stop_and_continue(arguments, workdir, *stops):
   for stop in stops:
     with tiny_runs.signalled_at(stop):
       assert tiny_runs.run(*arguments) == 143
-    assert tiny_runs.state(tmp_path / 'run')['step'] == stop
-    assert not (tmp_path / 'run' / 'scores.json').exists()
+    assert tiny_runs.state(workdir)['step'] == stop
+    assert not (workdir / 'scores.json').exists()
   assert tiny_runs.run(*arguments) == 0
+
+
+def test_stopped_and_continued(finished_run, streets_data, tmp_path):
+  arguments = tiny_runs.command(tmp_path / 'run', streets_data)
+  stop_and_continue(arguments, tmp_path / 'run', 4, 7)
   assert_same(tmp_path / 'run', finished_run.workdir)
+
+
+def test_stopped_and_continued_with_a_teacher(streets_data, tmp_path):
+  straight, stopped = (
+    tiny_runs.command(
+      tmp_path / name,
+      streets_data,
+      'steps=5',
+      config='configs/mean_teacher.py:streets',
+    )
+    for name in ('straight', 'stopped')
+  )
+  assert tiny_runs.run(*straight) == 0
+  stop_and_continue(stopped, tmp_path / 'stopped', 3)
+  found, expected = (
+    tiny_runs.state(tmp_path / name) for name in ('stopped', 'straight')
+  )
+  assert equal(found, expected)
+  teacher, student = found['ema'], found['segmenter']
+  assert teacher.keys() == student.keys()
+  for part in ('params', 'batch_stats'):
+    shapes = (jax.tree.map(np.shape, each[part]) for each in (teacher, student))
+    assert operator.eq(*shapes)
+    assert not tiny.same(teacher[part], student[part])  # it lags behind
+  run = experiment.load(tmp_path / 'stopped', network='ema')
+  assert run.step == 5 and tiny.same(run.params, teacher['params'])
+  assert tiny.same(run.batch_stats, teacher['batch_stats'])
 
 
 def test_terminated_and_killed(finished_run, streets_data, tmp_path):

@@ -1,11 +1,10 @@
 """A teacher is part of the state: it is saved, restored and replicated."""
 
 import jax
-import numpy as np
 import pytest
 import tiny
 import tiny_runs
-from small_state import equal, run_child
+from small_state import run_child
 
 from jaxuda import experiment
 from jaxuda.models import segmenter
@@ -20,34 +19,6 @@ CONFIG = 'configs/mean_teacher.py:streets'
 def quick():
   with tiny_runs.quick_compiles():
     yield
-
-
-def test_stopped_and_continued(streets_data, tmp_path):
-  """As a run that nobody stopped, the teacher included."""
-  straight, stopped = (
-    tiny_runs.command(tmp_path / name, streets_data, 'steps=5', config=CONFIG)
-    for name in ('straight', 'stopped')
-  )
-  assert tiny_runs.run(*straight) == 0
-  with tiny_runs.signalled_at(3):
-    assert tiny_runs.run(*stopped) == 143
-  before = tiny_runs.state(tmp_path / 'stopped')
-  assert tiny_runs.run(*stopped) == 0
-  found, expected = (
-    tiny_runs.state(tmp_path / name) for name in ('stopped', 'straight')
-  )
-  assert equal(found, expected)
-  teacher, student = found['ema'], found['segmenter']
-  assert teacher.keys() == student.keys()
-  for part in ('params', 'batch_stats'):
-    assert jax.tree.map(np.shape, teacher[part]) == jax.tree.map(
-      np.shape, student[part]
-    )
-    for other in (student, before['ema']):  # it lags behind, and moves
-      assert not tiny.same(teacher[part], other[part])
-  run = experiment.load(tmp_path / 'stopped', network='ema')
-  assert run.step == 5 and tiny.same(run.params, teacher['params'])
-  assert tiny.same(run.batch_stats, teacher['batch_stats'])
 
 
 def test_a_teacher_starts_as_its_segmenter():

@@ -40,6 +40,11 @@ SETTINGS = {
     'where strides and dilations sit, and the stem; FADA has torchvision',
     VARIANTS,
   ),
+  'kernel_init': Setting(
+    'caffe',
+    'how random weights are drawn; he for training from scratch',
+    tuple(layers.KERNEL_INITS),
+  ),
 }
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'layer4'
@@ -155,7 +160,7 @@ def build(config) -> Encoder:
     e.width,
     e.variant,
     config.bn_mode,
-    model.kernel_init,
+    e.kernel_init,
     jnp.dtype(model.dtype),
     model.remat,
   )
