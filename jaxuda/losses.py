@@ -19,8 +19,9 @@ def cross_entropy(
   valid: Array | None = None,
   soft: Array | None = None,
   focal_gamma: float = 0.0,
+  weight: Array | None = None,
 ) -> Array:
-  """Return the mean cross entropy over valid pixels.
+  """Return the mean cross entropy over valid pixels, or over all.
 
   (ADVENT, advent/utils/loss.py; ACCV 2020, Eq. 1.) The originals give NaN where
   no pixel is valid; here that adds 0.
@@ -30,13 +31,16 @@ def cross_entropy(
     label: u8[B, H, W], 255 where ignored.
     reduction: 'batch' or 'all', over the valid pixels of all images together,
       or 'image', over those of each image and then over the images: what FADA's
-      four processes of one image each compute (train_adv.py under DDP).
+      four processes of one image each compute (train_adv.py under DDP); or
+      'pixels', over all pixels, of which ignored ones add 0 (DAFormer).
     valid: f32[], but for 'image': how many valid pixels to divide by, where
       these images are a part of a batch; None for their own.
     soft: u8[B, H, W, C], a distribution over the classes in the label's place,
       up to a factor; the label still tells what is ignored.
     focal_gamma: each pixel counts (1 - p)^gamma, p being what its label was
       given: 2 is CLAN's focal loss (CLAN, utils/loss.py).
+    weight: f32[B, H, W], of each pixel in a mean over all pixels, whatever the
+      reduction (DACS); None for no weights.
   """
   mask = label != IGNORE
   safe = jnp.where(mask, label, 0).astype(jnp.int32)
@@ -51,6 +55,8 @@ def cross_entropy(
       missed = jnp.maximum(missed, jnp.finfo(missed.dtype).eps)
     loss = loss * missed**focal_gamma
   loss = jnp.where(mask, loss, 0.0)
+  if weight is not None or reduction == 'pixels':
+    return (loss if weight is None else weight * loss).mean()
   axes = (1, 2) if reduction == 'image' else None
   if valid is None or reduction == 'image':
     valid = mask.sum(axes)

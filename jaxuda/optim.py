@@ -10,12 +10,24 @@ import optax
 from jaxuda.models import segmenter as segmenter_lib
 
 
-def poly(base: float, end: int, power: float, warmup: int = 0) -> Callable:
+def poly(
+  base: float,
+  end: int,
+  power: float,
+  warmup: int = 0,
+  warmup_from: float | None = None,
+) -> Callable:
   """Return the schedule lr(i) = base (1 - i / end)^power of the 0-based step i.
 
   (AdaptSegNet, train_gta2cityscapes_multi.py, lr_poly.) The end is often
-  beyond the training's: 250,000 in ADVENT, which stops at 120,000. In the first
-  `warmup` steps it is base i / warmup (CLAN, CLAN_train.py).
+  beyond the training's: 250,000 in ADVENT, which stops at 120,000.
+
+  Args:
+    base, end, power: of the equation.
+    warmup: the first so many steps have lower rates.
+    warmup_from: None for base i / warmup (CLAN, CLAN_train.py); else lr(i)
+      times a factor that rises evenly from this one to 1 (mmcv, 1e-6 in
+      DAFormer's line).
   """
 
   def schedule(step):
@@ -23,7 +35,11 @@ def poly(base: float, end: int, power: float, warmup: int = 0) -> Callable:
     rate = base * rest**power
     if not warmup:
       return rate
-    return jnp.where(step < warmup, base * step / warmup, rate)
+    if warmup_from is None:
+      low = base * step / warmup
+    else:
+      low = rate * (1 - (1 - step / warmup) * (1 - warmup_from))
+    return jnp.where(step < warmup, low, rate)
 
   return schedule
 
@@ -94,7 +110,7 @@ def sgd(
 
 
 def segmenter(config) -> optax.GradientTransformation:
-  """Return the segmenter's optimizer; heads learn faster, what is frozen never.
+  """Return the segmenter's optimizer; heads learn faster, frozen ones never.
 
   Args:
     config: an experiment's ConfigDict; reads `optim`, `model`, `steps` and
@@ -102,20 +118,19 @@ def segmenter(config) -> optax.GradientTransformation:
   """
   o = config.optim
 
-  def group(factor):
-    rate = poly(factor * o.lr, decay_steps(config), o.power, o.warmup)
+  def group(factor, decay):
+    rate = _schedule(config, factor * o.lr)
     if o.name == 'adamw':
-      return optax.adamw(
-        rate, b1=o.momentum, b2=0.99, weight_decay=o.weight_decay
-      )
+      return optax.adamw(rate, b1=o.momentum, b2=o.beta2, weight_decay=decay)
     listed = {}
     if o.duplicate_params:
       listed['times_listed'] = lambda p: segmenter_lib.times_listed(p, config)
-    return sgd(rate, o.momentum, o.weight_decay, nesterov=o.nesterov, **listed)
+    return sgd(rate, o.momentum, decay, nesterov=o.nesterov, **listed)
 
   groups = {
-    'backbone': group(1.0),
-    'head': group(o.head_factor),
+    'backbone': group(1.0, o.weight_decay),
+    'no_decay': group(1.0, 0.0),
+    'head': group(o.head_factor, o.weight_decay),
     'frozen': optax.set_to_zero(),
   }
   return optax.partition(
@@ -128,6 +143,11 @@ def discriminators(config) -> optax.GradientTransformation:
 
   optax's epsilon placement is torch's since 1.3.
   """
-  d, o = config.discriminator, config.optim
-  schedule = poly(d.lr, decay_steps(config), o.power, o.warmup)
+  schedule = _schedule(config, config.discriminator.lr)
   return optax.adam(schedule, b1=0.9, b2=0.99)
+
+
+def _schedule(config, base):
+  o = config.optim
+  end = decay_steps(config)
+  return poly(base, end, o.power, o.warmup, o.warmup_from)

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import losses
+from jaxuda import forward
 from jaxuda.methods import Method, StepContext
-from jaxuda.models import segmenter
 from jaxuda.state import Nets, NetworkState, TrainState, Txs
 from jaxuda.utils.errors import UserError
 
@@ -35,6 +34,7 @@ class _Statistics(NamedTuple):
 def train_step(
   state: TrainState,
   batch: dict[str, dict[str, Array]],
+  frozen: dict | None = None,
   *,
   nets: Nets,
   txs: Txs,
@@ -55,6 +55,8 @@ def train_step(
       'target': {'image': u8[B, Ht, Wt, 3]}}; the method's streams. Also the
       target has a 'label' where it has pseudo labels, and 'soft' where they are
       soft.
+    frozen: the encoder's variables before training, of a method that compares
+      with them.
     nets, txs, method: modules, optimizers and the method.
     config: reads `seed`, `grad_accum_steps`, `loss_weights`, `ce_reduction`,
       `focal_gamma`, `bn_stats_from`, `max_nonfinite_steps`, `model`,
@@ -70,7 +72,8 @@ def train_step(
   one_pass = functools.partial(
     _differentiate,
     state,
-    valid=_valid_pixels(batch, config),
+    frozen,
+    valid=forward.valid_pixels(batch, config),
     nets=nets,
     method=method,
     config=config,
@@ -99,11 +102,11 @@ def train_step(
 
 
 def _differentiate(
-  state, stats, batch_and_keys, *, valid, nets, method, config
+  state, frozen, stats, batch_and_keys, *, valid, nets, method, config
 ) -> tuple[_Found, _Statistics]:
   """Return gradients and terms of a batch, or of a part; and new statistics."""
   batch, keys = batch_and_keys
-  teacher = state.ema and _Teacher(
+  teacher = state.ema and forward.Teacher(
     nets.segmenter, state.ema.params, stats.teacher
   )
   ctx = StepContext(
@@ -113,26 +116,17 @@ def _differentiate(
     step=state.step,
     keys=keys,
     predict=teacher,
+    encode=frozen and forward.frozen_encoder(nets.segmenter, frozen),
   )
   inputs = {
     name: jax.lax.stop_gradient(example)
     for name, example in method.inputs(ctx).items()
   }
-  ctx = dataclasses.replace(ctx, inputs=inputs, predict=None)
+  ctx = dataclasses.replace(ctx, inputs=inputs, predict=None, encode=None)
 
-  segmenter_loss = functools.partial(
-    _segmenter_loss,
-    ctx=ctx,
-    discriminator_params=state.discriminators.params,
-    batch_stats=stats.segmenter,
-    valid=valid,
-    nets=nets,
-    method=method,
+  grads, terms, outputs, new_stats = _segmenter_gradients(
+    state, ctx, stats.segmenter, valid=valid, nets=nets, method=method
   )
-  segmenter_grads, (terms, outputs, new_stats) = jax.grad(
-    segmenter_loss, has_aux=True
-  )(state.segmenter.params)
-
   ctx = dataclasses.replace(
     ctx, outputs=jax.lax.stop_gradient(outputs), params=state.segmenter.params
   )
@@ -143,18 +137,49 @@ def _differentiate(
     discriminator_loss, has_aux=True
   )(state.discriminators.params)
 
-  found = _Found(
-    segmenter_grads, discriminator_grads, terms | discriminator_terms
-  )
+  found = _Found(grads, discriminator_grads, terms | discriminator_terms)
   return found, _Statistics(new_stats, teacher.batch_stats if teacher else {})
 
 
+def _segmenter_gradients(state, ctx, batch_stats, *, valid, nets, method):
+  """Return the segmenter's gradients, its terms, outputs and new statistics.
+
+  Where each term is of one input, the gradients are taken input by input, and
+  add up: many forward passes then need the memory of one.
+  """
+  every = tuple(ctx.inputs)
+  one_by_one = not nets.discriminators and not method.has_joint_losses
+  groups = [(name,) for name in every] if one_by_one else [every]
+  params, grads = state.segmenter.params, None
+  terms, outputs, stats = {}, {}, batch_stats
+  for group in groups:
+    loss = functools.partial(
+      _segmenter_loss,
+      ctx=ctx,
+      group=group,
+      discriminator_params=state.discriminators.params,
+      batch_stats=stats,
+      valid=valid,
+      nets=nets,
+      method=method,
+    )
+    if grads is not None:
+      # One after the other, or all of their activations would live at a time.
+      params, grads = jax.lax.optimization_barrier((params, grads))
+    more, (new_terms, new_outputs, stats) = jax.grad(loss, has_aux=True)(params)
+    grads = more if grads is None else jax.tree.map(jnp.add, grads, more)
+    terms, outputs = terms | new_terms, outputs | new_outputs
+  return grads, terms, outputs, stats
+
+
 def _segmenter_loss(
-  params, *, ctx, discriminator_params, batch_stats, valid, nets, method
+  params, *, ctx, group, discriminator_params, batch_stats, valid, nets, method
 ):
-  """Return the segmenter's loss; its terms, outputs and new statistics."""
-  params = _stop_frozen(params, ctx.config)
-  outputs, new_stats = _forward(nets.segmenter, params, batch_stats, ctx)
+  """Return the loss of some inputs; its terms, outputs and new statistics."""
+  params = forward.stop_frozen(params, ctx.config)
+  outputs, new_stats = forward.forward_inputs(
+    nets.segmenter, params, batch_stats, ctx, group
+  )
   ctx = dataclasses.replace(
     ctx,
     outputs=outputs,
@@ -163,7 +188,10 @@ def _segmenter_loss(
       _discriminate, nets.discriminators, discriminator_params
     ),
   )
-  terms = _cross_entropies(ctx, valid) | method.segmenter_losses(ctx)
+  terms = forward.cross_entropies(ctx, valid) | method.segmenter_losses(ctx)
+  for name in group:
+    if name in method.input_losses:
+      terms |= method.input_losses[name](ctx)
   return _weighted_sum(terms, ctx.config), (terms, outputs, new_stats)
 
 
@@ -177,78 +205,6 @@ def _discriminator_loss(params, *, ctx, nets, method):
 
 def _discriminate(modules, params, name, x):
   return modules[name].apply({'params': params[name]}, x)
-
-
-class _Teacher:
-  """The teacher's forward passes of one step; keeps their statistics."""
-
-  def __init__(self, net, params, batch_stats):
-    self._net, self._params, self.batch_stats = net, params, batch_stats
-
-  def __call__(self, image: Array) -> segmenter.Outputs:
-    outputs, self.batch_stats = segmenter.forward(
-      self._net, self._params, self.batch_stats, image
-    )
-    return outputs
-
-
-def _stop_frozen(params, config):
-  """Stop the gradient of what is never updated: it costs reductions."""
-  return jax.tree.map(
-    lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
-    params,
-    segmenter.param_groups(params, config),
-  )
-
-
-def _forward(net, params, batch_stats, ctx):
-  """Forward each input in its order, which the running statistics follow.
-
-  With `bn_stats_from` 'target' they follow the input of that name alone, where
-  there is one.
-  """
-  outputs, stats = {}, batch_stats
-  drawn = segmenter.rng_names(ctx.config)
-  only = ctx.config.bn_stats_from
-  for name, example in ctx.inputs.items():
-    rngs = {rng: ctx.rng(f'{rng} of {name}')[0] for rng in drawn}
-    outputs[name], moved = segmenter.forward(
-      net, params, stats, example.image, rngs
-    )
-    if only in ('both', name) or only not in ctx.inputs:
-      stats = moved
-  return outputs, stats
-
-
-def _valid_pixels(batch, config):
-  """Count the pixels that each labelled stream's cross entropy divides by."""
-  parts = config.grad_accum_steps
-  valid = {
-    stream: jnp.sum(given['label'] != losses.IGNORE) / parts
-    for stream, given in batch.items()
-    if 'label' in given
-  }
-  if config.ce_reduction == 'all':
-    return dict.fromkeys(valid, sum(valid.values()))
-  return valid
-
-
-def _cross_entropies(ctx, valid):
-  """Return the terms seg_<input>_<head> of every input that has labels."""
-  config, terms = ctx.config, {}
-  for name, example in ctx.inputs.items():
-    if example.label is None:
-      continue
-    for head, logits in ctx.outputs[name].logits.items():
-      terms[f'seg_{name}_{head}'] = losses.cross_entropy(
-        logits,
-        example.label,
-        config.ce_reduction,
-        valid.get(name),
-        example.soft,
-        config.focal_gamma,
-      )
-  return terms
 
 
 def _weighted_sum(terms, config) -> Array:

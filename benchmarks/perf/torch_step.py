@@ -248,7 +248,7 @@ def _is_head(name):
 def _discriminators(config, classes):
   width = config.discriminator.width
   if config.method == 'fada':
-    channels = segmenter.deepest_channels(config)
+    channels = segmenter.main_channels(config)
     yield 'main', torch_nets.PixelDiscriminator(channels, classes, width)
   elif config.method in _ADVERSARIAL:
     for head in segmenter.heads(config):

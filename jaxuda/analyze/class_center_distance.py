@@ -207,7 +207,7 @@ def batch_moments(
     f32[C], f32[C, D] and f32[C].
   """
   variables = {'params': params, 'batch_stats': batch_stats}
-  features = net.apply(variables, image, train=False).deepest_features
+  features = net.apply(variables, image, train=False).main_features
   label = label_of_cells(label, features.shape[1:3], net.align_corners)
   x = features.reshape(-1, features.shape[-1])
   return class_sums(x, label.ravel(), net.num_classes)

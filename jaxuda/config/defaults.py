@@ -159,7 +159,7 @@ MODEL = {
   'input_norm': Setting(
     'caffe',
     'what the weights expect of the input; models/segmenter.py',
-    ('caffe', 'caffe_vgg', 'torchvision'),
+    ('caffe', 'caffe_vgg', 'torchvision', 'efficientnet_lite'),
   ),
   'align_corners': Setting(True, "of the logits' upsampling; False since 2021"),
   'dtype': Setting(
@@ -197,9 +197,16 @@ OPTIM = {
     10.0, "of the decoder's; 1.0 in AdaptSegNet's VGG-16", least=0.0
   ),
   'momentum': Setting(0.9, 'or the first beta of AdamW'),
+  'beta2': Setting(0.99, 'the second beta of AdamW', least=0.0, most=1.0),
   'nesterov': Setting(False, 'form of the momentum'),
-  'warmup': Setting(
-    0, 'steps in which the rate rises from 0; 5,000 in CLAN', least=0
+  'warmup': Setting(0, 'steps in which the rate rises; 5,000 in CLAN', least=0),
+  'warmup_from': Setting(
+    None,
+    "None: it rises from 0 to the base; else the schedule's own rate is "
+    "multiplied by a factor that rises from this one (DAFormer's line)",
+    least=0.0,
+    most=1.0,
+    optional=float,
   ),
   'weight_decay': Setting(5e-4, 'as torch has it', least=0.0),
   'power': Setting(0.9, 'of the poly schedule'),
@@ -225,9 +232,10 @@ TOP = {
   'classes': Setting('cityscapes19', 'the class space; jaxuda/labels.py'),
   'init': Setting(
     None,
-    "where training starts in place of init_stage: a run's folder, or a "
-    'PyTorch file. The originals start from weights trained on ImageNet, '
-    'AdaptSegNet and CLAN on COCO, too',
+    "where training starts in place of init_stage: a run's folder, a PyTorch "
+    "file, or `imagenet`, the encoder's own weights from a package. The "
+    'originals start from weights trained on ImageNet, AdaptSegNet and CLAN on '
+    'COCO, too',
     optional=str,
   ),
   'init_stage': Setting(
@@ -268,8 +276,9 @@ TOP = {
   'ce_reduction': Setting(
     'batch',
     'over which valid pixels a cross entropy is a mean: those of its '
-    "domain's batch, of each image, or of all domains together (CRST)",
-    ('batch', 'image', 'all'),
+    "domain's batch, of each image, or of all domains together (CRST); or over "
+    'all pixels, of which ignored ones add 0 (DAFormer)',
+    ('batch', 'image', 'all', 'pixels'),
   ),
   'focal_gamma': Setting(0.0, 'of the focal loss; 2 in CLAN', least=0.0),
   'max_nonfinite_steps': Setting(

@@ -31,12 +31,15 @@ class Example(NamedTuple):
       entropy.
     soft: u8[B, H, W, C], a distribution over the classes in the label's place,
       up to a factor; None for the label alone.
+    weight: f32[B, H, W], of each pixel in the cross entropy, which is then a
+      mean over all pixels; None for none.
     extra: whatever else the method's terms want to know of it.
   """
 
   image: Array
   label: Array | None = None
   soft: Array | None = None
+  weight: Array | None = None
   extra: Mapping[str, Array] = {}
 
 
@@ -58,6 +61,9 @@ class StepContext:
     predict: a teacher's Outputs for an image u8[B, H, W, 3], without gradient;
       None where the method has no teacher. It normalises by the batch's
       statistics and updates its own running ones, as the segmenter does.
+    encode: the maps {name: f[B, h, w, c]} of the encoder as it was before
+      training, for an image, without gradient; None where the method does not
+      ask for it.
   """
 
   batch: Mapping[str, Mapping[str, Array]]
@@ -69,6 +75,7 @@ class StepContext:
   params: Mapping = dataclasses.field(default_factory=dict)
   discriminate: Callable[[str, Array], Array] | None = None
   predict: Callable[[Array], Outputs] | None = None
+  encode: Callable[[Array], Mapping[str, Array]] | None = None
 
   def rng(self, name: str, images: int | None = None) -> Array:
     """Return key[images], for the first places of the batch.
@@ -93,6 +100,10 @@ def _nothing(_) -> dict:
   return {}
 
 
+def _never(_) -> bool:
+  return False
+
+
 def _accept(_) -> None:
   pass
 
@@ -107,12 +118,16 @@ class Method:
       every gradient. By default the streams as they are read.
     segmenter_losses: ctx -> {term: f32[]}, beside the cross entropies
       `seg_<input>_<head>` of all inputs with labels, which are the step's own.
+    input_losses: an input's name to ctx -> {term: f32[]}, terms that need the
+      outputs of that input alone. Where a method has no others, its gradients
+      are taken input by input.
     discriminators: config -> {name: flax module}.
     discriminator_losses: ctx -> {term: f32[]}; no gradient of theirs reaches
       the segmenter.
     ema: (config, i32[] step) -> f32[], how much of itself a teacher keeps when
       it takes over the segmenter's parameters after the step of that index;
       None for no teacher.
+    compares_with_start: config -> whether its inputs call `ctx.encode`.
     settings: {key: Setting} of all that a config of the method has beyond what
       every config has.
     check: config -> None; raises UserError for settings that cannot work.
@@ -125,12 +140,21 @@ class Method:
   streams: tuple[str, ...]
   inputs: Callable[[StepContext], dict[str, Example]] = _as_read
   segmenter_losses: Callable[[StepContext], dict[str, Array]] = _nothing
+  input_losses: Mapping[str, Callable[[StepContext], dict[str, Array]]] = (
+    dataclasses.field(default_factory=dict)
+  )
   discriminators: Callable[[Any], Mapping[str, nn.Module]] = _nothing
   discriminator_losses: Callable[[StepContext], dict[str, Array]] = _nothing
   ema: Callable[[Any, Array], Array] | None = None
+  compares_with_start: Callable[[Any], bool] = _never
   settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
   check: Callable[[Any], None] = _accept
   torch_layout: str = ''
+
+  @property
+  def has_joint_losses(self) -> bool:
+    """Whether a term may need the outputs of several inputs."""
+    return self.segmenter_losses is not _nothing
 
 
 def refuse_accumulation(config, what: str) -> None:

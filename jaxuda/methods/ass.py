@@ -34,7 +34,7 @@ def discriminators(config) -> dict:
   if not config.semantics:
     return heads
   semantic = ClassDiscriminator(
-    segmenter.deepest_channels(config),
+    segmenter.main_channels(config),
     len(labels.space(config.classes).classes),
     config.discriminator.hidden,
   )
@@ -66,7 +66,7 @@ def discriminator_losses(ctx) -> dict:
 
 
 def _semantic_loss(ctx, stream, domain):
-  features = ctx.outputs[stream].deepest_features.astype(jnp.float32)
+  features = ctx.outputs[stream].main_features.astype(jnp.float32)
   label = downsample(ctx.batch[stream]['label'], features.shape[1:3])
   classes = len(labels.space(ctx.config.classes).classes)
   known = jax.nn.one_hot(label, classes)  # a row of zeros where ignored

@@ -31,7 +31,7 @@ def discriminators(config) -> dict:
   classes = len(labels.space(config.classes).classes)
   return {
     'main': PixelDiscriminator(
-      channels=segmenter.deepest_channels(config),
+      channels=segmenter.main_channels(config),
       num_classes=1 if config.encoding == 'binary' else classes,
       width=config.discriminator.width,
       dtype=jnp.dtype(config.model.dtype),
@@ -83,7 +83,7 @@ def _loss(ctx, stream, domain):
   config, outputs = ctx.config, ctx.outputs[stream]
   logits = outputs.logits['main']
   of_domain = layers.resize(
-    ctx.discriminate('main', outputs.deepest_features),
+    ctx.discriminate('main', outputs.main_features),
     logits.shape[1:3],
     config.model.align_corners,
   )

@@ -24,12 +24,12 @@ def inputs(ctx) -> dict:
       _augment.color_jitter(target['image'], keys, ctx.config.teacher.jitter),
       target.get('label'),
       target.get('soft'),
-      {'teacher': taught},
+      extra={'teacher': taught},
     ),
   }
 
 
-def segmenter_losses(ctx) -> dict:
+def consistency(ctx) -> dict:
   """Return consistency_main: the mean squared distance of probabilities."""
   student = jax.nn.softmax(ctx.outputs['target'].logits['main'])
   teacher = ctx.inputs['target'].extra['teacher']
@@ -44,7 +44,7 @@ def ema(config, step):
 METHOD = Method(
   streams=('source', 'target'),
   inputs=inputs,
-  segmenter_losses=segmenter_losses,
+  input_losses={'target': consistency},
   ema=ema,
   settings={
     'teacher.decay': Setting(

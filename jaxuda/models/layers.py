@@ -3,8 +3,6 @@
 All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
 """
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -16,6 +14,7 @@ from jaxuda.models import matrix_forms
 
 Array = jax.Array
 Initializer = Callable[..., Array]
+Padding = int | str
 
 
 def torch_uniform(fan_in: int) -> Initializer:
@@ -32,7 +31,12 @@ def torch_uniform(fan_in: int) -> Initializer:
   return init
 
 
-# How an encoder's convolutions are drawn: N(0, 0.01) as in the originals before
+def kaiming(fan_out: int) -> Initializer:
+  """Return N(0, 2 / fan_out), which keeps the size of gradients (mmcv)."""
+  return nn.initializers.normal((2 / fan_out) ** 0.5)
+
+
+# How a ResNet's convolutions are drawn: N(0, 0.01) as in the originals before
 # they load ImageNet weights, or for training from scratch.
 KERNEL_INITS = {
   'caffe': nn.initializers.normal(0.01),
@@ -52,25 +56,27 @@ def use_matrix_forms() -> bool:
 
 
 class Conv(nn.Module):
-  """A 2-D convolution with torch's explicit symmetric padding.
+  """A 2-D convolution.
 
   Attributes:
     features: output channels.
     kernel: side of the square kernel.
-    stride, padding, dilation: as in torch.nn.Conv2d.
-    use_bias: whether a bias is added (initialised as torch does).
-    kernel_init: initializer of the kernel [k, k, in, out]; None for torch's
-      default.
+    stride, padding, dilation: as in torch.nn.Conv2d, or TensorFlow's padding
+      'SAME'.
+    use_bias: whether a bias is added.
+    kernel_init, bias_init: initializers of the kernel [k, k, in, out] and of
+      the bias; None for torch's default.
     dtype: compute type.
   """
 
   features: int
   kernel: int
   stride: int = 1
-  padding: int = 0
+  padding: Padding = 0
   dilation: int = 1
   use_bias: bool = False
   kernel_init: Initializer | None = None
+  bias_init: Initializer | None = None
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
@@ -82,13 +88,90 @@ class Conv(nn.Module):
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = conv(x, kernel, self.stride, self.padding, self.dilation)
     if self.use_bias:
-      bias = self.param('bias', default, (self.features,))
+      bias_init = self.bias_init or default
+      bias = self.param('bias', bias_init, (self.features,))
       y = y + bias.astype(self.dtype)
     return y
 
 
+class DepthwiseConv(nn.Module):
+  """A 2-D convolution of each channel by itself.
+
+  Attributes:
+    kernel: side of the square kernel.
+    stride, padding, dilation, use_bias, kernel_init, bias_init, dtype: as of
+      Conv; the kernel is [k, k, 1, channels].
+  """
+
+  kernel: int
+  stride: int = 1
+  padding: Padding = 0
+  dilation: int = 1
+  use_bias: bool = False
+  kernel_init: Initializer | None = None
+  bias_init: Initializer | None = None
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Map f[B, H, W, C] to dtype[B, H', W', C]."""
+    k, channels = self.kernel, x.shape[-1]
+    default = torch_uniform(k * k)
+    kernel = self.param(
+      'kernel', self.kernel_init or default, (k, k, 1, channels)
+    )
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    pads = _pads(x, k, self.stride, self.padding, self.dilation)
+    if use_matrix_forms():
+      y = matrix_forms.depthwise(
+        x, kernel[:, :, 0], self.stride, pads, self.dilation
+      )
+    else:
+      y = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (self.stride, self.stride),
+        pads,
+        rhs_dilation=(self.dilation, self.dilation),
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        feature_group_count=channels,
+      )
+    if self.use_bias:
+      bias = self.param('bias', self.bias_init or default, (channels,))
+      y = y + bias.astype(self.dtype)
+    return y
+
+
+def _pads(x, kernel, stride, padding, dilation):
+  """Return ((top, bottom), (left, right)) of a convolution over f[B, H, W, C].
+
+  SAME gives ceil(size / stride) outputs; what is odd of it comes last.
+  """
+  if padding != 'SAME':
+    return ((padding, padding),) * 2
+  reach = (kernel - 1) * dilation
+  totals = (
+    max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+    for size in x.shape[1:3]
+  )
+  return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def drop_path(module: nn.Module, x: Array, rate: float) -> Array:
+  """Leave f[B, ...] out of a sum for some images, in training (drop path).
+
+  Kept ones are divided by their chance, so that the mean stays. Nothing is
+  dropped where the module has no random stream 'drop_path', as in a teacher.
+  """
+  if not rate or not module.has_rng('drop_path'):
+    return x
+  shape = (len(x), *[1] * (x.ndim - 1))
+  keep = jax.random.bernoulli(module.make_rng('drop_path'), 1 - rate, shape)
+  return jnp.where(keep, x / (1 - rate), 0)
+
+
 def conv(
-  x: Array, kernel: Array, stride: int, padding: int, dilation: int = 1
+  x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1
 ) -> Array:
   """Convolve f[B, H, W, I] with f[k, k, I, O], in the form that is fastest."""
   k = kernel.shape[0]
@@ -103,64 +186,10 @@ def conv(
     x,
     kernel,
     (stride, stride),
-    ((padding, padding), (padding, padding)),
+    _pads(x, k, stride, padding, dilation),
     rhs_dilation=(dilation, dilation),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-
-
-class ASPP(nn.Module):
-  """The sum of dilated 3x3 convolutions with bias: DeepLabV2's classifier.
-
-  (ADVENT, advent/model/deeplabv2.py: weights N(0, 0.01), padding = dilation.)
-
-  Attributes:
-    num_classes: output channels.
-    dilations: of the branches.
-    aspp_branches: how many of them are summed, from the first; None for all.
-      AdaptSegNet's code returns inside the loop, after two; its other branches
-      stay what they were, in every checkpoint.
-    dtype: compute type.
-  """
-
-  num_classes: int
-  dilations: Sequence[int]
-  aspp_branches: int | None = None
-  dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Map f[B, H, W, C] to f32[B, H, W, num_classes]."""
-    branches = [
-      _Branch(self.num_classes, name=f'conv2d_list_{i}')(x.shape[-1])
-      for i in range(len(self.dilations))
-    ][: self.aspp_branches]
-    dilations = self.dilations[: self.aspp_branches]
-    kernels = [kernel.astype(self.dtype) for kernel, _ in branches]
-    bias = sum(bias for _, bias in branches)
-    x = x.astype(self.dtype)
-    if use_matrix_forms():
-      y = matrix_forms.shifted_sum(x, kernels, dilations)
-    else:
-      maps = (
-        conv(x, kernel, 1, dilation, dilation)
-        for kernel, dilation in zip(kernels, dilations, strict=True)
-      )
-      y = functools.reduce(operator.add, maps)
-    return y.astype(jnp.float32) + bias
-
-
-class _Branch(nn.Module):
-  """Holds the parameters of one ASPP branch under the checkpoint's name."""
-
-  features: int
-
-  @nn.compact
-  def __call__(self, channels: int) -> tuple[Array, Array]:
-    shape = (3, 3, channels, self.features)
-    kernel = self.param('kernel', nn.initializers.normal(0.01), shape)
-    bias_init = torch_uniform(9 * channels)
-    return kernel, self.param('bias', bias_init, (self.features,))
 
 
 def max_pool(x: Array, ceil: bool) -> Array:

@@ -163,3 +163,74 @@ def shifted_sum(
     pad = ((0, 0), (max(-dy, 0), max(dy, 0)), (max(-dx, 0), max(dx, 0)))
     total = total + jnp.pad(part, (*pad, (0, 0)))
   return total
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def depthwise(
+  x: Array,
+  kernel: Array,
+  stride: int,
+  pads: tuple[tuple[int, int], tuple[int, int]],
+  dilation: int,
+) -> Array:
+  """Convolve each channel by itself, as a sum of shifted products.
+
+  f[B, H, W, C], f[k, k, C] -> f[B, H', W', C]; the gradients, too: XLA's CPU
+  convolutions of so many groups take about thirty times as long.
+  """
+  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  reach = (kernel.shape[0] - 1) * dilation
+  size = tuple((n - reach - 1) // stride + 1 for n in x.shape[1:3])
+  return sum(
+    _shifted(x, (i * dilation, j * dilation), size, stride) * kernel[i, j]
+    for i in range(kernel.shape[0])
+    for j in range(kernel.shape[1])
+  )
+
+
+def _shifted(x, start, size, stride):
+  """Return every stride-th row and column of a part, f[B, *size, C]."""
+  (y0, x0), (h, w) = start, size
+  return jax.lax.slice(
+    x,
+    (0, y0, x0, 0),
+    (
+      x.shape[0],
+      y0 + stride * (h - 1) + 1,
+      x0 + stride * (w - 1) + 1,
+      x.shape[3],
+    ),
+    (1, stride, stride, 1),
+  )
+
+
+def _depthwise_forward(x, kernel, stride, pads, dilation):
+  return depthwise(x, kernel, stride, pads, dilation), (x, kernel)
+
+
+def _depthwise_backward(stride, pads, dilation, kept, gradient):
+  x, kernel = kept
+  k, size = kernel.shape[0], gradient.shape[1:3]
+  padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  of_kernel = [
+    (
+      _shifted(padded, (i * dilation, j * dilation), size, stride) * gradient
+    ).sum((0, 1, 2))
+    for i in range(k)
+    for j in range(k)
+  ]
+  # Zeros between its rows undo the stride; then the mirrored kernel passes
+  # over it, from where its last tap reads the first row.
+  reach = (k - 1) * dilation
+  config = [
+    (reach - low, n - 1 + low - stride * (m - 1), stride - 1)
+    for (low, _), n, m in zip(pads, x.shape[1:3], size, strict=True)
+  ]
+  wide = jax.lax.pad(
+    gradient, jnp.zeros((), gradient.dtype), [(0, 0, 0), *config, (0, 0, 0)]
+  )
+  of_x = depthwise(wide, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)), dilation)
+  return of_x, jnp.stack(of_kernel).reshape(kernel.shape)
+
+
+depthwise.defvjp(_depthwise_forward, _depthwise_backward)

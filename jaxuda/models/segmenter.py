@@ -28,7 +28,8 @@ class InputNorm(NamedTuple):
 
 
 # caffe: the ResNets of AdaptSegNet, ADVENT, BDL and CLAN; caffe_vgg: FADA's
-# VGG-16 (configs/deeplabv2_vgg16_adv.yaml); torchvision: FADA's ResNet.
+# VGG-16 (configs/deeplabv2_vgg16_adv.yaml); torchvision: FADA's ResNet, and
+# all encoders of DAFormer's line.
 INPUT_NORMS = {
   'caffe': InputNorm(
     True, 1.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)
@@ -39,6 +40,7 @@ INPUT_NORMS = {
   'torchvision': InputNorm(
     False, 255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
   ),
+  'efficientnet_lite': InputNorm(False, 1.0, (127.0,) * 3, (128.0,) * 3),
 }
 
 
@@ -50,17 +52,12 @@ class Outputs:
     logits: a head's name ('main', and the decoder's others) to
       f32[B, h, w, C]; of `forward` at the image's size.
     features: a name to f[B, h, w, c]: the encoder's maps.
-    deepest: the name of the map that the main head reads.
+    main_features: f[B, h, w, c], the map that the main head reads.
   """
 
   logits: dict[str, Array]
   features: dict[str, Array]
-  deepest: str = flax.struct.field(pytree_node=False)
-
-  @property
-  def deepest_features(self) -> Array:
-    """The map that the main head reads."""
-    return self.features[self.deepest]
+  main_features: Array
 
 
 class Segmenter(nn.Module):
@@ -69,7 +66,6 @@ class Segmenter(nn.Module):
   Attributes:
     encoder, decoder: see the packages of these names.
     input_norm: a name of INPUT_NORMS.
-    deepest: the name of the map that the main head reads.
     num_classes: channels of the logits.
     align_corners: of the upsampling of the logits, see layers.resize.
     temperature: what the logits are divided by in training, 1.8 in FADA.
@@ -79,7 +75,6 @@ class Segmenter(nn.Module):
   encoder: nn.Module
   decoder: nn.Module
   input_norm: str
-  deepest: str
   num_classes: int
   align_corners: bool = True
   temperature: float = 1.0
@@ -87,12 +82,17 @@ class Segmenter(nn.Module):
 
   def __call__(self, image: Array, train: bool) -> Outputs:
     """Map u8[B, H, W, 3], or floats of the same range, to small logits."""
+    features = self.encode(image, train)
+    logits, main_features = self.decoder(features, train)
+    return Outputs(logits, features, main_features)
+
+  def encode(self, image: Array, train: bool) -> dict[str, Array]:
+    """Map u8[B, H, W, 3], or floats of the same range, to maps."""
     norm = INPUT_NORMS[self.input_norm]
     x = image.astype(jnp.float32)
     x = (x[..., ::-1] if norm.bgr else x) / norm.scale
     x = (x - jnp.array(norm.mean)) / jnp.array(norm.std)
-    features = self.encoder(x.astype(self.dtype), train)
-    return Outputs(self.decoder(features), features, self.deepest)
+    return self.encoder(x.astype(self.dtype), train)
 
 
 def build(config) -> Segmenter:
@@ -111,7 +111,6 @@ def build(config) -> Segmenter:
     encoder.build(config),
     decoders.load(model.decoder.name).build(config, num_classes),
     model.input_norm,
-    encoder.DEEPEST,
     num_classes,
     model.align_corners,
     config.temperature,
@@ -125,11 +124,9 @@ def heads(config) -> tuple[str, ...]:
   return decoders.load(decoder.name).heads(decoder)
 
 
-def deepest_channels(config) -> int:
-  """Return the channels of Outputs.deepest_features of an experiment."""
-  encoder = config.model.encoder
-  module = encoders.load(encoder.name)
-  return module.channels(encoder)[module.DEEPEST]
+def main_channels(config) -> int:
+  """Return the channels of Outputs.main_features of an experiment."""
+  return decoders.load(config.model.decoder.name).main_channels(config)
 
 
 def sides_divide_by(config) -> int:

@@ -28,7 +28,8 @@ class Layout(NamedTuple):
       layout that has all of its marks is the file's.
     rename: a plain name to the file's; None for what the file never holds.
     unused: regex of keys -> why nothing reads them.
-    fresh: why parameters without a name in the file keep their initial values.
+    fresh: of a file without a decoder, why parameters that have no name in it
+      keep their initial values.
     discriminator: regex of the keys of the discriminator in a file that holds
       both networks.
     suffixes: of a discriminator's own file, by its name, behind the
@@ -51,6 +52,8 @@ class Layout(NamedTuple):
 
   def key(self, path: tuple[str, ...]) -> str | None:
     """Return the file's name of a variable; None for what it never holds."""
+    if self.fresh and path[0] == 'decoder':
+      return None
     name = self.rename(plain_name(path))
     return name and self.prefixes.get(path[0], '') + name
 
@@ -87,4 +90,3 @@ def in_order(*replacements: tuple[str, str | None]) -> Callable:
 
 
 HEADLESS = 'the file holds an encoder without our heads'
-NO_HEAD = (r'layer[56]\.', None)

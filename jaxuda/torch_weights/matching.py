@@ -131,10 +131,11 @@ def match(
 
 def _reason(layout, key):
   """Return why nothing reads a key of such a file; None if something must."""
-  if layout.fresh and key.endswith(COUNTER):
-    return 'a frozen norm counts nothing'
-  rules = layout.unused.items()
-  return next((why for rule, why in rules if re.match(rule, key)), None)
+  for rule, why in layout.unused.items():
+    if re.match(rule, key):
+      return why
+  of_norm = layout.fresh and key.endswith(COUNTER)
+  return 'a frozen norm counts nothing' if of_norm else None
 
 
 def _split(tensors, layout, part):

@@ -63,6 +63,7 @@ class Run:
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
     self.d_start = d_start
+    self.frozen = start.frozen_encoder(config, self.start, self.replicated)
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
 
@@ -142,7 +143,7 @@ class Run:
         break
       batch = next(stream)
       with jax.transfer_guard('disallow'):
-        current, measured = self.step(current, batch)
+        current, measured = self.step(current, batch, self.frozen)
       if i == first or (i + 1) % config.log_every == 0:
         self._log(i + 1, measured, stream.waited_s)
     self.log.waited()

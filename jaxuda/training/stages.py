@@ -8,6 +8,7 @@ from jaxuda import config as config_lib
 from jaxuda.datasets import specs, stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.pseudo_labels import rules
+from jaxuda.torch_weights import pretrained
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -25,7 +26,13 @@ def stage_dir(stage, workdir: pathlib.Path) -> pathlib.Path:
 
 
 def init_dir(config, workdir: pathlib.Path) -> pathlib.Path | None:
-  """Return the run or the file that a run starts from, None for nothing."""
+  """Return the run or the file that a run starts from, None for nothing.
+
+  Raises:
+    UserError: it starts from a package's weights, which are not there.
+  """
+  if config.init == pretrained.IMAGENET:
+    return pretrained.find(config)
   if config.init:
     return pathlib.Path(config.init)
   return config.init_stage and stage_dir(config.init_stage, workdir)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from jaxuda import checkpoints, experiment, state
+from jaxuda import checkpoints, experiment, methods, state
 from jaxuda import config as config_lib
 from jaxuda.models import norm, segmenter
 from jaxuda.torch_weights import files as torch_files
@@ -117,6 +117,32 @@ def _fitted(theirs, config, where):
 def variables(run: experiment.Run) -> dict:
   """Return the segmenter's variables of a run, as flax has them."""
   return {'params': run.params, 'batch_stats': run.batch_stats}
+
+
+def frozen_encoder(config, run: experiment.Run | None, sharding) -> dict | None:
+  """Return the encoder's variables before training, on the devices.
+
+  None where the method does not compare with them.
+
+  Args:
+    config: of the run that starts, or goes on.
+    run: what it starts from.
+    sharding: of all arrays.
+
+  Raises:
+    UserError: the method compares with them, and the run starts from nothing.
+  """
+  if not methods.load(config.method).compares_with_start(config):
+    return None
+  if run is None:
+    raise UserError(
+      f'config.init is needed, also to go on: {config.method} compares its '
+      "encoder with the one that it starts from, as ImageNet's."
+    )
+  found = {
+    kind: tree.get('encoder', {}) for kind, tree in variables(run).items()
+  }
+  return jax.device_put(found, sharding)
 
 
 def is_complete(run: experiment.Run) -> bool:

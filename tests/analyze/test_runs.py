@@ -96,7 +96,7 @@ def test_class_center_distance_of_a_run(run):
   )
   variables = {'params': run.params, 'batch_stats': run.batch_stats}
   apply = jax.jit(lambda v, x: run.net.apply(v, x, train=False))
-  features = apply(variables, batch['image']).deepest_features
+  features = apply(variables, batch['image']).main_features
   features = np.asarray(features, np.float64)
   # 32x64 pixels, features of 5x9: aligned corners, 31/4 and 63/8 pixels apart.
   assert features.shape[1:3] == (5, 9)

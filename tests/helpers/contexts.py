@@ -28,7 +28,7 @@ def bce(logits, domain):
 
 def outputs(logits, features=None) -> Outputs:
   """What a segmenter gives: {head: logits}, and the main head's features."""
-  return Outputs(logits, {'deepest': features}, 'deepest')
+  return Outputs(logits, {'deepest': features}, features)
 
 
 def context(

@@ -197,7 +197,7 @@ def test_twin_heads_predict_by_their_sum():
   def both_ways(image):
     variables = {'params': params, 'batch_stats': stats}
     shown = net.apply(variables, image, train=False)
-    assert shown.deepest_features.shape[-1] == 32 * net.encoder.width
+    assert shown.main_features.shape[-1] == 32 * net.encoder.width
     return shown.logits, inference.logits(params, stats, image, net=net)
 
   heads, found = both_ways(image)

@@ -19,7 +19,7 @@ def test_consistency_by_hand():
   object.__setattr__(
     ctx, 'inputs', {'target': Example(None, extra={'teacher': teacher})}
   )
-  found = mean_teacher.segmenter_losses(ctx)
+  found = mean_teacher.consistency(ctx)
   expected = np.square(softmax(student) - teacher).mean()
   assert set(found) == {'consistency_main'}
   np.testing.assert_allclose(found['consistency_main'], expected, rtol=1e-5)

@@ -100,7 +100,7 @@ def test_sizes_at_full_size(size):
     image_of(*size),
   )
   assert outputs.features['layer3'].shape == (1, *eighth, 1024)
-  assert outputs.deepest_features.shape == (1, *eighth, 2048)
+  assert outputs.main_features.shape == (1, *eighth, 2048)
   assert outputs.logits['main'].shape == (1, *size, 19)
   assert outputs.logits['aux'].shape == (1, *size, 19)
   small = outputs_of(net, size).logits
@@ -120,7 +120,7 @@ def test_sizes_of_vgg(size):
   """Three poolings that round down: 720 -> 90."""
   outputs = outputs_of(build(words='gta5,encoder=vgg16'), size)
   eighth = tuple(side // 8 for side in size)
-  assert outputs.deepest_features.shape == (1, *eighth, 1024)
+  assert outputs.main_features.shape == (1, *eighth, 1024)
   assert {k: v.shape for k, v in outputs.logits.items()} == {
     'main': (1, *eighth, 19)
   }
@@ -302,7 +302,7 @@ def test_the_other_variants_in_numpy(variant):
   variables = random_variables({'params': params, 'batch_stats': batch_stats})
   image = np.random.default_rng(1).integers(0, 256, (1, *size, 3), np.uint8)
   outputs = jax.jit(partial(net.apply, train=False))(variables, image)
-  features = outputs.deepest_features
+  features = outputs.main_features
 
   b, s = variables['params']['encoder'], variables['batch_stats']['encoder']
   mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue
@@ -349,7 +349,7 @@ def test_fadas_sizes_at_full_size(size, eighth):
     'model.encoder.variant=torchvision', 'model.decoder.multi_level=False'
   )
   outputs = outputs_of(net, size)
-  assert outputs.deepest_features.shape == (1, *eighth, 2048)
+  assert outputs.main_features.shape == (1, *eighth, 2048)
 
 
 def test_the_input_of_caffes_vgg():
@@ -369,7 +369,7 @@ def test_branches_that_are_not_summed():
   image = np.random.default_rng(1).integers(0, 256, (1, 36, 51, 3), np.uint8)
   outputs = net.apply(variables, image, train=False)
   head = variables['params']['decoder']['layer6']
-  expected = by_hand.aspp(outputs.deepest_features, head, (1, 2))
+  expected = by_hand.aspp(outputs.main_features, head, (1, 2))
   tolerance = 1e-5 * np.abs(expected).max()
   np.testing.assert_allclose(outputs.logits['main'], expected, atol=tolerance)
 
@@ -420,7 +420,7 @@ def test_bfloat16_computes_but_does_not_store():
     variables,
     image,
   )
-  assert outputs.deepest_features.dtype == jnp.bfloat16
+  assert outputs.main_features.dtype == jnp.bfloat16
   assert {x.dtype.name for x in outputs.logits.values()} == {'float32'}
   assert {x.dtype.name for x in jax.tree.leaves(updated)} == stored
 

@@ -3,9 +3,10 @@
 A decoder's file exports
 
   SETTINGS: {key: Setting} of config.model.decoder, all but its name
-  build(config, num_classes) -> Decoder, a flax module: {name: f[B, h, w, c]} ->
-    {head: f32[B, h, w, C]}, whose `predicted(logits)` are the prediction's
-    logits
+  build(config, num_classes) -> Decoder, a flax module: ({name: f[B, h, w, c]},
+    train) -> {head: f32[B, h, w, C]} and the map that the main head reads;
+    its `predicted(logits)` are the prediction's logits
+  main_channels(config) -> the channels of that map
   RNGS: as an encoder's
   heads(decoder_config) -> the names of these heads, the main one first
   param_group(path, config) -> 'head', or 'frozen' for what is never updated

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxuda.models import encoders, layers, torch_names
+from jaxuda.models import encoders, layers, matrix_forms, torch_names
 from jaxuda.models.torch_names import Layout
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
@@ -33,6 +33,60 @@ RNGS = ()
 _NAMES = {'main': 'layer6', 'aux': 'layer5'}  # of the heads' parameters
 
 
+class ASPP(nn.Module):
+  """The sum of dilated 3x3 convolutions with bias: DeepLabV2's classifier.
+
+  (ADVENT, advent/model/deeplabv2.py: weights N(0, 0.01), padding = dilation.)
+
+  Attributes:
+    num_classes: output channels.
+    dilations: of the branches.
+    aspp_branches: how many of them are summed, from the first; None for all.
+      AdaptSegNet's code returns inside the loop, after two; its other branches
+      stay what they were, in every checkpoint.
+    dtype: compute type.
+  """
+
+  num_classes: int
+  dilations: Sequence[int]
+  aspp_branches: int | None = None
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Map f[B, H, W, C] to f32[B, H, W, num_classes]."""
+    branches = [
+      _Branch(self.num_classes, name=f'conv2d_list_{i}')(x.shape[-1])
+      for i in range(len(self.dilations))
+    ][: self.aspp_branches]
+    dilations = self.dilations[: self.aspp_branches]
+    kernels = [kernel.astype(self.dtype) for kernel, _ in branches]
+    bias = sum(bias for _, bias in branches)
+    x = x.astype(self.dtype)
+    if layers.use_matrix_forms():
+      y = matrix_forms.shifted_sum(x, kernels, dilations)
+    else:
+      maps = (
+        layers.conv(x, kernel, 1, dilation, dilation)
+        for kernel, dilation in zip(kernels, dilations, strict=True)
+      )
+      y = functools.reduce(operator.add, maps)
+    return y.astype(jnp.float32) + bias
+
+
+class _Branch(nn.Module):
+  """Holds the parameters of one ASPP branch under the checkpoint's name."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, channels: int) -> tuple[Array, Array]:
+    shape = (3, 3, channels, self.features)
+    kernel = self.param('kernel', nn.initializers.normal(0.01), shape)
+    bias_init = layers.torch_uniform(9 * channels)
+    return kernel, self.param('bias', bias_init, (self.features,))
+
+
 class Decoder(nn.Module):
   """One head, or two.
 
@@ -40,7 +94,7 @@ class Decoder(nn.Module):
     num_classes: channels of the logits.
     reads: which of the encoder's maps each head reads; the main one comes
       first.
-    dilations, aspp_branches: see layers.ASPP.
+    dilations, aspp_branches: see ASPP.
     summed: whether the prediction is the sum of all heads (CLAN,
       model/CLAN_G.py), in place of the main one.
     dtype: compute type; logits are float32.
@@ -54,10 +108,17 @@ class Decoder(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Array]) -> dict[str, Array]:
-    """Map {name: f[B, h, w, c]} to {head: f32[B, h, w, num_classes]}."""
-    return {
-      head: layers.ASPP(
+  def __call__(
+    self, features: dict[str, Array], train: bool
+  ) -> tuple[dict[str, Array], Array]:
+    """Map {name: f[B, h, w, c]} to {head: f32[B, h, w, num_classes]}.
+
+    Returns:
+      These, and the map that the main head reads.
+    """
+    del train  # nothing here behaves differently
+    logits = {
+      head: ASPP(
         self.num_classes,
         self.dilations,
         self.aspp_branches,
@@ -66,6 +127,7 @@ class Decoder(nn.Module):
       )(features[name])
       for head, name in self.reads
     }
+    return logits, features[dict(self.reads)['main']]
 
   @nn.nowrap
   def predicted(self, logits: dict[str, Array]) -> Array:
@@ -100,6 +162,13 @@ def build(config, num_classes: int) -> Decoder:
     d.shared_features and d.multi_level,
     jnp.dtype(model.dtype),
   )
+
+
+def main_channels(config) -> int:
+  """Return the channels of the map that the main head reads."""
+  encoder = config.model.encoder
+  module = encoders.load(encoder.name)
+  return module.channels(encoder)[module.DEEPEST]
 
 
 def heads(decoder_config) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ LAYOUTS = (
     'vgg',
     "ImageNet's VGG-16 as torchvision names it, and its caffe conversion",
     (r'features\.0\.weight', r'features\.28\.weight'),
-    torch_names.in_order(torch_names.NO_HEAD, *_CONV5, _NO_FC),
+    torch_names.in_order(*_CONV5, _NO_FC),
     {r'(classifier|fc\d?)\.': _OTHER_FC},
     torch_names.HEADLESS,
   ),
@@ -138,7 +138,6 @@ LAYOUTS = (
     "ImageNet's VGG-16 as caffe names it",
     (r'conv1_1\.weight', r'conv5_3\.weight'),
     torch_names.in_order(
-      torch_names.NO_HEAD,
       _NO_FC,
       *(
         (rf'features\.{ours}\.', f'conv{theirs}.')

@@ -1,0 +1,120 @@
+"""The forward passes of a training step, and their cross entropies."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxuda import losses
+from jaxuda.methods import StepContext
+from jaxuda.models import segmenter
+
+Array = jax.Array
+
+
+class Teacher:
+  """The teacher's forward passes of one step; keeps their statistics.
+
+  It normalises by the batch's statistics, and drops nothing, as it has no
+  random streams.
+
+  Attributes:
+    batch_stats: its running statistics, which each pass moves.
+  """
+
+  def __init__(self, net: segmenter.Segmenter, params: dict, batch_stats: dict):
+    """Take the teacher's variables from before the step."""
+    self._net, self._params, self.batch_stats = net, params, batch_stats
+
+  def __call__(self, image: Array) -> segmenter.Outputs:
+    """Return the outputs for an image, u8[B, H, W, 3]."""
+    outputs, self.batch_stats = segmenter.forward(
+      self._net, self._params, self.batch_stats, image
+    )
+    return outputs
+
+
+def frozen_encoder(
+  net: segmenter.Segmenter, variables: dict
+) -> Callable[[Array], dict[str, Array]]:
+  """Return image -> the maps of an encoder that does not train, as it predicts.
+
+  Args:
+    net: the segmenter.
+    variables: of its encoder: {'params', 'batch_stats'} without a level for it.
+  """
+  within = {kind: {'encoder': tree} for kind, tree in variables.items()}
+  return lambda image: net.apply(within, image, train=False, method=net.encode)
+
+
+def stop_frozen(params: dict, config: Any) -> dict:
+  """Stop the gradient of what is never updated: it costs reductions."""
+  return jax.tree.map(
+    lambda p, group: jax.lax.stop_gradient(p) if group == 'frozen' else p,
+    params,
+    segmenter.param_groups(params, config),
+  )
+
+
+def forward_inputs(
+  net: segmenter.Segmenter,
+  params: dict,
+  batch_stats: dict,
+  ctx: StepContext,
+  names: Sequence[str],
+) -> tuple[dict[str, segmenter.Outputs], dict]:
+  """Forward some inputs in their order, which the running statistics follow.
+
+  With `bn_stats_from` 'target' they follow the input of that name alone, where
+  there is one.
+
+  Returns:
+    The outputs of each, and the new running statistics.
+  """
+  outputs, stats = {}, batch_stats
+  drawn = segmenter.rng_names(ctx.config)
+  only = ctx.config.bn_stats_from
+  for name in names:
+    rngs = {rng: ctx.rng(f'{rng} of {name}')[0] for rng in drawn}
+    outputs[name], moved = segmenter.forward(
+      net, params, stats, ctx.inputs[name].image, rngs
+    )
+    if only in ('both', name) or only not in ctx.inputs:
+      stats = moved
+  return outputs, stats
+
+
+def valid_pixels(batch: dict, config: Any) -> dict[str, Array]:
+  """Count the pixels that each labelled stream's cross entropy divides by."""
+  parts = config.grad_accum_steps
+  valid = {
+    stream: jnp.sum(given['label'] != losses.IGNORE) / parts
+    for stream, given in batch.items()
+    if 'label' in given
+  }
+  if config.ce_reduction == 'all':
+    return dict.fromkeys(valid, sum(valid.values()))
+  return valid
+
+
+def cross_entropies(
+  ctx: StepContext, valid: dict[str, Array]
+) -> dict[str, Array]:
+  """Return the terms seg_<input>_<head> of what was forwarded with labels."""
+  config, terms = ctx.config, {}
+  for name, outputs in ctx.outputs.items():
+    example = ctx.inputs[name]
+    if example.label is None:
+      continue
+    for head, logits in outputs.logits.items():
+      terms[f'seg_{name}_{head}'] = losses.cross_entropy(
+        logits,
+        example.label,
+        config.ce_reduction,
+        valid.get(name),
+        example.soft,
+        config.focal_gamma,
+        example.weight,
+      )
+  return terms

