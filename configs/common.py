@@ -1,5 +1,7 @@
 """What the experiments share: presets of datasets, and how a file begins."""
 
+import functools
+
 from ml_collections import ConfigDict
 
 from jaxuda import config as config_lib
@@ -11,7 +13,11 @@ RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
 
 
 def start(
-  arg: str | None, name: str, method: str | None = None, **declared
+  arg: str | None,
+  name: str,
+  method: str | None = None,
+  encoder: str = 'resnet',
+  **declared,
 ) -> tuple[ConfigDict, ConfigDict]:
   """Return the default config of an experiment, and its argument.
 
@@ -19,13 +25,20 @@ def start(
     arg: what stands behind the colon of the config file.
     name: of the file.
     method: the file's method; None for that of its name.
+    encoder: the default one, but for rendered presets.
     declared: the words of the argument beyond `preset` and `encoder`, see
       config.parse_arg.
   """
+  parse = functools.partial(
+    config_lib.parse_arg, preset=tuple(PRESETS), **declared
+  )
+  rendered = parse(arg, encoder=('', *names.modules(encoders))).preset
+  rendered = rendered in RENDERED
+  encoder = 'efficientnet_lite' if rendered else encoder
   found = names.modules(encoders)
-  found.sort(key=lambda encoder: encoder != 'resnet')  # the default first
+  found.sort(key=lambda name: name != encoder)  # the default first
   declared = {'encoder': found, **declared}
-  words = config_lib.parse_arg(arg, preset=tuple(PRESETS), **declared)
+  words = parse(arg, encoder=found)
   plain = config_lib.parse_arg('', **declared)
   config = config_lib.experiment()
   config.method = method or name
@@ -42,12 +55,17 @@ def start(
 
 def set_network(config: ConfigDict, encoder: str) -> None:
   """Give a config an encoder and DeepLabV2's heads, with their defaults."""
-  config.model.encoder = {'name': encoder}
-  config_lib.add(config.model.encoder, encoders.load(encoder).SETTINGS)
-  config.model.decoder = {'name': 'deeplab_v2'}
-  config_lib.add(config.model.decoder, decoders.load('deeplab_v2').SETTINGS)
+  decoder = 'deeplab_v2' if encoder in ('resnet', 'vgg16') else 'daformer'
+  for part, package, name in (
+    ('encoder', encoders, encoder),
+    ('decoder', decoders, decoder),
+  ):
+    config.model[part] = {'name': name}
+    config_lib.add(config.model[part], package.load(name).SETTINGS)
   if len(encoders.load(encoder).channels(config.model.encoder)) < 2:
     config.model.decoder.multi_level = False
+  if encoder == 'efficientnet_lite':
+    config.model.input_norm = 'efficientnet_lite'
 
 
 def set_weights(config: ConfigDict, **weights: float) -> None:
@@ -80,17 +98,25 @@ def streets(config: ConfigDict) -> None:
   # The same network with 1.0 M parameters and one head, trained from scratch;
   # the dilations suit maps of 13x25 in place of 65x129. In 400 steps on the
   # target's own labels SGD at its best rate reached 17 mIoU and AdamW 36.
-  config.model.encoder.width = 16
-  if config.model.encoder.name == 'resnet':
-    config.model.encoder.update(blocks=(1, 1, 2, 2), kernel_init='he')
-  config.model.decoder.update(
-    dilations=(3, 6), aspp_branches=2, multi_level=False
-  )
+  model = config.model
+  model.decoder.multi_level = False
+  if model.encoder.name == 'efficientnet_lite':
+    config.init = 'imagenet'
+    model.align_corners = False
+    model.decoder.update(width=64, fusion='1x1')
+  if model.encoder.name == 'resnet':
+    model.encoder.update(width=16, blocks=(1, 1, 2, 2), kernel_init='he')
+    model.decoder.update(dilations=(3, 6), aspp_branches=2)
   config.train_bn_affine = True
   config.optim.update(
     name='adamw',
-    lr=2e-3,
-    head_factor=1.0,
+    lr=5e-4,
+    head_factor=4.0,
+    beta2=0.999,
+    weight_decay=0.01,
+    power=1.0,
+    warmup=100,
+    warmup_from=1e-6,
     decay_steps=None,
     duplicate_params=False,
   )

@@ -1,6 +1,7 @@
 """Strong augmentation on the device, inside of the step, with fixed shapes."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -99,3 +100,68 @@ def _to_rgb(h, s, v):
   return jnp.stack(
     [jnp.select([which == i for i in range(6)], c) for c in channels], -1
   )
+
+
+def blur(images: Array, keys: Array) -> Array:
+  """Blur each image by a Gaussian of its own width, from 0.15 to 1.15 pixels.
+
+  As kornia's gaussian_blur2d with a reflecting border. The originals' kernels
+  have a tenth of the height, see `blur_taps`; beyond 5 pixels nothing is left
+  of the widest Gaussian.
+
+  Args:
+    images: f32[B, H, W, 3].
+    keys: key[B].
+  """
+  radius = min(blur_taps(images.shape[1]) // 2, 5)
+
+  def one(image, key):
+    sigma = jax.random.uniform(key, (), minval=0.15, maxval=1.15)
+    weights = gaussian(sigma, radius)
+    return _convolve_rows(
+      _convolve_rows(image, weights).swapaxes(0, 1), weights
+    )
+
+  return jax.vmap(one)(images, keys).swapaxes(1, 2)
+
+
+def blur_taps(height: int) -> int:
+  """Return the originals' kernel size for images of a height.
+
+  floor(ceil(0.1 H) - 0.5 + ceil(0.1 H) mod 2), an odd number.
+  """
+  tenth = math.ceil(0.1 * height)
+  return math.floor(tenth - 0.5 + tenth % 2)
+
+
+def gaussian(sigma: Array, radius: int) -> Array:
+  """Return f32[2 radius + 1], normalised weights of a Gaussian."""
+  at = jnp.arange(-radius, radius + 1)
+  weights = jnp.exp(-jnp.square(at / sigma) / 2)
+  return weights / weights.sum()
+
+
+def _convolve_rows(image, weights):
+  """Convolve f32[H, W, C] along H, whose border reflects."""
+  radius = len(weights) // 2
+  wide = jnp.pad(image, ((radius, radius), (0, 0), (0, 0)), 'reflect')
+  size = len(image)
+  return sum(wide[i : i + size] * w for i, w in enumerate(weights))
+
+
+def block_mask(
+  keys: Array, size: tuple[int, int], block: int, ratio: float
+) -> Array:
+  """Return what stays visible, bool[B, H, W], of which blocks are hidden.
+
+  A block is hidden by the chance `ratio`; its side is `block` pixels where the
+  image's divides by it (MIC, mmseg/models/uda/masking_consistency_module.py:
+  a small grid, enlarged by nearest neighbours).
+  """
+  grid = tuple(max(round(side / block), 1) for side in size)
+  drawn = jax.vmap(lambda key: jax.random.uniform(key, grid))(keys)
+  rows, columns = (
+    jnp.arange(side) * cells // side
+    for side, cells in zip(size, grid, strict=True)
+  )
+  return (drawn > ratio)[:, rows][:, :, columns]

@@ -106,16 +106,33 @@ def build(config) -> Segmenter:
   """
   model = config.model
   encoder = encoders.load(model.encoder.name)
-  num_classes = len(labels.space(config.classes).classes)
+  classes = num_classes(config)
   return Segmenter(
     encoder.build(config),
-    decoders.load(model.decoder.name).build(config, num_classes),
+    decoders.load(model.decoder.name).build(config, classes),
     model.input_norm,
-    num_classes,
+    classes,
     model.align_corners,
     config.temperature,
     jnp.dtype(model.dtype),
   )
+
+
+def num_classes(config) -> int:
+  """Return how many classes the logits of an experiment have."""
+  return len(labels.space(config.classes).classes)
+
+
+def mean_color(config) -> tuple[float, ...]:
+  """Return the RGB, 0 to 255, that the encoder's normalisation maps to 0."""
+  norm = INPUT_NORMS[config.model.input_norm]
+  color = tuple(norm.scale * mean for mean in norm.mean)
+  return color[::-1] if norm.bgr else color
+
+
+def deepest(config) -> str:
+  """Return the name of the encoder's deepest map."""
+  return encoders.load(config.model.encoder.name).DEEPEST
 
 
 def heads(config) -> tuple[str, ...]:
