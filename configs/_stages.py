@@ -16,9 +16,8 @@ def adapt(config: ConfigDict, preset: str) -> None:
   if preset not in common.RENDERED:
     return
   # From a source-trained network, as the papers start from pretrained ones.
-  if config.model.encoder.name == 'resnet':
-    start_from(config, source_only.get_config('streets,encoder=resnet'))
-    config.steps = 400
+  start_from(config, source_only.get_config('streets'))
+  config.steps = 400
   # Each domain is normalised by its own statistics while it trains, so that
   # the target is evaluated as it was aligned.
   config.bn_mode = 'batch'

@@ -96,6 +96,18 @@ def train_step(config) -> Callable:
   )
 
 
+def frozen_encoder(config, variables: dict) -> dict | None:
+  """Return what a step takes as the encoder before training, None for nothing.
+
+  Args:
+    config: an experiment's.
+    variables: the segmenter's before training: its params and batch_stats.
+  """
+  if not methods.load(config.method).compares_with_start(config):
+    return None
+  return {kind: tree.get('encoder', {}) for kind, tree in variables.items()}
+
+
 def load(
   workdir: str | os.PathLike,
   checkpoint: str | int = 'latest',

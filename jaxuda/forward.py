@@ -45,7 +45,12 @@ def frozen_encoder(
     variables: of its encoder: {'params', 'batch_stats'} without a level for it.
   """
   within = {kind: {'encoder': tree} for kind, tree in variables.items()}
-  return lambda image: net.apply(within, image, train=False, method=net.encode)
+
+  def encode(image: Array) -> dict[str, Array]:
+    maps: Any = net.apply(within, image, train=False, method=net.encode)
+    return maps
+
+  return encode
 
 
 def stop_frozen(params: dict, config: Any) -> dict:

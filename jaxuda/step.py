@@ -151,7 +151,9 @@ def _segmenter_gradients(state, ctx, batch_stats, *, valid, nets, method):
   one_by_one = not nets.discriminators and not method.has_joint_losses
   groups = [(name,) for name in every] if one_by_one else [every]
   params, grads = state.segmenter.params, None
-  terms, outputs, stats = {}, {}, batch_stats
+  terms: dict = {}
+  outputs: dict = {}
+  stats = batch_stats
   for group in groups:
     loss = functools.partial(
       _segmenter_loss,

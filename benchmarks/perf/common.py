@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -150,19 +151,34 @@ class Step:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
       self.batch = sharding.shard_batch(mesh)(self.batch)
+    self.frozen = frozen_encoder(config, self.state)
     start = time.perf_counter()
     with _forms(forms):
-      self.compiled = jitted.lower(self.state, self.batch).compile()
+      self.compiled = jitted.lower(
+        self.state, self.batch, self.frozen
+      ).compile()
     self.compile_s = time.perf_counter() - start
 
   def __call__(self) -> dict:
     """Take a step and wait for it; return its measurements, on the host."""
-    self.state, measured = self.compiled(self.state, self.batch)
+    self.state, measured = self.compiled(self.state, self.batch, self.frozen)
     return jax.device_get(measured)
 
   def temporaries_gib(self) -> float:
     """Return XLA's account of what the step needs beyond state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
+
+
+def frozen_encoder(config, current: state.TrainState) -> dict | None:
+  """Return a copy of the encoder's variables, where the method wants them."""
+  found = {
+    'params': current.segmenter.params,
+    'batch_stats': current.segmenter.batch_stats,
+  }
+  frozen = experiment.frozen_encoder(config, found)
+  if isinstance(current.step, jax.Array):  # the step's state is donated
+    frozen = jax.tree.map(jnp.copy, frozen)
+  return frozen
 
 
 def mesh_of(devices: Sequence) -> jax.sharding.Mesh:

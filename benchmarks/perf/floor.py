@@ -84,7 +84,9 @@ def of_convolutions(config, batch) -> tuple[float, float]:
   """Return (operations, bytes) of a step's convolutions, each time they run."""
   current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
-    program = jax.make_jaxpr(experiment.train_step(config))(current, batch)
+    program = jax.make_jaxpr(experiment.train_step(config))(
+      current, batch, common.frozen_encoder(config, current)
+    )
   return count(program.jaxpr)
 
 

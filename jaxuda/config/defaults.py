@@ -37,12 +37,34 @@ STREAM = {
   'crop': Setting(
     (0, 0), '(height, width); (0, 0) for whole images', least=0, length=2
   ),
+  'max_class_share': Setting(
+    1.0,
+    'crops are drawn again in which a class has this share; 0.75 in DAFormer',
+    least=0.0,
+    most=1.0,
+  ),
+  'margins': Setting(
+    (0, 0, 0, 0),
+    'rows at the top and bottom, columns left and right of the images whose '
+    'pseudo labels do not count (HRDA)',
+    least=0,
+    length=4,
+  ),
   'shuffle': Setting(True, "False: the files' order, epoch after epoch"),
   'sampling': Setting(
     'uniform',
-    'every image once an epoch; or rare classes more often, by the labels '
-    '(FADA; input/order.py)',
-    ('uniform', 'class_balanced'),
+    'every image once an epoch; or rare classes more often, by the labels, as '
+    'FADA or as DAFormer (input/order.py)',
+    ('uniform', 'class_balanced', 'rare_class'),
+  ),
+  'rare_class.temperature': Setting(
+    0.01, 'of the softmax over rarity; 0.05 in VFM-UDA', least=1e-4
+  ),
+  'rare_class.pixels': Setting(
+    3_000, 'of its class, more of which a drawn image has', least=0
+  ),
+  'rare_class.crop_share': Setting(
+    0.5, 'of these pixels, in a crop; 2.0 in HRDA', least=0.0
   ),
   'count': Setting(
     None,

@@ -1,6 +1,7 @@
 """Augmentation of one example: a pure function of its pixels and a seed."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from jaxuda.labels import IGNORE
@@ -29,12 +30,16 @@ class Augment:
       for images, nearest for labels.
     crop: (H, W) of a random crop; () or (0, 0) for none. A scaled image that
       is smaller is padded, image 0 and label 255, and lies at a random place.
+    max_class_share: crops are drawn again, up to ten times, until they have two
+      classes, of which none has this share of the labelled pixels (mmseg's
+      cat_max_ratio; 0.75 in DAFormer's line); 1 for any crop.
   """
 
   flip: bool = False
   jitter: tuple[float, ...] = ()
   scale: tuple[float, ...] = ()
   crop: tuple[int, ...] = ()
+  max_class_share: float = 1.0
 
   @property
   def _scales(self):
@@ -75,13 +80,17 @@ class Augment:
         f'the images, {height}x{width}; with a scale they would be padded.'
       )
 
-  def __call__(self, image: Any, label: Any, seed: Any) -> tuple[Any, Any]:
+  def __call__(
+    self, image: Any, label: Any, seed: Any, wanted: Any = None
+  ) -> tuple[Any, Any]:
     """Augment one example; works eagerly and in a tf.data graph.
 
     Args:
       image: u8[H, W, 3] tensor.
       label: u8[H, W] or u8[H, W, K] tensor, or None.
       seed: i64[2] tensor.
+      wanted: (class, pixels): crops are drawn again, up to ten times, until
+        they have more than so many pixels of the class; None for any crop.
 
     Returns:
       (image u8[h, w, 3], label u8[h, w], u8[h, w, K] or None).
@@ -98,7 +107,16 @@ class Augment:
       image, label = _rescale(tf, image, label, self.scale, draw[4])
     if any(self.crop):
       pads = self._scales
-      image, label = _crop(tf, image, label, self.crop, pads, draw[5:7])
+      places = draw[None, 5:7]
+      chosen = self.max_class_share < 1 or wanted is not None
+      if chosen and label is not None:
+        other = tf.random.experimental.stateless_fold_in(tf.stack(seed), 1)
+        more = tf.random.stateless_uniform([_PLACES - 1, 2], other)
+        places = tf.concat([places, more], 0)
+      choose = functools.partial(
+        _choose, tf, max_share=self.max_class_share, wanted=wanted
+      )
+      image, label = _crop(tf, image, label, self.crop, pads, places, choose)
     if self.flip:
       image, label = _flip(tf, image, label, draw[7] < 0.5)
     return image, label
@@ -139,7 +157,7 @@ def _rescale(tf, image, label, scale, draw):
   return _to_uint8(tf, image), label
 
 
-def _crop(tf, image, label, crop, pads, draw):
+def _crop(tf, image, label, crop, pads, places, choose):
   size = tf.shape(image)[:2]
   if pads:
     # On both sides, so that the image can lie anywhere (FADA,
@@ -149,7 +167,13 @@ def _crop(tf, image, label, crop, pads, draw):
     tf.debugging.assert_greater_equal(size, tf.constant(crop))
     pad = tf.zeros([2], tf.int32)
   room = size + 2 * pad - crop + 1
-  y, x = tf.unstack(tf.cast(draw * tf.cast(room, tf.float32), tf.int32))
+  corners = tf.cast(places * tf.cast(room, tf.float32), tf.int32)
+  at = 0
+  if corners.shape[0] > 1:
+    classes = label if len(label.shape) == 2 else label[..., 0]
+    margins = [[pad[0], pad[0]], [pad[1], pad[1]]]
+    at = choose(tf.pad(classes, margins, constant_values=IGNORE), corners, crop)
+  y, x = tf.unstack(corners[at])
 
   def cut(pixels, shape, fill):
     margins = [[pad[0], pad[0]], [pad[1], pad[1]], [0, 0]][: len(shape)]
@@ -161,6 +185,49 @@ def _crop(tf, image, label, crop, pads, draw):
   if label is not None:
     label = cut(label, (*crop, *label.shape[2:]), IGNORE)
   return image, label
+
+
+# As often as a crop may be drawn for its shares, as often each for its class.
+_TRIES = 11
+_PLACES = _TRIES * _TRIES
+
+
+def _choose(tf, label, corners, crop, max_share, wanted):
+  """Return the index of the first corner whose crop is as it is to be.
+
+  The last of a row of tries is taken as it comes, as in mmseg's RandomCrop and
+  DAFormer's uda_dataset.py.
+  """
+
+  def fails(index):
+    """Return the index to try next: the same, where the crop is good."""
+    y, x = tf.unstack(corners[index])
+    part = tf.cast(label[y : y + crop[0], x : x + crop[1]], tf.int32)
+    counts = tf.math.bincount(tf.reshape(part, [-1]), minlength=256)[:IGNORE]
+    most, total = tf.reduce_max(counts), tf.reduce_sum(counts)
+    shares = tf.logical_and(
+      most < total,
+      tf.cast(most, tf.float32) < max_share * tf.cast(total, tf.float32),
+    )
+    last = index % _TRIES == _TRIES - 1
+    shares = tf.logical_or(shares, last if max_share < 1 else True)
+    enough = tf.constant(True)
+    if wanted is not None:
+      enough = tf.logical_or(
+        tf.cast(counts[wanted[0]], tf.float32) > wanted[1],
+        index // _TRIES == _TRIES - 1,
+      )
+    row = (index // _TRIES + 1) * _TRIES
+    return tf.where(shares, tf.where(enough, index, row), index + 1)
+
+  def step(index, _):
+    after = fails(index)
+    return after, tf.equal(after, index)
+
+  index, _ = tf.while_loop(
+    lambda _, good: tf.logical_not(good), step, (tf.constant(0), False)
+  )
+  return index
 
 
 def _flip(tf, image, label, flip):

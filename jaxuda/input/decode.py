@@ -96,10 +96,10 @@ def label_decoder(records: Records, space: str) -> Callable[[Any], Any]:
 
 
 def id_decoder() -> Callable[[Any], Any]:
-  """Return a function that finds the raw ids in the label of one example.
+  """Return a function that counts the raw ids in the label of one example.
 
   Returns:
-    A function: scalar string tensor -> bool[256], whether each id is there. It
+    A function: scalar string tensor -> i32[256], the pixels of each id. It
     raises the same errors as that of `decoder`.
   """
   tf = tf_lib.import_tensorflow()
@@ -108,7 +108,7 @@ def id_decoder() -> Callable[[Any], Any]:
   def decode(record):
     stored = tf.io.parse_single_example(record, features)['label']
     ids = tf.cast(_label(tf, stored), tf.int32)
-    return tf.math.bincount(ids, minlength=256, maxlength=256) > 0
+    return tf.math.bincount(ids, minlength=256, maxlength=256)
 
   return decode
 

@@ -9,6 +9,7 @@ import jax
 from jaxuda.datasets import specs, stored
 from jaxuda.input import pipeline
 from jaxuda.input.augment import Augment
+from jaxuda.input.order import RareClassSettings
 from jaxuda.input.records import Records, open_pseudo_labels, open_records
 from jaxuda.input.stream import Stream, check_streams
 from jaxuda.utils.console import print0
@@ -66,11 +67,13 @@ def open_streams(
     streams[name] = Stream(
       records=records,
       space=config.classes if labelled else None,
-      augment=Augment(flip=s.flip, jitter=s.jitter, scale=s.scale, crop=s.crop),
+      augment=Augment(s.flip, s.jitter, s.scale, s.crop, s.max_class_share),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
       count=s.count,
       sampling=s.sampling if made else 'uniform',
+      rare=RareClassSettings(**s.rare_class),
+      margins=s.margins,
     )
   return streams
 

@@ -1,8 +1,9 @@
-"""The order of a stream's examples: shuffled epochs, or class-balanced draws.
+"""The order of a stream's examples: shuffled epochs, or draws by their classes.
 
-Either is one endless sequence, a function of (seed, stream) and the examples.
+Each is one endless sequence, a function of (seed, stream) and the examples.
 """
 
+import dataclasses
 import functools
 import threading
 import zlib
@@ -132,3 +133,75 @@ class ClassBalanced:
       at = 1 if len(images) > 2 else 0
     self._next[index] = at + 1
     return images[at]
+
+
+@dataclasses.dataclass(frozen=True)
+class RareClassSettings:
+  """How rare classes are drawn (DAFormer, section 3.3).
+
+  Attributes:
+    temperature: of the softmax; 0.01 draws almost only rare classes.
+    pixels: an image is drawn for a class of which it has more than these.
+    crop_share: how much of these pixels a crop is to have, at least; crops of
+      an image are drawn again up to ten times.
+  """
+
+  temperature: float = 0.01
+  pixels: int = 3_000
+  crop_share: float = 0.5
+
+
+def rare_class_weights(shares: np.ndarray, temperature: float) -> np.ndarray:
+  """Return the chance of each class: softmax((1 - f_c) / T), f64[C].
+
+  Args:
+    shares: f_c, of all labelled pixels.
+    temperature: T.
+  """
+  exponents = (shares.min() - shares) / temperature  # the largest is 0
+  weights = np.exp(exponents)
+  return weights / weights.sum()
+
+
+class RareClass:
+  """An endless sequence of images, each drawn for a class that it has.
+
+  A class by `rare_class_weights`, then one of the images with more than enough
+  of its pixels, all alike (DAFormer, uda_dataset.py). A draw is a function of
+  (seed, stream, position) and the images.
+
+  Args:
+    counts: i64[N, C], pixels of each class in each image.
+    settings: how classes are drawn.
+    seed: at least 0.
+    stream: name of the stream.
+  """
+
+  def __init__(
+    self,
+    counts: np.ndarray,
+    settings: RareClassSettings,
+    seed: int,
+    stream: str,
+  ):
+    enough = counts > settings.pixels
+    self._classes = np.flatnonzero(enough.any(0))
+    shares = counts.sum(0) / counts.sum()
+    weights = rare_class_weights(shares[self._classes], settings.temperature)
+    self._edges = weights.cumsum()
+    self._images = [np.flatnonzero(enough[:, c]) for c in self._classes]
+    self._key = seed, zlib.crc32(f'{stream}, rare classes'.encode())
+
+  def draw(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images at positions start..start+count, and their classes."""
+    found = np.empty((2, count), np.int64)
+    for i in range(count):
+      rng = np.random.default_rng((*self._key, start + i))
+      edge = rng.random() * self._edges[-1]
+      drawn = self._edges.searchsorted(edge, side='right')
+      found[:, i] = rng.choice(self._images[drawn]), self._classes[drawn]
+    return found[0], found[1]
+
+  def __call__(self, start: int, count: int) -> np.ndarray:
+    """Return the images at positions start..start+count: i64[count]."""
+    return self.draw(start, count)[0]

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxuda.input import decode as decode_lib
 from jaxuda.input import tfdata
-from jaxuda.input.order import ClassBalanced, shuffled_epochs
+from jaxuda.input.order import ClassBalanced, RareClass, shuffled_epochs
 from jaxuda.input.records import Records
 from jaxuda.input.stream import Stream, check_streams
 from jaxuda.labels import IGNORE
@@ -29,8 +29,8 @@ def train_batches(
   """Read endless batches; that of step s depends on (seed, s, process) only.
 
   The batch of step s holds the examples at positions s*B .. (s+1)*B of the
-  stream's shuffled epochs, or of its class-balanced sequence, of which each
-  process gets a contiguous slice. What is drawn for an example is a function of
+  stream's shuffled epochs, or of its draws by classes, of which each process
+  gets a contiguous slice. What is drawn for an example is a function of
   (seed, stream, position).
 
   Args:
@@ -43,7 +43,8 @@ def train_batches(
   Returns:
     An iterator over {stream: {'image': u8[b, H, W, 3], 'label': u8[b, H, W]}},
     b = batch_size / process_count; 'label' only where the stream has a space,
-    and 'soft', u8[b, H, W, C], where its labels are soft.
+    'soft', u8[b, H, W, C], where its labels are soft, and 'valid', u8[b, H, W],
+    0 in margins, where it has such.
 
   Raises:
     UserError: at once, where a stream lacks labels, its crop does not fit or
@@ -90,18 +91,16 @@ class _Reader:
     """Return the batches from `first_step` on, as tf.data."""
 
     def read(step):
-      positions, indices = self.positions(step)
+      positions, indices, classes = self.positions(step)
       records = self.stream.records.read(indices)
       # An object array: NumPy's own bytes would lose trailing zeros.
-      return np.array(records, object), positions
+      return np.array(records, object), positions, classes
 
     def read_share(step):
-      records, positions = tf.numpy_function(
-        read, [step], [tf.string, tf.int64]
-      )
-      records.set_shape([self.share])
-      positions.set_shape([self.share])
-      return records, positions
+      each = tf.numpy_function(read, [step], [tf.string, tf.int64, tf.int64])
+      for column in each:
+        column.set_shape([self.share])
+      return each
 
     return (
       tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
@@ -112,34 +111,58 @@ class _Reader:
     )
 
   def positions(self, step):
-    """Return places in the endless order, i64[share], and their examples."""
+    """Return places in the endless order, their examples, and classes.
+
+    Each is i64[share]; a class is what an example was drawn for, or -1.
+    """
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
-    return positions, self.chosen[self.order(start, self.share)]
+    if isinstance(self.order, RareClass):
+      indices, classes = self.order.draw(start, self.share)
+    else:
+      indices = self.order(start, self.share)
+      classes = np.full(self.share, -1)
+    return positions, self.chosen[indices], classes
 
-  def example(self, record, position):
+  def example(self, record, position, drawn_for):
     """Decode and augment one example."""
+    tf = tf_lib.import_tensorflow()
     # 31 bits of the user's seed, 32 of the stream's name.
     key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
     decoded = self.decode(record)
-    label = decoded.get('label')
-    soft = 'soft' in decoded
-    if soft:  # they move together, as the channels of one label
-      tf = tf_lib.import_tensorflow()
-      label = tf.concat([label[..., None], decoded['soft']], -1)
-    image, label = self.stream.augment(decoded['image'], label, (key, position))
-    if soft:
-      return {'image': image, 'label': label[..., 0], 'soft': label[..., 1:]}
-    return {'image': image} | ({} if label is None else {'label': label})
+    image = decoded.pop('image')
+    if any(self.stream.margins):
+      decoded['valid'] = _inside(tf, image, self.stream.margins)
+    names = [name for name in ('label', 'soft', 'valid') if name in decoded]
+    # What belongs to the pixels moves together, as channels of one label.
+    maps = [decoded[name] for name in names]
+    maps = [m if len(m.shape) == 3 else m[..., None] for m in maps]
+    wanted = None
+    if isinstance(self.order, RareClass):
+      rare = self.stream.rare
+      wanted = drawn_for, rare.pixels * rare.crop_share
+    image, moved = self.stream.augment(
+      image, tf.concat(maps, -1) if maps else None, (key, position), wanted
+    )
+    if maps:
+      sizes = [m.shape[-1] for m in maps]
+      parts = tf.split(moved, sizes, -1)
+      decoded = dict(zip(names, parts, strict=True))
+    for name in names:
+      if name != 'soft':
+        decoded[name] = decoded[name][..., 0]
+    if 'valid' in decoded:  # padding is not
+      decoded['valid'] = tf.cast(decoded['valid'] == 1, tf.uint8)
+    return {'image': image} | {name: decoded[name] for name in names}
 
   def explain(self, step):
     """Raise UserError if what this stream reads at `step` is at fault."""
-    positions, indices = self.positions(step)
     sizes = set()
-    for position, index in zip(positions, indices, strict=True):
+    for position, index, drawn in zip(*self.positions(step), strict=True):
 
-      def use(record, position=position):
-        sizes.add(tuple(self.example(record, position)['image'].shape[:2]))
+      def use(record, position=position, drawn=drawn):
+        example = self.example(record, position, drawn)
+        sizes.add(tuple(example['image'].shape[:2]))
 
       error = decode_lib.explain(self.stream.records, index, use)
       if error:
@@ -152,10 +175,20 @@ class _Reader:
       )
 
 
+def _inside(tf, image, margins):
+  """Return 1 where a pixel counts and 0 in margins, u8[H, W]."""
+  top, bottom, left, right = margins
+  size = tf.shape(image)
+  inner = tf.ones([size[0] - top - bottom, size[1] - left - right], tf.uint8)
+  return tf.pad(inner, [[top, bottom], [left, right]])
+
+
 def _order(name, stream, seed):
   """Return (start, count) -> which of the chosen examples come there."""
   if stream.sampling == 'class_balanced':
-    return ClassBalanced(stream.present, seed, name)
+    return ClassBalanced(stream.class_counts > 0, seed, name)
+  if stream.sampling == 'rare_class':
+    return RareClass(stream.class_counts, stream.rare, seed, name)
   length = len(stream.chosen)
   if stream.shuffle:
     return functools.partial(shuffled_epochs, length, seed, name)

@@ -1,19 +1,13 @@
 """What training reads of one dataset, whether that can be read, its classes."""
 
-import contextlib
 import dataclasses
-import functools
-import os
-import time
 
 import numpy as np
 
-from jaxuda import labels
-from jaxuda.input import decode
+from jaxuda.input import label_counts
 from jaxuda.input.augment import Augment
-from jaxuda.input.order import shuffled_epochs
+from jaxuda.input.order import RareClassSettings, shuffled_epochs
 from jaxuda.input.records import Records
-from jaxuda.utils import console, files, lock
 from jaxuda.utils.errors import UserError
 
 
@@ -28,8 +22,11 @@ class Stream:
     augment: what is done to each example.
     shuffle: whether each epoch has its own order, or that of the records.
     count: how many of the records it has, always the same; None for all.
-    sampling: 'uniform', every example once an epoch; or 'class_balanced', see
-      order.ClassBalanced.
+    sampling: 'uniform', every example once an epoch; 'class_balanced', see
+      order.ClassBalanced; or 'rare_class', see order.RareClass.
+    rare: the settings of the last one.
+    margins: rows at the top and bottom, columns left and right of the images
+      that do not count.
   """
 
   records: Records
@@ -39,6 +36,8 @@ class Stream:
   shuffle: bool = True
   count: int | None = None
   sampling: str = 'uniform'
+  rare: RareClassSettings = RareClassSettings()  # noqa: RUF009  frozen
+  margins: tuple[int, ...] = (0, 0, 0, 0)
 
   @property
   def chosen(self) -> np.ndarray:
@@ -49,9 +48,10 @@ class Stream:
     return shuffled_epochs(everything, 0, 'count', 0, self.count)
 
   @property
-  def present(self) -> np.ndarray:
-    """The classes in the label of each chosen record: bool[count, C]."""
-    return present_classes(self.records, self.space)[self.chosen]
+  def class_counts(self) -> np.ndarray:
+    """How many pixels of each class each chosen record has: i64[count, C]."""
+    counts = label_counts.of_classes(self.records, self.space)
+    return counts[self.chosen]
 
 
 def check_streams(streams: dict[str, Stream], process_count: int = 1) -> None:
@@ -91,96 +91,11 @@ def _check_sampling(name, key, stream):
       f'{given} has an order of its own: leave out {key}.shuffle=False, or set '
       f'{key}.sampling=uniform.'
     )
-  if not stream.present.any():
+  counts = stream.class_counts
+  least = stream.rare.pixels if stream.sampling == 'rare_class' else 0
+  if not (counts > least).any():
     raise UserError(
-      f'{given}: no image of {stream.records.title}, has a class of '
-      f'{stream.space}; set {key}.sampling=uniform.'
+      f'{given}: no image of {stream.records.title}, has more than {least} '
+      f'pixels of a class of {stream.space}; set {key}.sampling=uniform'
+      f'{f", or a lower {key}.rare_class.pixels" if least else ""}.'
     )
-
-
-def present_classes(records: Records, space: str) -> np.ndarray:
-  """Return which classes each label has, at the size at which it is prepared.
-
-  Args:
-    records: a split with labels.
-    space: class space.
-
-  Returns:
-    bool[N, C].
-
-  Raises:
-    UserError: a label cannot be decoded.
-  """
-  table = labels.id_map(records.encoding, space)
-  classes = range(len(labels.space(space).classes))
-  ids = label_ids(records)
-  return np.stack([ids[:, table == c].any(1) for c in classes], 1)
-
-
-@functools.lru_cache(maxsize=4)
-def label_ids(records: Records) -> np.ndarray:
-  """Return which raw ids each label of a split has: bool[N, 256].
-
-  All records are read the first time, which takes minutes for GTA5; from then
-  on the file `label_ids-SPLIT.npy` in the dataset's folder has the result, for
-  every class space. Of several processes that share the folder one reads them.
-
-  Raises:
-    UserError: a label cannot be decoded.
-  """
-  path = records.path / f'label_ids-{records.split}.npy'
-  ids = _load_ids(path, len(records))
-  if ids is None:
-    with _only_reader(path, records):
-      ids = _load_ids(path, len(records))  # by the one that was waited for
-      if ids is None:
-        ids = _read_ids(records)
-        _save_ids(path, ids, records)
-  return np.unpackbits(ids, axis=1).astype(bool)
-
-
-def _load_ids(path, count):
-  """u8[N, 32], eight ids a byte; None where there is no such whole file."""
-  try:
-    ids = np.load(path)
-  except (OSError, ValueError, EOFError):
-    return None
-  good = ids.dtype == np.uint8 and ids.shape == (count, 32)
-  return ids if good else None
-
-
-def _only_reader(path, records):
-  """Hold a lock where one can be made; a dataset may be read-only."""
-  if not os.access(path.parent, os.W_OK):
-    return contextlib.nullcontext()
-  waiting = (
-    f'{records.title}: waiting for another process that reads its labels'
-  )
-  return lock.hold(
-    path.with_name(f'.{path.name}.lock'), lambda: print(waiting, flush=True)
-  )
-
-
-def _read_ids(records):
-  title, count = records.title, len(records)
-  print(f'{title}: finding the classes of its {count:,} labels', flush=True)
-  start = time.monotonic()
-  found = decode.decoded(records, range(count), decode.id_decoder())
-  ids = np.empty((count, 32), np.uint8)
-  with console.progress(title, count) as advance:
-    for i, there in enumerate(found):
-      ids[i] = np.packbits(there)
-      advance()
-  print(f'{title}: {time.monotonic() - start:.0f} s', flush=True)
-  return ids
-
-
-def _save_ids(path, ids, records):
-  def write(file):
-    with open(file, 'wb') as f:
-      np.save(f, ids)
-
-  try:
-    files.write(path, write)
-  except UserError as e:  # a full disk or a read-only one is no reason to stop
-    print(f'{records.title}: the next start looks again: {e}', flush=True)

@@ -67,7 +67,11 @@ _THINGS = (
 )
 DISTANCE = {
   'feature_distance.classes': Setting(
-    _THINGS, "names of the classes at whose pixels features stay ImageNet's"
+    _THINGS,
+    "names of the classes at whose pixels features stay ImageNet's; None for "
+    'no distance',
+    optional=tuple,
+    item=str,
   ),
   'feature_distance.share': Setting(
     0.75,
@@ -216,8 +220,8 @@ def strong(ctx, image: Array, name: str) -> Array:
 
 
 def has_distance(config) -> bool:
-  """Return whether the feature distance has a weight."""
-  return config.loss_weights.feature_distance > 0
+  """Return whether the feature distance is a term."""
+  return config.feature_distance.classes is not None
 
 
 def source_with_distance(ctx) -> Example:

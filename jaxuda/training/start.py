@@ -139,9 +139,7 @@ def frozen_encoder(config, run: experiment.Run | None, sharding) -> dict | None:
       f'config.init is needed, also to go on: {config.method} compares its '
       "encoder with the one that it starts from, as ImageNet's."
     )
-  found = {
-    kind: tree.get('encoder', {}) for kind, tree in variables(run).items()
-  }
+  found = experiment.frozen_encoder(config, variables(run))
   return jax.device_put(found, sharding)
 
 

@@ -107,7 +107,9 @@ def _describe(setting):
     return {int: 'a whole number', float: 'a number', str: 'a text'}.get(
       setting.kind, 'True or False'
     )
-  numbers = 'whole numbers' if setting.item is int else 'numbers'
+  kinds = {int: 'whole numbers', float: 'numbers', str: 'names'}
   count = setting.length or 'one or more'
   example = setting.default or ((96, 192) if setting.length == 2 else None)
-  return f'{count} {numbers}' + (f', such as {example}' if example else '')
+  return f'{count} {kinds[setting.item]}' + (
+    f', such as {example}' if example else ''
+  )

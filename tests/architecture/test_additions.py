@@ -53,6 +53,8 @@ from jaxuda.models import layers
 from jaxuda.utils.settings import Setting
 
 SETTINGS = {'rate': Setting(0.5, 'of dropout', least=0.0, most=1.0)}
+INPUT_NORM = 'torchvision'
+DECODER = 'deeplab_v2'
 SIDES_DIVIDE_BY = 8
 DEEPEST = 'deep'
 RNGS = ('dropout',)

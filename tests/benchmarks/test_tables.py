@@ -193,8 +193,9 @@ def test_what_a_row_goes_on_from_is_named_by_flags(tmp_path):
 def test_methods_are_all_there():
   """Each config has a row, and each row that adapts sees as many steps."""
   names = {row.config.partition('.')[0] for row in rows_of('methods')}
-  # FADA's source stage is that of all rows here; the mean teacher has no row.
-  assert names == set(tiny.configs()) - {'fada_source', 'mean_teacher'}
+  # FADA's source stage is that of all rows here; self-training has no row yet.
+  taught = {'mean_teacher', 'dacs', 'daformer', 'mic'}
+  assert names == set(tiny.configs()) - {'fada_source', *taught}
   for title, x in rows.METHODS.items():
     for run in map(Run, rows.members(x)):
       before = plan.stage_of(run).all()

@@ -87,7 +87,12 @@ def test_without_its_terms_a_method_is_source_only(method_config):
   own = [k for k in tiny.weights(method_config) if not k.startswith(common)]
   adapted, _ = one_step(method_config, **dict.fromkeys(own, 0.0))
   # What the method's config has of its own in the network and its optimizer.
-  keys = ('model.decoder.shared_features', 'focal_gamma', 'optim.nesterov')
+  keys = (
+    'model.decoder.shared_features',
+    'model.align_corners',
+    'focal_gamma',
+    'optim.nesterov',
+  )
   flat = config_lib.flatten(tiny.config(method_config))
   settings = [f'{key}={flat[key]}' for key in keys]
   _, txs = experiment.build(tiny.config('source_only', *settings))

@@ -1,8 +1,10 @@
 """A network that compiles in seconds, its state and its batches."""
 
+import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,7 @@ _SMALL = {
   'patch.size': '32',
   'optim.warmup': '0',  # its first step has no rate
   'clan.preheat': '0',  # its first step is plain, those after it are weighted
+  'teacher.threshold': '0.0',  # an untrained teacher is sure of nothing
 }
 
 
@@ -76,7 +79,9 @@ def config(spec: str, *overrides: str) -> ConfigDict:
     spec: its name, and behind a colon further words of its argument.
   """
   name, _, words = spec.partition(':')
-  spec = ','.join(filter(None, (f'configs/{name}.py:streets', words)))
+  if 'encoder=' not in words:
+    words = f'{words},encoder=resnet'
+  spec = f'configs/{name}.py:streets,{words}'
   keys = config_lib.flatten(config_lib.load(spec))
   given = {override.partition('=')[0] for override in overrides}
   small = [
@@ -91,12 +96,15 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
   classes = len(labels.space(config.classes).classes)
   label = rng.integers(0, classes, (size, *SOURCE), np.uint8)
   label[:, :10] = 255
+  if 'feature_distance' in config:
+    label[:, 32:] = 13  # cars, whose cells are compared
+  target = SOURCE if 'mix' in config else TARGET  # what is mixed has one size
   streams = {
     'source': {
       'image': rng.integers(0, 256, (size, *SOURCE, 3), np.uint8),
       'label': label,
     },
-    'target': {'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8)},
+    'target': {'image': rng.integers(0, 256, (size, *target, 3), np.uint8)},
   }
   streams['labelled'] = {
     'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
@@ -156,6 +164,20 @@ def first_state(spec: str, *overrides: str) -> state.TrainState:
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class Stepper:
+  """A jitted step, and what it takes as the encoder before training."""
+
+  jitted: Callable
+  frozen: dict | None
+
+  def __call__(self, current, batch, weights):
+    return self.jitted(current, batch, weights, self.frozen)
+
+  def _cache_size(self):
+    return self.jitted._cache_size()
+
+
 @functools.cache
 def stepper(spec: str, *overrides: str):
   """The jitted step(state, batch, weights) of a config, nothing donated.
@@ -166,18 +188,29 @@ def stepper(spec: str, *overrides: str):
   settings = config(spec, *overrides)
   nets, txs = experiment.build(settings)
 
-  def run(current, batch, weights):
+  method = methods.load(settings.method)
+  encoder = first_state(spec, *overrides).segmenter
+  frozen = {
+    # Another one than that of the first state, so that they have a distance.
+    'params': jax.tree.map(lambda p: 1.1 * p, encoder.params['encoder']),
+    'batch_stats': encoder.batch_stats.get('encoder', {}),
+  }
+
+  def run(current, batch, weights, frozen):
     weighted = ConfigDict(settings.to_dict() | {'loss_weights': weights})
     return step.train_step(
       current,
       batch,
+      frozen,
       nets=nets,
       txs=txs,
-      method=methods.load(settings.method),
+      method=method,
       config=weighted,
     )
 
-  return jax.jit(run, compiler_options=QUICK)
+  compares = method.compares_with_start(settings)
+  jitted = jax.jit(run, compiler_options=QUICK)
+  return Stepper(jitted, frozen if compares else None)
 
 
 def weights(spec: str, **changed: float) -> dict[str, float]:
@@ -193,6 +226,8 @@ def terms(spec: str) -> set[str]:
 def unused(config) -> set[str]:
   """The weights of terms that a config does not have as it is."""
   found = {*UNUSED.get(config.method, ())}
+  if 'mix' in config:  # the target is labelled by the method
+    found |= {'seg_target_main', 'seg_target_aux'}
   if config.target.labels_stage is None:
     found |= {'seg_target_main', 'seg_target_aux'}
   return found

@@ -13,8 +13,7 @@ from prepared import SIZE
 from jaxuda import config as config_lib
 from jaxuda import experiment
 from jaxuda import input as input_lib
-from jaxuda.input import Augment, Stream, from_config, order
-from jaxuda.input import stream as stream_lib
+from jaxuda.input import Augment, Stream, from_config, label_counts, order
 from jaxuda.input.order import ClassBalanced
 from jaxuda.utils.errors import UserError
 
@@ -190,36 +189,37 @@ def test_batches_show_rare_classes_and_few_images(records):
 
 def test_classes_are_those_of_the_labels(records, capsys):
   found = records()
-  ids = stream_lib.label_ids(found)
-  for row, made in zip(ids, examples(), strict=True):
+  counts = label_counts.of_ids(found)
+  for row, made in zip(counts, examples(), strict=True):
     with PIL.Image.open(io.BytesIO(made['label'])) as label:
-      assert set(np.flatnonzero(row)) == set(np.unique(label))
+      expected = np.bincount(np.ravel(label), minlength=256)
+      np.testing.assert_array_equal(row, expected)
   # 0 road, 13 car, 16 train.
-  there = stream_lib.present_classes(found, 'cityscapes19')
+  there = label_counts.of_classes(found, 'cityscapes19') > 0
   assert there.shape == (COUNT, 19)
   assert there.sum(0)[[0, 13, 16]].tolist() == [11, 3, 1] and there.sum() == 15
   assert capsys.readouterr().out.count('its 12 labels') == 1
-  [kept] = found.path.glob('*label_ids*')
-  assert kept.name == 'label_ids-train.npy'
+  [kept] = found.path.glob('*label_counts*')
+  assert kept.name == 'label_counts-train.npz'
 
 
 def test_labels_are_read_once(records, monkeypatch, capsys):
-  ids = stream_lib.label_ids(records())
-  kept = records().path / 'label_ids-train.npy'
+  counts = label_counts.of_ids(records())
+  kept = records().path / 'label_counts-train.npz'
   with monkeypatch.context() as patch:
-    patch.setattr(stream_lib, '_read_ids', None)  # nothing is read any more
-    np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
+    patch.setattr(label_counts, '_read', None)  # nothing is read any more
+    np.testing.assert_array_equal(label_counts.of_ids(records()), counts)
   for content in (kept.read_bytes()[:200], b'', b'\0' * 500):
     kept.write_bytes(content)
-    np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
-    assert len(np.load(kept)) == COUNT
-  np.save(kept, np.zeros((COUNT + 1, 32), np.uint8))
-  np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
+    np.testing.assert_array_equal(label_counts.of_ids(records()), counts)
+    assert len(np.load(kept)['counts']) == COUNT
+  np.savez(kept, counts=np.zeros((COUNT + 1, 256), np.int32))
+  np.testing.assert_array_equal(label_counts.of_ids(records()), counts)
   kept.unlink()
   kept.mkdir()
   capsys.readouterr()
-  np.testing.assert_array_equal(stream_lib.label_ids(records()), ids)
-  assert 'the next start looks again: cannot write' in capsys.readouterr().out
+  np.testing.assert_array_equal(label_counts.of_ids(records()), counts)
+  assert 'the next start counts again: cannot write' in capsys.readouterr().out
   assert [p.name for p in kept.parent.glob('.*')] == []
 
 
@@ -230,7 +230,7 @@ def test_a_broken_label_is_named_and_nothing_is_kept(tmp_path):
   found = input_lib.open_records('gta5', SIZE, 'train', tmp_path)
   with pytest.raises(UserError, match=r'example 5 \(frame_5\) of .* used'):
     take(1, balanced(found))
-  assert not [*found.path.glob('*label_ids*')]
+  assert not [*found.path.glob('*label_counts*')]
 
 
 def test_what_cannot_be_balanced_is_refused(records):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxuda.models import layers
+from jaxuda.models.decoders import deeplab_v2
 
 RNG = np.random.default_rng(0)
 
@@ -92,7 +93,7 @@ def test_4x4_stride_2_convolution_in_blocks(size):
 @pytest.mark.parametrize('size', [(13, 20), (8, 7), (1, 5), (2, 3)])
 def test_aspp_as_shifted_products(size):
   dilations = (3, 7, 12)
-  module = layers.ASPP(4, dilations)
+  module = deeplab_v2.ASPP(4, dilations)
   x = normal(2, *size, 3)
   params = jax.tree.map(
     lambda p: normal(*p.shape), module.init(jax.random.key(0), x)['params']

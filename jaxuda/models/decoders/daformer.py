@@ -6,6 +6,8 @@ daformer_head.py and segformer_head.py of lhoyer/DAFormer.) With the fusion
 with few channels the light one of the presets that are made for a laptop.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from functools import partial
 
@@ -159,7 +161,9 @@ class Decoder(nn.Module):
   @nn.nowrap
   def predicted(self, logits: dict[str, Array]) -> Array:
     """Return the prediction's logits, of those of the heads."""
-    return sum(logits.values()) if self.summed else logits['main']
+    if self.summed:
+      return functools.reduce(operator.add, logits.values())
+    return logits['main']
 
 
 def build(config, num_classes: int) -> Decoder:

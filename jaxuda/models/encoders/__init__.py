@@ -3,6 +3,8 @@
 An encoder's file exports
 
   SETTINGS: {key: Setting} of config.model.encoder, all but its name
+  INPUT_NORM: the name of segmenter.INPUT_NORMS that its usual weights expect
+  DECODER: the decoder that configs give it
   SIDES_DIVIDE_BY: the number by which both sides of an image must be divisible
   DEEPEST: the name of the map that a decoder's main head reads
   RNGS: the names of the random streams that training draws from, as 'dropout';

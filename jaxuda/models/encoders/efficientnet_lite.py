@@ -55,6 +55,8 @@ SETTINGS = {
     32, 'of the deepest map; 16 dilates the last two stages', (32, 16)
   ),
 }
+INPUT_NORM = 'efficientnet_lite'
+DECODER = 'daformer'
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'stage7'
 RNGS = ()

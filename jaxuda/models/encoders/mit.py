@@ -50,6 +50,8 @@ SETTINGS = {
     most=0.9,
   ),
 }
+INPUT_NORM = 'torchvision'
+DECODER = 'daformer'
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'stage4'
 RNGS = ('drop_path',)

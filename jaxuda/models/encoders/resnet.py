@@ -46,6 +46,8 @@ SETTINGS = {
     tuple(layers.KERNEL_INITS),
   ),
 }
+INPUT_NORM = 'caffe'
+DECODER = 'deeplab_v2'
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'layer4'
 RNGS = ()

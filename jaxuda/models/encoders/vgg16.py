@@ -15,6 +15,8 @@ from jaxuda.utils.settings import Setting
 Array = jax.Array
 
 SETTINGS = {'width': Setting(64, 'channels of the first layer', least=1)}
+INPUT_NORM = 'caffe'
+DECODER = 'deeplab_v2'
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'fc7'
 RNGS = ()

@@ -1,0 +1,64 @@
+"""What the configs of the self-training line share."""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def start(
+  arg: str | None, name: str, encoder: str
+) -> tuple[ConfigDict, ConfigDict]:
+  """Return common.start's; what is rendered has an encoder of ImageNet's."""
+  return common.start(
+    arg, name, encoder=encoder, rendered_encoder='efficientnet_lite'
+  )
+
+
+def set_recipe(config: ConfigDict, preset: str) -> None:
+  """Set the recipe of DAFormer's framework (lhoyer/DAFormer, configs/_base_).
+
+  AdamW at 6e-5, ten times that in the head, 1,500 steps of warm-up and a linear
+  decay; 2 + 2 crops of 512x512 without photometric augmentation.
+  """
+  common.set_weights(config, seg_mixed_main=1.0, seg_mixed_aux=0.1)
+  config.ce_reduction = 'pixels'
+  config.train_bn_affine = True
+  config.model.align_corners = False
+  if preset in common.RENDERED:
+    return
+  if config.model.encoder.name == 'resnet':
+    config.model.encoder.variant = 'v1c'
+    config.model.input_norm = 'torchvision'
+    config.model.decoder.update(
+      dilations=(6, 12), aspp_branches=2, multi_level=False
+    )
+  config.optim.update(
+    name='adamw',
+    lr=6e-5,
+    beta2=0.999,
+    weight_decay=0.01,
+    power=1.0,
+    decay_steps=None,
+    warmup=1_500,
+    warmup_from=1e-6,
+    duplicate_params=False,
+  )
+  config.steps = 40_000
+  config.eval_every = 4_000
+  stream = {'batch_size': 2, 'flip': True, 'crop': (512, 512)}
+  config.source.update(max_class_share=0.75, **stream)
+  config.target.update(**stream)
+  if preset == 'gta5':
+    config.source.size = (704, 1280)  # its own aspect
+
+
+def set_daformer(config: ConfigDict, preset: str) -> None:
+  """Set what DAFormer adds to DACS."""
+  common.set_weights(config, feature_distance=0.005)
+  config.source.sampling = 'rare_class'
+  if preset in common.RENDERED:
+    # A 69th of the pixels of 704x1280 has 96x192.
+    config.source.rare_class.update(temperature=0.1, pixels=60)
+    config.teacher.decay = 0.99
+  else:
+    config.teacher.margins = (15, 120)
