@@ -103,6 +103,7 @@ def test_what_changes_its_folder():
 @pytest.mark.parametrize('name', tiny.configs())
 def test_stages_share_network_classes_and_seed(name, preset):
   width = 'model.encoder.width=8'
+  preset = f'{preset},encoder=resnet'
   config = load(name, width, 'seed=3', 'data_dir=/data', preset=preset)
   start.check_stage(config)
   for stage in all_stages(config):
