@@ -57,7 +57,7 @@ def set_daformer(config: ConfigDict, preset: str) -> None:
   common.set_weights(config, feature_distance=0.005)
   config.source.sampling = 'rare_class'
   if preset in common.RENDERED:
-    # A 69th of the pixels of 704x1280 has 96x192.
+    # 704x1280 has 49 times the pixels of 96x192.
     config.source.rare_class.update(temperature=0.1, pixels=60)
     config.teacher.decay = 0.99
   else:

@@ -17,5 +17,6 @@ def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
   config, arg = common.start(arg, 'mean_teacher')
   common.set_weights(config, consistency_main=1.0)
+  config.teacher.decay = 0.99
   _stages.adapt(config, arg.preset)
   return config

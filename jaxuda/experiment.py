@@ -13,7 +13,7 @@ from jaxuda import config as config_lib
 from jaxuda.config import defaults
 from jaxuda.models import decoders, encoders
 from jaxuda.models import segmenter as segmenter_lib
-from jaxuda.state import Nets, Txs
+from jaxuda.state import Nets, NetworkState, Txs
 from jaxuda.utils import settings
 from jaxuda.utils.errors import UserError
 
@@ -96,16 +96,19 @@ def train_step(config) -> Callable:
   )
 
 
-def frozen_encoder(config, variables: dict) -> dict | None:
+def frozen_encoder(config, before: Run | NetworkState) -> dict | None:
   """Return what a step takes as the encoder before training, None for nothing.
 
   Args:
     config: an experiment's.
-    variables: the segmenter's before training: its params and batch_stats.
+    before: has the segmenter's variables before training.
   """
   if not methods.load(config.method).compares_with_start(config):
     return None
-  return {kind: tree.get('encoder', {}) for kind, tree in variables.items()}
+  return {
+    'params': before.params['encoder'],
+    'batch_stats': before.batch_stats.get('encoder', {}),
+  }
 
 
 def load(

@@ -54,6 +54,13 @@ CLASSES = (
   Class('bicycle', (119, 11, 32), 33, 11, 'bicyclist'),
 )
 
+# What has instances, traffic lights and signs among it: the classes at which
+# DAFormer compares features (its dacs_a999_fd_things.py).
+THINGS = (
+  *('traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus'),
+  *('train', 'motorcycle', 'bicycle'),
+)
+
 # The 11 classes of CamVid (SegNet's split) in the order of its label ids, each
 # with the Cityscapes class that it is read as when it is a training label.
 CAMVID = (

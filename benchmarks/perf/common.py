@@ -151,7 +151,9 @@ class Step:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
       self.batch = sharding.shard_batch(mesh)(self.batch)
-    self.frozen = frozen_encoder(config, self.state)
+    self.frozen = experiment.frozen_encoder(config, self.state.segmenter)
+    if not shapes_only:  # the step's state is donated
+      self.frozen = jax.tree.map(jnp.copy, self.frozen)
     start = time.perf_counter()
     with _forms(forms):
       self.compiled = jitted.lower(
@@ -167,18 +169,6 @@ class Step:
   def temporaries_gib(self) -> float:
     """Return XLA's account of what the step needs beyond state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
-
-
-def frozen_encoder(config, current: state.TrainState) -> dict | None:
-  """Return a copy of the encoder's variables, where the method wants them."""
-  found = {
-    'params': current.segmenter.params,
-    'batch_stats': current.segmenter.batch_stats,
-  }
-  frozen = experiment.frozen_encoder(config, found)
-  if isinstance(current.step, jax.Array):  # the step's state is donated
-    frozen = jax.tree.map(jnp.copy, frozen)
-  return frozen
 
 
 def mesh_of(devices: Sequence) -> jax.sharding.Mesh:

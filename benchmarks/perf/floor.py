@@ -85,7 +85,7 @@ def of_convolutions(config, batch) -> tuple[float, float]:
   current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
     program = jax.make_jaxpr(experiment.train_step(config))(
-      current, batch, common.frozen_encoder(config, current)
+      current, batch, experiment.frozen_encoder(config, current.segmenter)
     )
   return count(program.jaxpr)
 

@@ -111,7 +111,9 @@ class Augment:
       chosen = self.max_class_share < 1 or wanted is not None
       if chosen and label is not None:
         other = tf.random.experimental.stateless_fold_in(tf.stack(seed), 1)
-        more = tf.random.stateless_uniform([_PLACES - 1, 2], other)
+        more = tf.random.stateless_uniform(
+          [_PLACES - 1, 2], other, alg='philox'
+        )
         places = tf.concat([places, more], 0)
       choose = functools.partial(
         _choose, tf, max_share=self.max_class_share, wanted=wanted
@@ -199,7 +201,7 @@ def _choose(tf, label, corners, crop, max_share, wanted):
   DAFormer's uda_dataset.py.
   """
 
-  def fails(index):
+  def following(index):
     """Return the index to try next: the same, where the crop is good."""
     y, x = tf.unstack(corners[index])
     part = tf.cast(label[y : y + crop[0], x : x + crop[1]], tf.int32)
@@ -221,7 +223,7 @@ def _choose(tf, label, corners, crop, max_share, wanted):
     return tf.where(shares, tf.where(enough, index, row), index + 1)
 
   def step(index, _):
-    after = fails(index)
+    after = following(index)
     return after, tf.equal(after, index)
 
   index, _ = tf.while_loop(

@@ -192,7 +192,7 @@ class RareClass:
     self._images = [np.flatnonzero(enough[:, c]) for c in self._classes]
     self._key = seed, zlib.crc32(f'{stream}, rare classes'.encode())
 
-  def draw(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+  def __call__(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the images at positions start..start+count, and their classes."""
     found = np.empty((2, count), np.int64)
     for i in range(count):
@@ -201,7 +201,3 @@ class RareClass:
       drawn = self._edges.searchsorted(edge, side='right')
       found[:, i] = rng.choice(self._images[drawn]), self._classes[drawn]
     return found[0], found[1]
-
-  def __call__(self, start: int, count: int) -> np.ndarray:
-    """Return the images at positions start..start+count: i64[count]."""
-    return self.draw(start, count)[0]

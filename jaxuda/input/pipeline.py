@@ -86,6 +86,7 @@ class _Reader:
     self.decode = decode_lib.decoder(stream.records, stream.space)
     self.chosen = stream.chosen
     self.order = _order(name, stream, seed)
+    self.rare = stream.rare if stream.sampling == 'rare_class' else None
 
   def dataset(self, tf, first_step):
     """Return the batches from `first_step` on, as tf.data."""
@@ -117,11 +118,8 @@ class _Reader:
     """
     start = int(step) * self.stream.batch_size + self.offset
     positions = np.arange(start, start + self.share)
-    if isinstance(self.order, RareClass):
-      indices, classes = self.order.draw(start, self.share)
-    else:
-      indices = self.order(start, self.share)
-      classes = np.full(self.share, -1)
+    drawn = self.order(start, self.share)
+    indices, classes = drawn if self.rare else (drawn, np.full(self.share, -1))
     return positions, self.chosen[indices], classes
 
   def example(self, record, position, drawn_for):
@@ -130,30 +128,26 @@ class _Reader:
     # 31 bits of the user's seed, 32 of the stream's name.
     key = (self.seed % 2**31) << 32 | zlib.crc32(self.name.encode())
     decoded = self.decode(record)
-    image = decoded.pop('image')
+    image = decoded['image']
+    maps = {k: decoded[k] for k in ('label', 'soft') if k in decoded}
     if any(self.stream.margins):
-      decoded['valid'] = _inside(tf, image, self.stream.margins)
-    names = [name for name in ('label', 'soft', 'valid') if name in decoded]
+      maps['valid'] = _inside(tf, image, self.stream.margins)
     # What belongs to the pixels moves together, as channels of one label.
-    maps = [decoded[name] for name in names]
-    maps = [m if len(m.shape) == 3 else m[..., None] for m in maps]
+    deep = [m if len(m.shape) == 3 else m[..., None] for m in maps.values()]
     wanted = None
-    if isinstance(self.order, RareClass):
-      rare = self.stream.rare
-      wanted = drawn_for, rare.pixels * rare.crop_share
+    if self.rare:
+      wanted = drawn_for, self.rare.pixels * self.rare.crop_share
     image, moved = self.stream.augment(
-      image, tf.concat(maps, -1) if maps else None, (key, position), wanted
+      image, tf.concat(deep, -1) if deep else None, (key, position), wanted
     )
-    if maps:
-      sizes = [m.shape[-1] for m in maps]
-      parts = tf.split(moved, sizes, -1)
-      decoded = dict(zip(names, parts, strict=True))
-    for name in names:
-      if name != 'soft':
-        decoded[name] = decoded[name][..., 0]
-    if 'valid' in decoded:  # padding is not
-      decoded['valid'] = tf.cast(decoded['valid'] == 1, tf.uint8)
-    return {'image': image} | {name: decoded[name] for name in names}
+    found = {'image': image}
+    if deep:
+      parts = tf.split(moved, [m.shape[-1] for m in deep], -1)
+      for name, part in zip(maps, parts, strict=True):
+        found[name] = part if name == 'soft' else part[..., 0]
+    if 'valid' in found:  # what a crop was padded with is not
+      found['valid'] = tf.cast(found['valid'] == 1, tf.uint8)
+    return found
 
   def explain(self, step):
     """Raise UserError if what this stream reads at `step` is at fault."""
@@ -184,7 +178,10 @@ def _inside(tf, image, margins):
 
 
 def _order(name, stream, seed):
-  """Return (start, count) -> which of the chosen examples come there."""
+  """Return (start, count) -> which of the chosen examples come there.
+
+  Where they are drawn for rare classes, also for which.
+  """
   if stream.sampling == 'class_balanced':
     return ClassBalanced(stream.class_counts > 0, seed, name)
   if stream.sampling == 'rare_class':

@@ -69,12 +69,23 @@ def check_streams(streams: dict[str, Stream], process_count: int = 1) -> None:
     stream.augment.check(key)
     if stream.records.size is not None:
       stream.augment.check_size(stream.records.size, f'{key}.')
+      _check_margins(key, stream)
     if stream.batch_size % process_count:
       raise UserError(
         f'{key}.batch_size={stream.batch_size} cannot be divided evenly among '
         f'{process_count} processes.'
       )
     _check_sampling(name, key, stream)
+
+
+def _check_margins(key, stream):
+  height, width = stream.records.size
+  top, bottom, left, right = stream.margins
+  if top + bottom >= height or left + right >= width:
+    raise UserError(
+      f'{key}.margins={stream.margins} leave nothing of the images, '
+      f'{height}x{width}.'
+    )
 
 
 def _check_sampling(name, key, stream):

@@ -15,11 +15,12 @@ from jaxuda.losses import IGNORE
 from jaxuda.methods import Example, _augment
 from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
 
-SETTINGS = {
+TEACHER = {
   'teacher.decay': Setting(
     0.999,
     'the most of itself that the teacher keeps at a step; 0.99 in DACS',
@@ -33,6 +34,8 @@ SETTINGS = {
     'copy',
     least=1,
   ),
+}
+SETTINGS = TEACHER | {
   'teacher.threshold': Setting(
     0.968,
     'the probability from which a pixel is confident; their share in a batch '
@@ -59,15 +62,9 @@ SETTINGS = {
 }
 
 
-# Things of Cityscapes' classes, traffic lights and signs among them (DAFormer,
-# configs/_base_/uda/dacs_a999_fd_things.py).
-_THINGS = (
-  *('traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus'),
-  *('train', 'motorcycle', 'bicycle'),
-)
 DISTANCE = {
   'feature_distance.classes': Setting(
-    _THINGS,
+    labels.THINGS,
     "names of the classes at whose pixels features stay ImageNet's; None for "
     'no distance',
     optional=tuple,
@@ -89,6 +86,8 @@ def check(config) -> None:
     UserError: labels of the target, batches of unequal sizes, or parts of one.
   """
   methods.refuse_accumulation(config, "the pseudo labels' weight")
+  if 'feature_distance' in config:
+    _check_distance(config)
   if config.target.labels or config.target.labels_stage:
     raise UserError(
       f'config.target.labels: {config.method} labels the target itself.'
@@ -101,6 +100,17 @@ def check(config) -> None:
       raise UserError(
         f'config.source.{key}={source[key]} must be config.target.{key}='
         f'{target[key]}: the one is pasted into the other.'
+      )
+
+
+def _check_distance(config):
+  """Refuse names that are no classes; a class space may lack some that are."""
+  known = [each.name for each in labels.CLASSES]
+  for name in config.feature_distance.classes or ():
+    if name not in known:
+      raise UserError(
+        f'config.feature_distance.classes: {name!r} is not a class'
+        f'{nearest(name, known)}'
       )
 
 
@@ -233,7 +243,7 @@ def source_with_distance(ctx) -> Example:
   before = ctx.encode(source['image'])[name].astype(jnp.float32)
   settings = ctx.config.feature_distance
   known = labels.space(ctx.config.classes).classes
-  chosen = [known.index(name) for name in settings.classes if name in known]
+  chosen = [known.index(c) for c in settings.classes if c in known]
   cells = cells_of(source['label'], before.shape[1:3], chosen, settings.share)
   extra = {'before': before, 'cells': cells}
   return Example(source['image'], source['label'], extra=extra)

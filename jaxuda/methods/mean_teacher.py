@@ -9,7 +9,7 @@ as it is, and the squared distance of their probabilities is a loss.
 import jax
 import jax.numpy as jnp
 
-from jaxuda.methods import Example, Method, _augment
+from jaxuda.methods import Example, Method, _augment, _self_training
 from jaxuda.utils.settings import Setting
 
 
@@ -36,23 +36,13 @@ def consistency(ctx) -> dict:
   return {'consistency_main': jnp.square(student - teacher).mean()}
 
 
-def ema(config, step):
-  """Return min(1 - 1 / (step + 2), decay): after step 0 both count alike."""
-  return jnp.minimum(1 - 1 / (step + 2), config.teacher.decay)
-
-
 METHOD = Method(
   streams=('source', 'target'),
   inputs=inputs,
   input_losses={'target': consistency},
-  ema=ema,
-  settings={
-    'teacher.decay': Setting(
-      0.99,
-      'how much of itself the teacher keeps at a step',
-      least=0.0,
-      most=1.0,
-    ),
+  ema=_self_training.ema,
+  settings=_self_training.TEACHER
+  | {
     'teacher.jitter': Setting(
       0.2, "strength of the student's colour jitter", least=0.0, most=0.5
     ),

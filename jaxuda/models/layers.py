@@ -63,9 +63,11 @@ class Conv(nn.Module):
     kernel: side of the square kernel.
     stride, padding, dilation: as in torch.nn.Conv2d, or TensorFlow's padding
       'SAME'.
+    depthwise: whether each channel is convolved by itself; it has as many
+      features as the input then.
     use_bias: whether a bias is added.
-    kernel_init, bias_init: initializers of the kernel [k, k, in, out] and of
-      the bias; None for torch's default.
+    kernel_init, bias_init: initializers of the kernel [k, k, in, out], where it
+      is depthwise [k, k, 1, out], and of the bias; None for torch's default.
     dtype: compute type.
   """
 
@@ -74,6 +76,7 @@ class Conv(nn.Module):
   stride: int = 1
   padding: Padding = 0
   dilation: int = 1
+  depthwise: bool = False
   use_bias: bool = False
   kernel_init: Initializer | None = None
   bias_init: Initializer | None = None
@@ -82,7 +85,8 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Map f[B, H, W, in] to dtype[B, H', W', features]."""
-    shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    read = 1 if self.depthwise else x.shape[-1]
+    shape = (self.kernel, self.kernel, read, self.features)
     default = torch_uniform(int(np.prod(shape[:3])))
     kernel = self.param('kernel', self.kernel_init or default, shape)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
@@ -90,54 +94,6 @@ class Conv(nn.Module):
     if self.use_bias:
       bias_init = self.bias_init or default
       bias = self.param('bias', bias_init, (self.features,))
-      y = y + bias.astype(self.dtype)
-    return y
-
-
-class DepthwiseConv(nn.Module):
-  """A 2-D convolution of each channel by itself.
-
-  Attributes:
-    kernel: side of the square kernel.
-    stride, padding, dilation, use_bias, kernel_init, bias_init, dtype: as of
-      Conv; the kernel is [k, k, 1, channels].
-  """
-
-  kernel: int
-  stride: int = 1
-  padding: Padding = 0
-  dilation: int = 1
-  use_bias: bool = False
-  kernel_init: Initializer | None = None
-  bias_init: Initializer | None = None
-  dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Map f[B, H, W, C] to dtype[B, H', W', C]."""
-    k, channels = self.kernel, x.shape[-1]
-    default = torch_uniform(k * k)
-    kernel = self.param(
-      'kernel', self.kernel_init or default, (k, k, 1, channels)
-    )
-    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    pads = _pads(x, k, self.stride, self.padding, self.dilation)
-    if use_matrix_forms():
-      y = matrix_forms.depthwise(
-        x, kernel[:, :, 0], self.stride, pads, self.dilation
-      )
-    else:
-      y = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (self.stride, self.stride),
-        pads,
-        rhs_dilation=(self.dilation, self.dilation),
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        feature_group_count=channels,
-      )
-    if self.use_bias:
-      bias = self.param('bias', self.bias_init or default, (channels,))
       y = y + bias.astype(self.dtype)
     return y
 
@@ -173,9 +129,16 @@ def drop_path(module: nn.Module, x: Array, rate: float) -> Array:
 def conv(
   x: Array, kernel: Array, stride: int, padding: Padding, dilation: int = 1
 ) -> Array:
-  """Convolve f[B, H, W, I] with f[k, k, I, O], in the form that is fastest."""
-  k = kernel.shape[0]
+  """Convolve f[B, H, W, I] with f[k, k, I, O], in the form that is fastest.
+
+  A kernel f[k, k, 1, I] convolves each channel by itself.
+  """
+  k, channels = kernel.shape[0], x.shape[-1]
+  pads = _pads(x, k, stride, padding, dilation)
+  depthwise = kernel.shape[2] < channels
   if use_matrix_forms():
+    if depthwise:
+      return matrix_forms.depthwise(x, kernel[:, :, 0], stride, pads, dilation)
     if k == 1 and padding == 0:
       return matrix_forms.product(x[:, ::stride, ::stride], kernel[0, 0])
     if (k, stride, padding, dilation) == (4, 2, 1, 1):
@@ -186,9 +149,10 @@ def conv(
     x,
     kernel,
     (stride, stride),
-    _pads(x, k, stride, padding, dilation),
+    pads,
     rhs_dilation=(dilation, dilation),
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    feature_group_count=channels if depthwise else 1,
   )
 
 

@@ -176,7 +176,7 @@ def depthwise(
   """Convolve each channel by itself, as a sum of shifted products.
 
   f[B, H, W, C], f[k, k, C] -> f[B, H', W', C]; the gradients, too: XLA's CPU
-  convolutions of so many groups take about thirty times as long.
+  convolutions of so many groups are far slower.
   """
   x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
   reach = (kernel.shape[0] - 1) * dilation

@@ -132,15 +132,14 @@ def frozen_encoder(config, run: experiment.Run | None, sharding) -> dict | None:
   Raises:
     UserError: the method compares with them, and the run starts from nothing.
   """
-  if not methods.load(config.method).compares_with_start(config):
-    return None
   if run is None:
-    raise UserError(
-      f'config.init is needed, also to go on: {config.method} compares its '
-      "encoder with the one that it starts from, as ImageNet's."
-    )
-  found = experiment.frozen_encoder(config, variables(run))
-  return jax.device_put(found, sharding)
+    if methods.load(config.method).compares_with_start(config):
+      raise UserError(
+        f'config.init is needed, also to go on: {config.method} compares its '
+        "encoder with the one that it starts from, as ImageNet's."
+      )
+    return None
+  return jax.device_put(experiment.frozen_encoder(config, run), sharding)
 
 
 def is_complete(run: experiment.Run) -> bool:

@@ -19,10 +19,7 @@ def emitted(config) -> set[str]:
   """Return the terms of a step, from the shapes of the nets that are built."""
   start = state.abstract(*experiment.build(config))
   step = experiment.train_step(config)
-  before = start.segmenter
-  frozen = experiment.frozen_encoder(
-    config, {'params': before.params, 'batch_stats': before.batch_stats}
-  )
+  frozen = experiment.frozen_encoder(config, start.segmenter)
   batch = tiny.batch(config, size=1)
   _, measured = jax.eval_shape(step, start, batch, frozen)
   return {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}

@@ -189,12 +189,13 @@ def stepper(spec: str, *overrides: str):
   nets, txs = experiment.build(settings)
 
   method = methods.load(settings.method)
-  encoder = first_state(spec, *overrides).segmenter
-  frozen = {
-    # Another one than that of the first state, so that they have a distance.
-    'params': jax.tree.map(lambda p: 1.1 * p, encoder.params['encoder']),
-    'batch_stats': encoder.batch_stats.get('encoder', {}),
-  }
+  # Another one than that of the first state, so that they have a distance.
+  frozen = jax.tree.map(
+    lambda leaf: jnp.asarray(1.1 * leaf, leaf.dtype),
+    experiment.frozen_encoder(
+      settings, first_state(spec, *overrides).segmenter
+    ),
+  )
 
   def run(current, batch, weights, frozen):
     weighted = ConfigDict(settings.to_dict() | {'loss_weights': weights})
@@ -208,9 +209,7 @@ def stepper(spec: str, *overrides: str):
       config=weighted,
     )
 
-  compares = method.compares_with_start(settings)
-  jitted = jax.jit(run, compiler_options=QUICK)
-  return Stepper(jitted, frozen if compares else None)
+  return Stepper(jax.jit(run, compiler_options=QUICK), frozen)
 
 
 def weights(spec: str, **changed: float) -> dict[str, float]:

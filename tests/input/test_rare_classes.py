@@ -57,7 +57,7 @@ def test_draws():
   """By class, then alike among the images that have enough of it."""
   settings = RareClassSettings(temperature=1.0, pixels=35)
   order = RareClass(COUNTS, settings, seed=3, stream='source')
-  images, classes = order.draw(0, 4000)
+  images, classes = order(0, 4000)
   shares = COUNTS.sum(0) / COUNTS.sum()
   chances = np.exp(1 - shares[:3])
   chances /= chances.sum()
@@ -71,10 +71,10 @@ def test_draws():
 def test_a_draw_is_a_function_of_its_place():
   settings = RareClassSettings(0.1, pixels=35)
   order = RareClass(COUNTS, settings, seed=3, stream='source')
-  whole = order(0, 40)
-  np.testing.assert_array_equal(order(17, 9), whole[17:26])
+  whole, _ = order(0, 40)
+  np.testing.assert_array_equal(order(17, 9)[0], whole[17:26])
   other = RareClass(COUNTS, settings, seed=4, stream='source')
-  assert (other(0, 40) != whole).any()
+  assert (other(0, 40)[0] != whole).any()
 
 
 def corner_label(raw_id):
@@ -189,4 +189,11 @@ def test_no_image_has_enough(records):
     rare=RareClassSettings(pixels=10_000),
   )
   with pytest.raises(UserError, match=r'more than 10000 .*rare_class\.pixels'):
+    take(1, stream)
+
+
+@pytest.mark.parametrize('margins', [(20, 4, 0, 0), (0, 0, 40, 8)])
+def test_margins_leave_something(records, margins):
+  stream = Stream(records, 'cityscapes19', 1, margins=margins)
+  with pytest.raises(UserError, match=r'config\.source\.margins=.* 24x48'):
     take(1, stream)

@@ -209,3 +209,10 @@ def test_feature_distance(cells, distance):
 def test_what_is_refused(override, sentence):
   with pytest.raises(UserError, match=sentence):
     _self_training.check(tiny.config('dacs', override))
+
+
+def test_a_class_that_there_is_not():
+  with pytest.raises(UserError, match="'cars' is not a class; did you mean"):
+    _self_training.check(
+      tiny.config('daformer', "feature_distance.classes=('bus','cars')")
+    )

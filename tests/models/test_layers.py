@@ -1,6 +1,7 @@
 """Layers against XLA's convolutions, NumPy and numbers from torch 2.13."""
 
 import by_hand
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -190,3 +191,50 @@ def test_resize_up_and_same():
   np.testing.assert_allclose(y[0, ..., 0], expected, atol=1e-4)
   same = layers.resize(jnp.array(plane), (91, 161))
   np.testing.assert_array_equal(same, plane)
+
+
+@pytest.mark.parametrize(
+  ('size', 'kernel', 'stride', 'padding', 'dilation'),
+  [
+    ((9, 12), 3, 1, 'SAME', 1),
+    ((9, 12), 3, 2, 'SAME', 1),  # symmetric in height, not in width
+    ((10, 12), 5, 2, 'SAME', 1),
+    ((10, 11), 5, 1, 'SAME', 2),
+    ((10, 13), 3, 2, 1, 1),
+    ((7, 12), 3, 1, 6, 6),
+  ],
+)
+def test_depthwise_as_shifted_products(size, kernel, stride, padding, dilation):
+  """Value and both gradients are those of XLA's grouped convolution."""
+  x, k = normal(2, *size, 5), normal(kernel, kernel, 1, 5)
+  pads = padding if padding == 'SAME' else ((padding, padding),) * 2
+
+  def reference(x, k):
+    return jax.lax.conv_general_dilated(
+      x,
+      k,
+      (stride, stride),
+      pads,
+      rhs_dilation=(dilation, dilation),
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=5,
+      precision='highest',
+    )
+
+  assert_same_function(
+    lambda x, k: layers.conv(x, k, stride, padding, dilation), reference, x, k
+  )
+
+
+def test_drop_path_leaves_out_whole_images():
+  class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      return layers.drop_path(self, x, 0.25)
+
+  x = jnp.ones((400, 2, 3, 1))
+  found = np.asarray(Net().apply({}, x, rngs={'drop_path': jax.random.key(0)}))
+  assert set(np.unique(found)) == {0, np.float32(1 / 0.75)}
+  assert (found == found[:, :1, :1]).all()
+  assert (found > 0).mean() == pytest.approx(0.75, abs=0.06)
+  np.testing.assert_array_equal(Net().apply({}, x), x)  # a teacher

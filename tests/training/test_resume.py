@@ -81,13 +81,18 @@ def test_stopped_and_continued(finished_run, streets_data, tmp_path):
   assert_same(tmp_path / 'run', finished_run.workdir)
 
 
-def test_stopped_and_continued_with_a_teacher(streets_data, tmp_path):
+def test_stopped_and_continued_with_a_teacher(
+  finished_run, streets_data, tmp_path
+):
+  """And with draws by class, and the encoder as it was before training."""
   straight, stopped = (
     tiny_runs.command(
       tmp_path / name,
       streets_data,
       'steps=5',
-      config='configs/mean_teacher.py:streets',
+      f'init={finished_run.workdir}',
+      'source.rare_class.pixels=4',
+      config='configs/daformer.py:streets,encoder=resnet',
     )
     for name in ('straight', 'stopped')
   )
@@ -97,6 +102,12 @@ def test_stopped_and_continued_with_a_teacher(streets_data, tmp_path):
     tiny_runs.state(tmp_path / name) for name in ('stopped', 'straight')
   )
   assert equal(found, expected)
+  log = (tmp_path / 'straight' / 'metrics.csv').read_text()
+  assert (tmp_path / 'stopped' / 'metrics.csv').read_text() == log
+  columns = log.splitlines()[0].split(',')
+  at = columns.index('loss_feature_distance')
+  far = [row.split(',')[at] for row in log.splitlines()[1:]]
+  assert any(float(value) > 0 for value in far if value)
   teacher, student = found['ema'], found['segmenter']
   assert teacher.keys() == student.keys()
   for part in ('params', 'batch_stats'):
@@ -260,3 +271,15 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   assert again.splitlines()[-1] == said.splitlines()[-1]
   assert len(list((workdir / 'figures').iterdir())) == 3
   assert not first.exists()
+
+
+def test_what_is_compared_with_the_start_needs_one(streets_data, tmp_path):
+  command = tiny_runs.command(
+    tmp_path / 'run',
+    streets_data,
+    'source.rare_class.pixels=4',
+    config='configs/daformer.py:streets,encoder=resnet',
+  )
+  with pytest.raises(UserError, match=r'config\.init is needed, also to go on'):
+    tiny_runs.run(*command)
+  assert not (tmp_path / 'run').exists()

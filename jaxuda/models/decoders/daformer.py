@@ -6,8 +6,6 @@ daformer_head.py and segformer_head.py of lhoyer/DAFormer.) With the fusion
 with few channels the light one of the presets that are made for a laptop.
 """
 
-import functools
-import operator
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,9 +15,11 @@ import jax.numpy as jnp
 
 from jaxuda.models import encoders, layers
 from jaxuda.models import norm as norm_lib
+from jaxuda.models.decoders import _heads
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
+heads = _heads.heads
 
 SETTINGS = {
   'width': Setting(256, 'channels of each level and of the fused map', least=1),
@@ -68,10 +68,12 @@ class Fusion(nn.Module):
     name = f'aspp_modules_{index}'
     if dilation == 1:
       return self._conv(x, 1, f'{name}_conv', f'{name}_bn')
-    x = layers.DepthwiseConv(
+    x = layers.Conv(
+      x.shape[-1],
       3,
       padding=dilation,
       dilation=dilation,
+      depthwise=True,
       kernel_init=layers.kaiming(9 * x.shape[-1]),
       dtype=self.dtype,
       name=f'{name}_depthwise_conv',
@@ -161,9 +163,7 @@ class Decoder(nn.Module):
   @nn.nowrap
   def predicted(self, logits: dict[str, Array]) -> Array:
     """Return the prediction's logits, of those of the heads."""
-    if self.summed:
-      return functools.reduce(operator.add, logits.values())
-    return logits['main']
+    return _heads.predicted(logits, self.summed)
 
 
 def build(config, num_classes: int) -> Decoder:
@@ -185,11 +185,6 @@ def build(config, num_classes: int) -> Decoder:
 def main_channels(config) -> int:
   """Return the channels of the map that the main head reads: the fused one."""
   return config.model.decoder.width
-
-
-def heads(decoder_config) -> tuple[str, ...]:
-  """Return the names of the logits, the main head's first."""
-  return ('main', 'aux') if decoder_config.multi_level else ('main',)
 
 
 def head_params(params: dict) -> dict[str, dict]:

@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda.models import encoders, layers, matrix_forms, torch_names
+from jaxuda.models.decoders import _heads
 from jaxuda.models.torch_names import Layout
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
+heads = _heads.heads
 
 SETTINGS = {
   'dilations': Setting((6, 12, 18, 24), 'of the branches', least=1),
@@ -132,9 +134,7 @@ class Decoder(nn.Module):
   @nn.nowrap
   def predicted(self, logits: dict[str, Array]) -> Array:
     """Return the prediction's logits, of those of the heads."""
-    if self.summed:
-      return functools.reduce(operator.add, logits.values())
-    return logits['main']
+    return _heads.predicted(logits, self.summed)
 
 
 def build(config, num_classes: int) -> Decoder:
@@ -169,11 +169,6 @@ def main_channels(config) -> int:
   encoder = config.model.encoder
   module = encoders.load(encoder.name)
   return module.channels(encoder)[module.DEEPEST]
-
-
-def heads(decoder_config) -> tuple[str, ...]:
-  """Return the names of the logits, the main head's first."""
-  return ('main', 'aux') if decoder_config.multi_level else ('main',)
 
 
 def head_params(params: dict) -> dict[str, dict]:

@@ -130,12 +130,13 @@ class InvertedBottleneck(nn.Module):
     if self.stage.expansion != 1:
       y = conv(self.stage.expansion * channels, 1, name='expand_conv')(y)
       y = nn.relu6(self.norm(name='bn0')(y))
-    y = layers.DepthwiseConv(
+    y = conv(
+      y.shape[-1],
       self.stage.kernel,
       self.stride,
       'SAME',
       self.dilation,
-      dtype=self.dtype,
+      depthwise=True,
       name='depthwise_conv',
     )(y)
     y = nn.relu6(self.norm(name='bn1')(y))
@@ -175,9 +176,8 @@ class Encoder(nn.Module):
         own, dilate = stage.stride if i == 0 else 1, dilation
         if stride * own > self.output_stride:
           own, dilation = 1, 2
-        x = block(stage, own, dilate, norm, self.dtype, name=f'blocks_{index}')(
-          x
-        )
+        name = f'blocks_{index}'
+        x = block(stage, own, dilate, norm, self.dtype, name=name)(x)
         stride, index = stride * own, index + 1
       maps[f'stage{number}'] = x
     return {f'stage{n}': maps[f'stage{n}'] for n in _READ}

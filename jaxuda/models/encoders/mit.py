@@ -121,9 +121,11 @@ class MixFFN(nn.Module):
     """Map f[B, H, W, C] to f[B, H, W, C]."""
     wide = _EXPANSION * x.shape[-1]
     y = _dense(wide, dtype=self.dtype, name='fc1')(x)
-    y = layers.DepthwiseConv(
+    y = layers.Conv(
+      wide,
       3,
       padding=1,
+      depthwise=True,
       use_bias=True,
       kernel_init=layers.kaiming(9),
       bias_init=nn.initializers.zeros,
@@ -240,15 +242,13 @@ def times_listed(path: tuple[str, ...]) -> int:
   return 1
 
 
-# mmcv's Conv2d stands inside of a module of the same name.
-NAMES = ((r'(.*\.mlp\.dwconv\.)', r'\1dwconv.'),)
-
 LAYOUTS = (
   Layout(
     'mit',
     "SegFormer's ImageNet encoders, mit_b0.pth to mit_b5.pth",
     (r'patch_embed1\.proj\.weight', r'block1\.0\.attn\.q\.weight'),
-    torch_names.in_order(*NAMES),
+    # mmcv's Conv2d stands inside of a module of the same name.
+    torch_names.in_order((r'(.*\.mlp\.dwconv\.)', r'\1dwconv.')),
     {r'head\.': "ImageNet's classifier"},
     torch_names.HEADLESS,
     settings={'input_norm': 'torchvision'},
