@@ -6,11 +6,11 @@ from configs import common
 
 
 def start(
-  arg: str | None, name: str, encoder: str
+  arg: str | None, name: str, encoder: str, method: str | None = None
 ) -> tuple[ConfigDict, ConfigDict]:
   """Return common.start's; what is rendered has an encoder of ImageNet's."""
   return common.start(
-    arg, name, encoder=encoder, rendered_encoder='efficientnet_lite'
+    arg, name, method, encoder=encoder, rendered_encoder='efficientnet_lite'
   )
 
 

@@ -26,12 +26,20 @@ class Teacher:
   def __init__(self, net: segmenter.Segmenter, params: dict, batch_stats: dict):
     """Take the teacher's variables from before the step."""
     self._net, self._params, self.batch_stats = net, params, batch_stats
+    self._said: list[tuple[Array, segmenter.Outputs]] = []
 
   def __call__(self, image: Array) -> segmenter.Outputs:
-    """Return the outputs for an image, u8[B, H, W, 3]."""
+    """Return the outputs for an image, u8[B, H, W, 3].
+
+    The same array is forwarded once, however often a method asks.
+    """
+    for known, outputs in self._said:
+      if known is image:
+        return outputs
     outputs, self.batch_stats = segmenter.forward(
       self._net, self._params, self.batch_stats, image
     )
+    self._said.append((image, outputs))
     return outputs
 
 
@@ -106,20 +114,40 @@ def valid_pixels(batch: dict, config: Any) -> dict[str, Array]:
 def cross_entropies(
   ctx: StepContext, valid: dict[str, Array]
 ) -> dict[str, Array]:
-  """Return the terms seg_<input>_<head> of what was forwarded with labels."""
+  """Return the terms seg_<input>_<head> of what was forwarded with labels.
+
+  A crop in detail (HRDA) is a head of that name, with its part of the labels.
+  """
   config, terms = ctx.config, {}
   for name, outputs in ctx.outputs.items():
     example = ctx.inputs[name]
     if example.label is None:
       continue
-    for head, logits in outputs.logits.items():
+    heads = {h: (x, example) for h, x in outputs.logits.items()}
+    if outputs.detail is not None:
+      heads['detail'] = outputs.detail.logits, _crop(example, outputs.detail)
+    for head, (logits, told) in heads.items():
       terms[f'seg_{name}_{head}'] = losses.cross_entropy(
         logits,
-        example.label,
+        told.label,
         config.ce_reduction,
-        valid.get(name),
-        example.soft,
+        valid.get(name) if told is example else None,
+        told.soft,
         config.focal_gamma,
-        example.weight,
+        told.weight,
       )
   return terms
+
+
+def _crop(example, detail):
+  """Return the part of an example's labels and weights that a crop has."""
+  height, width = detail.logits.shape[1:3]
+
+  def crop(x):
+    if x is None:
+      return None
+    x = jax.lax.dynamic_slice_in_dim(x, detail.top, height, 1)
+    return jax.lax.dynamic_slice_in_dim(x, detail.left, width, 2)
+
+  told = ('label', 'soft', 'weight')
+  return example._replace(**{key: crop(getattr(example, key)) for key in told})

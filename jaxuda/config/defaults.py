@@ -170,6 +170,13 @@ EVAL = {
     "what is enlarged to the label's size; probabilities in BDL",
     ('logits', 'probabilities'),
   ),
+  'window': Setting(
+    (0, 0),
+    '(height, width) of windows, overlapping by half, whose logits are '
+    'averaged; (0, 0) for the image as a whole',
+    least=0,
+    length=2,
+  ),
   'missing_class_iou': Setting(
     'excluded',
     'what a class that is nowhere counts in means; zero in FADA',
@@ -182,6 +189,13 @@ MODEL = {
     'caffe',
     'what the weights expect of the input; models/segmenter.py',
     ('caffe', 'caffe_vgg', 'torchvision', 'efficientnet_lite'),
+  ),
+  'detail': Setting(
+    (0, 0),
+    "(height, width) of HRDA's crop in detail, of an image that is otherwise "
+    'seen at half its resolution; (0, 0) for one resolution',
+    least=0,
+    length=2,
   ),
   'align_corners': Setting(True, "of the logits' upsampling; False since 2021"),
   'dtype': Setting(

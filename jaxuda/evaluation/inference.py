@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxuda.models import layers
+from jaxuda.models import layers, windows
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Segmenter
 
@@ -17,7 +17,7 @@ Array = jax.Array
 
 def protocol(eval_config) -> dict[str, Any]:
   """Return the arguments of `probabilities` that `config.eval` sets."""
-  keys = ('scales', 'flip', 'average', 'upsample')
+  keys = ('scales', 'flip', 'average', 'upsample', 'window')
   return {key: eval_config[key] for key in keys}
 
 
@@ -74,6 +74,7 @@ def probabilities(
   flip: bool = False,
   average: str = 'probabilities',
   upsample: str = 'logits',
+  window: Sequence[int] = (0, 0),
 ) -> Array:
   """Return class probabilities, averaged over scaled and mirrored inputs.
 
@@ -86,13 +87,19 @@ def probabilities(
     flip: whether each scale is averaged with its mirror image.
     average: of 'probabilities' (FADA), or of 'logits' (CRST, crst_seg.py),
       which is the geometric mean of probabilities up to a factor.
-    upsample: see `upsampled`.
+    upsample, window: see `upsampled`.
 
   Returns:
     f32[B, h, w, C].
   """
   predict = functools.partial(
-    one_view, params, batch_stats, net=net, size=size, upsample=upsample
+    one_view,
+    params,
+    batch_stats,
+    net=net,
+    size=size,
+    upsample=upsample,
+    window=window,
   )
   maps = []
   for scale in scales:
@@ -116,13 +123,20 @@ def one_view(
   net: Segmenter | Ensemble,
   size: tuple[int, int],
   upsample: str = 'logits',
+  window: Sequence[int] = (0, 0),
 ) -> Array:
   """Return f32[B, h, w, C], the class probabilities of the image as it is.
 
   For the arguments see `upsampled`.
   """
   maps = upsampled(
-    params, batch_stats, image, net=net, size=size, upsample=upsample
+    params,
+    batch_stats,
+    image,
+    net=net,
+    size=size,
+    upsample=upsample,
+    window=window,
   )
   return maps if upsample == 'probabilities' else jax.nn.softmax(maps)
 
@@ -135,6 +149,7 @@ def upsampled(
   net: Segmenter | Ensemble,
   size: tuple[int, int],
   upsample: str,
+  window: Sequence[int] = (0, 0),
 ) -> Array:
   """Return logits or probabilities at `size`, by the running statistics.
 
@@ -147,6 +162,8 @@ def upsampled(
     size: (h, w) of the result.
     upsample: the 'logits' (ADVENT, eval_UDA.py), or the 'probabilities' (BDL,
       evaluation.py); borders between classes differ.
+    window: (height, width) of windows that overlap by half, whose logits are
+      averaged (HRDA); (0, 0) for the image as a whole.
 
   Returns:
     f32[B, h, w, C].
@@ -154,20 +171,43 @@ def upsampled(
   if isinstance(net, Ensemble):
     members = zip(net.members, params, batch_stats, strict=True)
     maps = [
-      upsampled(*variables, image, net=member, size=size, upsample=upsample)
+      upsampled(
+        *variables,
+        image,
+        net=member,
+        size=size,
+        upsample=upsample,
+        window=window,
+      )
       for member, *variables in members
     ]
     return sum(w * x for w, x in zip(net.mix, maps, strict=True))
-  small = logits(params, batch_stats, image, net=net)
+  small = logits(params, batch_stats, image, net=net, window=window)
   if upsample == 'probabilities':
     small = jax.nn.softmax(small)
   return layers.resize(small, size, net.align_corners)
 
 
 def logits(
-  params: dict, batch_stats: dict, image: Array, *, net: Segmenter
+  params: dict,
+  batch_stats: dict,
+  image: Array,
+  *,
+  net: Segmenter,
+  window: Sequence[int] = (0, 0),
 ) -> Array:
-  """Return f32[B, h, w, C], the logits at the network's own stride."""
+  """Return f32[B, h, w, C], the logits at the network's own stride.
+
+  With a window they are of the image's size, and averages; see `upsampled`.
+  """
+  if any(window):
+
+    def of_windows(crops):
+      small = logits(params, batch_stats, crops, net=net)
+      return layers.resize(small, crops.shape[1:3], net.align_corners)
+
+    stride = [side // 2 for side in window]
+    return windows.average(image, window, stride, of_windows)
   variables = {'params': params, 'batch_stats': batch_stats}
   outputs = net.apply(variables, image, train=False)
   return net.decoder.predicted(outputs.logits)

@@ -1,11 +1,14 @@
 """Methods, one file each, found by name: METHOD is what a file exports.
 
+What goes with any method, as MIC, exports `add_to(method) -> Method` instead.
+
 Beside it stand the functions that METHOD names, in the order and the words of
 the method's paper. What two methods share is a function in `_adversarial.py`,
 `_augment.py` or `_views.py`; no method imports another one.
 """
 
 import dataclasses
+import functools
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -175,6 +178,26 @@ def refuse_accumulation(config, what: str) -> None:
     )
 
 
+@functools.cache  # equal methods are one object, by which steps are compiled
 def load(name: str) -> Method:
-  """Return the method of that name; a UserError names the nearest."""
-  return names.load(sys.modules[__name__], name, 'method').METHOD
+  """Return the method of that name; a UserError names the nearest.
+
+  'mic+dacs' is DACS with MIC added to it: the method of the file that stands
+  last, to which each one before it adds by its `add_to`.
+  """
+  *added, base = name.split('+')
+  method = _load(base, 'METHOD')
+  for other in reversed(added):
+    method = _load(other, 'add_to')(method)
+  return method
+
+
+def _load(name, what):
+  file = names.load(sys.modules[__name__], name, 'method')
+  if not hasattr(file, what):
+    raise UserError(
+      f'{name} is added to a method, as in {name}+dacs.'
+      if what == 'METHOD'
+      else f'{name} is a method, and nothing that is added to one.'
+    )
+  return getattr(file, what)

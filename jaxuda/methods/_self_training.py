@@ -35,7 +35,7 @@ TEACHER = {
     least=1,
   ),
 }
-SETTINGS = TEACHER | {
+LABELLING = TEACHER | {
   'teacher.threshold': Setting(
     0.968,
     'the probability from which a pixel is confident; their share in a batch '
@@ -50,18 +50,27 @@ SETTINGS = TEACHER | {
     least=0,
     length=2,
   ),
-  'mix.per_image': Setting(
-    False,
-    'whether an image gives half of its own classes (DACS), or half of those '
-    'of the batch (DAFormer)',
-  ),
-  'strong.jitter': Setting(
-    0.2, "of the mixed image's colours; 0.25 in DACS", least=0.0, most=0.5
-  ),
-  'strong.blur': Setting(True, 'whether half of the mixed batches are blurred'),
 }
-
-
+STRONG = {
+  'strong.jitter': Setting(
+    0.2,
+    "of a mixed or masked image's colours; 0.25 in DACS",
+    least=0.0,
+    most=0.5,
+  ),
+  'strong.blur': Setting(True, 'whether half of these batches are blurred'),
+}
+SETTINGS = (
+  LABELLING
+  | STRONG
+  | {
+    'mix.per_image': Setting(
+      False,
+      'whether an image gives half of its own classes (DACS), or half of those '
+      'of the batch (DAFormer)',
+    ),
+  }
+)
 DISTANCE = {
   'feature_distance.classes': Setting(
     labels.THINGS,
@@ -80,18 +89,14 @@ DISTANCE = {
 
 
 def check(config) -> None:
-  """Refuse what self-training cannot use.
+  """Refuse what mixing the domains cannot use.
 
   Raises:
     UserError: labels of the target, batches of unequal sizes, or parts of one.
   """
-  methods.refuse_accumulation(config, "the pseudo labels' weight")
+  check_teacher(config)
   if 'feature_distance' in config:
     _check_distance(config)
-  if config.target.labels or config.target.labels_stage:
-    raise UserError(
-      f'config.target.labels: {config.method} labels the target itself.'
-    )
   source, target = config.source, config.target
   for key in ('batch_size', 'crop', 'size'):
     if key == 'size' and any(source.crop):
@@ -101,6 +106,19 @@ def check(config) -> None:
         f'config.source.{key}={source[key]} must be config.target.{key}='
         f'{target[key]}: the one is pasted into the other.'
       )
+
+
+def check_teacher(config) -> None:
+  """Refuse what a teacher's labels cannot be used with.
+
+  Raises:
+    UserError: labels of the target, or batches in parts.
+  """
+  methods.refuse_accumulation(config, "the pseudo labels' weight")
+  if config.target.labels or config.target.labels_stage:
+    raise UserError(
+      f'config.target.labels: {config.method} labels the target itself.'
+    )
 
 
 def _check_distance(config):

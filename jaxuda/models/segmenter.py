@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import labels
-from jaxuda.models import decoders, encoders, layers
+from jaxuda.models import decoders, encoders, hrda, layers
 
 Array = jax.Array
 
@@ -53,11 +53,13 @@ class Outputs:
       f32[B, h, w, C]; of `forward` at the image's size.
     features: a name to f[B, h, w, c]: the encoder's maps.
     main_features: f[B, h, w, c], the map that the main head reads.
+    detail: what HRDA's segmenter says of a training's crop; None elsewhere.
   """
 
   logits: dict[str, Array]
   features: dict[str, Array]
   main_features: Array
+  detail: hrda.Detail | None = None
 
 
 class Segmenter(nn.Module):
@@ -70,6 +72,8 @@ class Segmenter(nn.Module):
     align_corners: of the upsampling of the logits, see layers.resize.
     temperature: what the logits are divided by in training, 1.8 in FADA.
     dtype: compute type of the convolutions; logits are float32.
+    attention: HRDA's second head, see hrda.py; None for one resolution.
+    detail: (height, width) of HRDA's crop.
   """
 
   encoder: nn.Module
@@ -79,20 +83,38 @@ class Segmenter(nn.Module):
   align_corners: bool = True
   temperature: float = 1.0
   dtype: jnp.dtype = jnp.float32
+  attention: nn.Module | None = None
+  detail: tuple[int, int] = (0, 0)
 
   def __call__(self, image: Array, train: bool) -> Outputs:
     """Map u8[B, H, W, 3], or floats of the same range, to small logits."""
-    features = self.encode(image, train)
-    logits, main_features = self.decoder(features, train)
-    return Outputs(logits, features, main_features)
+    x = self.normalise(image)
+    if self.attention is None:
+      features, logits, read = self.one_resolution(x, train)
+      return Outputs(logits, features, read)
+    return Outputs(*hrda.two_resolutions(self, x, train))
+
+  def one_resolution(
+    self, x: Array, train: bool
+  ) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """Return the maps, logits and main features of a normalised image."""
+    features = self.encoder(x, train)
+    return features, *self.decoder(features, train)
 
   def encode(self, image: Array, train: bool) -> dict[str, Array]:
-    """Map u8[B, H, W, 3], or floats of the same range, to maps."""
+    """Return the maps of u8[B, H, W, 3]; HRDA's are of the halved image."""
+    x = self.normalise(image)
+    if self.attention is not None:
+      x = hrda.halved(x)
+    return self.encoder(x, train)
+
+  def normalise(self, image: Array) -> Array:
+    """Map u8[B, H, W, 3], or floats of the same range, to encoder's input."""
     norm = INPUT_NORMS[self.input_norm]
     x = image.astype(jnp.float32)
     x = (x[..., ::-1] if norm.bgr else x) / norm.scale
     x = (x - jnp.array(norm.mean)) / jnp.array(norm.std)
-    return self.encoder(x.astype(self.dtype), train)
+    return x.astype(self.dtype)
 
 
 def build(config) -> Segmenter:
@@ -115,6 +137,8 @@ def build(config) -> Segmenter:
     model.align_corners,
     config.temperature,
     jnp.dtype(model.dtype),
+    hrda.build_attention(config, classes) if any(model.detail) else None,
+    model.detail,
   )
 
 
@@ -148,7 +172,8 @@ def main_channels(config) -> int:
 
 def sides_divide_by(config) -> int:
   """Return the number by which both sides of each image must be divisible."""
-  return encoders.load(config.model.encoder.name).SIDES_DIVIDE_BY
+  divisor = encoders.load(config.model.encoder.name).SIDES_DIVIDE_BY
+  return 2 * divisor if any(config.model.detail) else divisor
 
 
 def rng_names(config) -> tuple[str, ...]:
@@ -156,7 +181,8 @@ def rng_names(config) -> tuple[str, ...]:
   model = config.model
   of_encoder = encoders.load(model.encoder.name).RNGS
   of_decoder = decoders.load(model.decoder.name).RNGS
-  return tuple(sorted({*of_encoder, *of_decoder}))
+  of_detail = (hrda.RNG,) if any(model.detail) else ()
+  return tuple(sorted({*of_encoder, *of_decoder, *of_detail}))
 
 
 def head_params(params: dict, config) -> dict[str, dict]:
@@ -175,9 +201,11 @@ def param_groups(params: dict, config) -> dict:
     params: the segmenter's, or their shapes.
     config: the experiment's.
   """
+  decoder = decoders.load(config.model.decoder.name)
   parts = {
     'encoder': encoders.load(config.model.encoder.name),
-    'decoder': decoders.load(config.model.decoder.name),
+    'decoder': decoder,
+    'attention': decoder,
   }
   return _map_paths(
     lambda path: parts[path[0]].param_group(path[1:], config), params
@@ -239,10 +267,16 @@ def forward(
     mutable=['batch_stats'],
     rngs=rngs,
   )
-  size = image.shape[1:3]
+
+  def upsampled(small, size):
+    return layers.resize(small / net.temperature, size, net.align_corners)
+
   logits = {
-    head: layers.resize(small / net.temperature, size, net.align_corners)
+    head: upsampled(small, image.shape[1:3])
     for head, small in outputs.logits.items()
   }
+  detail = outputs.detail
+  if detail is not None:
+    detail = detail._replace(logits=upsampled(detail.logits, net.detail))
   new_stats = updated.get('batch_stats', batch_stats)
-  return outputs.replace(logits=logits), new_stats
+  return outputs.replace(logits=logits, detail=detail), new_stats

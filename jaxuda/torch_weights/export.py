@@ -25,7 +25,7 @@ def to_tensors(tree: dict, layout: Layout) -> dict[str, np.ndarray]:
     if key is None:
       name = plain_name(path)
       raise UserError(f'layout {layout.name} has no place for {name}.')
-    array = matching.to_torch(np.asarray(leaf))
+    array = matching.to_torch(path, np.asarray(leaf))
     whole = array.dtype.kind == 'i'  # torch counts in 64 bits
     tensors[key] = array.astype(np.int64) if whole else array
   return tensors

@@ -51,24 +51,23 @@ _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}  # of kernels, by their dimensions
 _FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
 
 
-def to_torch(array: np.ndarray) -> np.ndarray:
-  """Return an array as torch has it.
+def to_torch(path: Path, array: np.ndarray) -> np.ndarray:
+  """Return a variable as torch has it.
 
   A convolution's kernel [h, w, in, out] becomes [out, in, h, w], a dense
   layer's [in, out] becomes [out, in]; others stay as they are.
   """
-  return (
-    array.transpose(_TO_TORCH[array.ndim]) if array.ndim in _TO_TORCH else array
-  )
+  return _transposed(path, array, _TO_TORCH)
 
 
-def from_torch(array: np.ndarray) -> np.ndarray:
+def from_torch(path: Path, array: np.ndarray) -> np.ndarray:
   """Return the inverse of `to_torch`."""
-  return (
-    array.transpose(_FROM_TORCH[array.ndim])
-    if array.ndim in _FROM_TORCH
-    else array
-  )
+  return _transposed(path, array, _FROM_TORCH)
+
+
+def _transposed(path, array, orders):
+  is_kernel = path[-1] == 'kernel' and array.ndim in orders
+  return array.transpose(orders[array.ndim]) if is_kernel else array
 
 
 def match(
@@ -101,15 +100,16 @@ def match(
   for path, shape in wanted.items():
     name, key = plain_name(path), layout.key(path)
     found = key in rest
-    tensor = from_torch(rest.pop(key, _NONE))
+    tensor = from_torch(path, rest.pop(key, _NONE))
     if found and tensor.shape == shape:
       arrays[path] = tensor
     elif _matches(fresh, name):
       kept[name] = 'config.init_fresh'
       if found:
-        reasons[key] = f'of shape {_shape(tensor.shape)}'
+        reasons[key] = f'of shape {_shape(path, tensor.shape)}'
     elif found:
-      shapes.append(f'{key} is {_shape(tensor.shape)}, not {_shape(shape)}')
+      has, needs = (_shape(path, each) for each in (tensor.shape, shape))
+      shapes.append(f'{key} is {has}, not {needs}')
     elif path[-1] == COUNTER:  # files before torch 0.4.1, or of frozen norms
       arrays[path] = np.zeros((), np.int64)
     elif key is None:
@@ -184,9 +184,9 @@ def _differences(where, layout, left, unread, shapes) -> str:
   )
 
 
-def _shape(shape) -> tuple[int, ...]:
-  """Return a kernel's shape as torch has it."""
-  return to_torch(np.empty(shape, np.bool_)).shape
+def _shape(path, shape) -> tuple[int, ...]:
+  """Return a variable's shape as torch has it."""
+  return to_torch(path, np.empty(shape, np.bool_)).shape
 
 
 def _some(names: list[str], limit: int = 8) -> str:

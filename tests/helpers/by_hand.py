@@ -1,6 +1,7 @@
 """NumPy forms of the layers, written from torch's documentation (float64)."""
 
 import numpy as np
+import scipy.special
 
 
 def conv(x, kernel, stride=1, padding=0, dilation=1):
@@ -62,3 +63,60 @@ def aspp(x, params, dilations):
     conv(x, branch['kernel'], 1, d, d) + branch['bias']
     for branch, d in zip(branches, dilations, strict=True)
   )
+
+
+def depthwise(x, kernel, padding=0, dilation=1):
+  """Apply torch.nn.Conv2d(groups=C) with a kernel [k, k, 1, C]."""
+  c = x.shape[-1]
+  each = (
+    conv(x[..., i : i + 1], kernel[..., i : i + 1], 1, padding, dilation)
+    for i in range(c)
+  )
+  return np.concatenate(list(each), -1)
+
+
+def dense(x, params):
+  """Apply torch.nn.Linear with a kernel [in, out]."""
+  return x @ np.float64(params['kernel']) + params['bias']
+
+
+def layer_norm(x, affine, epsilon):
+  """Apply torch.nn.LayerNorm over the last axis."""
+  x = x - x.mean(-1, keepdims=True)
+  std = np.sqrt(np.square(x).mean(-1, keepdims=True) + epsilon)
+  return x / std * affine['scale'] + affine['bias']
+
+
+def gelu(x):
+  """Apply torch.nn.GELU: x times the normal distribution's function of x."""
+  return x * (1 + scipy.special.erf(x / np.sqrt(2))) / 2
+
+
+def softmax(x):
+  """Return the softmax over the last axis."""
+  x = np.exp(x - x.max(-1, keepdims=True))
+  return x / x.sum(-1, keepdims=True)
+
+
+def attention(q, k, v, heads):
+  """Attend from [B, N, C] to [B, M, C], by heads of C / heads channels."""
+  width = q.shape[-1] // heads
+  parts = []
+  for i in range(heads):
+    own = slice(i * width, (i + 1) * width)
+    scores = q[..., own] @ np.swapaxes(k[..., own], 1, 2) / np.sqrt(width)
+    parts.append(softmax(scores) @ v[..., own])
+  return np.concatenate(parts, -1)
+
+
+def resize(x, height, width):
+  """Apply torch's bilinear interpolate without aligned corners."""
+  for axis, size in ((1, height), (2, width)):
+    last = x.shape[axis] - 1
+    at = (np.arange(size) + 0.5) * x.shape[axis] / size - 0.5
+    at = np.clip(at, 0, last)
+    low = np.floor(at).astype(int)
+    part = (at - low).reshape([-1 if i == axis else 1 for i in range(4)])
+    high = np.minimum(low + 1, last)
+    x = x.take(low, axis) * (1 - part) + x.take(high, axis) * part
+  return x

@@ -33,7 +33,7 @@ _SMALL = {
   'clan.preheat': '0',  # its first step is plain, those after it are weighted
   'teacher.threshold': '0.0',  # an untrained teacher is sure of nothing
 }
-
+_DETAIL = {'model.detail': '(32,32)', 'model.decoder.multi_level': 'False'}
 
 # Weights of terms that come with a setting which is not the default.
 UNUSED = {
@@ -84,8 +84,9 @@ def config(spec: str, *overrides: str) -> ConfigDict:
   spec = f'configs/{name}.py:streets,{words}'
   keys = config_lib.flatten(config_lib.load(spec))
   given = {override.partition('=')[0] for override in overrides}
+  wanted = _SMALL | (_DETAIL if any(keys['model.detail']) else {})
   small = [
-    f'{k}={v}' for k, v in _SMALL.items() if k in keys and k not in given
+    f'{k}={v}' for k, v in wanted.items() if k in keys and k not in given
   ]
   return config_lib.load(spec, [*small, *overrides])
 

@@ -65,7 +65,7 @@ def shapes(config):
   def named(*trees):
     return {
       torch_names.plain_name(path): (
-        matching.to_torch(np.empty(leaf.shape, bool)).shape
+        matching.to_torch(path, np.empty(leaf.shape, bool)).shape
       )
       for tree in trees
       for path, leaf in traverse_util.flatten_dict(tree).items()

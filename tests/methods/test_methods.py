@@ -110,7 +110,7 @@ def test_terms_on_whole_maps(config_name, form):
   """train_UDA.py: label 0 for the segmenter; source 0, target 1, each half."""
   overrides = ['patch.size=None'] if config_name == 'advent_patch' else []
   config = tiny.config(config_name, f'information={form}', *overrides)
-  method = methods.load(config_name)
+  method = methods.load(config.method)
   see = {
     (domain, head): toy(head, information(shown.logits[head], form))
     for domain, shown in DOMAINS.items()
@@ -229,8 +229,8 @@ def test_the_whole_map_is_the_global_baseline():
 
 @pytest.mark.parametrize('config_name', ['advent', 'advent_patch'])
 def test_one_discriminator_per_head(config_name):
-  method = methods.load(config_name)
   config = tiny.config(config_name)
+  method = methods.load(config.method)
   assert set(method.discriminators(config)) == {'main', 'aux'}
   config = tiny.config(config_name, 'model.decoder.multi_level=False')
   assert set(method.discriminators(config)) == {'main'}
@@ -265,7 +265,7 @@ def test_a_methods_own_settings_are_in_its_config_and_checked():
   for name in tiny.all_methods():
     config = tiny.config(name)
     flat = config_lib.flatten(config)
-    for key, setting in methods.load(name).settings.items():
+    for key, setting in methods.load(config.method).settings.items():
       assert key in flat, (name, key)
       if setting.choices:
         broken = config.copy_and_resolve_references()

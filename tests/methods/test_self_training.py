@@ -1,5 +1,7 @@
 """Pieces of the self-training line against hand calculations and NumPy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 import tiny
 from contexts import context, outputs
 
-from jaxuda import losses
+from jaxuda import config as config_lib
+from jaxuda import losses, methods
 from jaxuda.methods import Example, _augment, _self_training
+from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 
 
@@ -216,3 +220,44 @@ def test_a_class_that_there_is_not():
     _self_training.check(
       tiny.config('daformer', "feature_distance.classes=('bus','cars')")
     )
+
+
+@pytest.mark.parametrize('host', ['advent', 'adabn', 'mean_teacher', 'dacs'])
+def test_masks_go_with_any_method(host):
+  """The host's inputs and terms stay; a teacher labels one input more."""
+  plain = methods.load(host)
+  with_masks = methods.load(f'mic+{host}')
+  config = tiny.config(f'mic:on={host}')
+  assert config.method == f'mic+{host}'
+  assert config_lib.flatten(config).keys() >= with_masks.settings.keys()
+  batch = tiny.batch(config)
+
+  def predict(image):
+    logits = jnp.zeros((*image.shape[:3], 19)).at[..., 7].set(9.0)
+    return outputs({'main': logits})
+
+  ctx = dataclasses.replace(
+    context(config, None, {}, batch), predict=predict
+  )
+  found = with_masks.inputs(ctx)
+  assert [*found] == [*plain.inputs(ctx), 'masked']
+  masked = found['masked']
+  assert (masked.label == 7).all()
+  np.testing.assert_allclose(masked.weight, 1.0)
+  mean = jnp.array(segmenter.mean_color(config))
+  hidden = jnp.isclose(masked.image, mean, atol=1e-3).all(-1)
+  # Sides of 48 and 80 have two blocks of 32 each, of 64 and 96 two and three.
+  _, height, width = hidden.shape
+  h, w = height // 2, width // round(width / 32)
+  blocks = np.asarray(hidden)[:, ::h, ::w]
+  np.testing.assert_array_equal(hidden, blocks.repeat(h, 1).repeat(w, 2))
+  assert blocks.any() and not blocks.all()
+
+
+def test_masks_need_the_target():
+  with pytest.raises(UserError, match='mic goes with methods that read the tar'):
+    methods.load('mic+source_only')
+  with pytest.raises(UserError, match='mic is added to a method, as in mic.da'):
+    methods.load('mic')
+  with pytest.raises(UserError, match='advent is a method, and nothing that is'):
+    methods.load('advent+dacs')

@@ -12,6 +12,8 @@ A decoder's file exports
   param_group(path, config) -> 'head', or 'frozen' for what is never updated
   head_params(params) -> {head: its parameters}
   LAYOUTS: the torch_names.Layouts of files that hold a whole segmenter
+  ATTENTION (optional): settings that HRDA's scale attention, which is a decoder
+    of the same kind, has in place of the config's
   EXPORTS (optional): the layouts of the originals by encoder
 """
 

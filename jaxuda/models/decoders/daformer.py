@@ -37,6 +37,7 @@ SETTINGS = {
 }
 RNGS = ('dropout',)
 LAYOUTS = ()
+ATTENTION = {'fusion': '1x1', 'width': 256}
 _NAMES = {'main': 'conv_seg', 'aux': 'aux_seg'}  # of the classifiers
 
 
