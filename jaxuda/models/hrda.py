@@ -58,9 +58,10 @@ def two_resolutions(net, x: Array, train: bool):
     train: whether batch norm updates its statistics.
 
   Returns:
-    {'main': f32[B, h, w, C]}, the fused logits; the encoder's maps of the halved image and
-    what the main head reads of them; the Detail, or None where the module has
-    no random stream: a teacher, and an evaluation, slide over the whole image.
+    {'main': f32[B, h, w, C]}, the fused logits; the encoder's maps of the
+    halved image, and what the main head reads of them; the Detail, or None
+    where the module has no random stream: a teacher, and an evaluation, slide
+    over the whole image.
 
   Raises:
     UserError: the crop is not of whole cells of the logits.

@@ -1,6 +1,7 @@
 """HRDA's segmenter: the fusion by hand, windows, and the crop's own terms."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -129,10 +130,11 @@ def test_a_forward_pass_is_put_together_of_plain_ones(crop):
   features, logits, _ = seen(half)
   attention = net.apply(
     variables,
-    method=lambda net: jax.nn.sigmoid(net.attention(features, False)[0]['main']),
+    method=lambda net: net.attention(features, False)[0]['main'],
   )
+  attention = jax.nn.sigmoid(attention)
   if not crop:
-    places = [(top, left) for top in (0, 16, 32) for left in (0, 16, 32, 48, 64)]
+    places = itertools.product((0, 16, 32), (0, 16, 32, 48, 64))
     high, count = np.zeros((2, 8, 12, 19)), np.zeros((8, 12, 1))
     for top, left in places:
       part = seen(x[:, top : top + 32, left : left + 32])[1]['main']

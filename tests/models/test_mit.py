@@ -130,7 +130,8 @@ def test_the_head_in_numpy():
     branches.append(
       conv(y, f'{at}_{i}_pointwise_conv', f'{at}_{i}_pointwise_bn')
     )
-  x = conv(np.concatenate(branches, -1), 'bottleneck_conv', 'bottleneck_bn', 1, 1)
+  x = np.concatenate(branches, -1)
+  x = conv(x, 'bottleneck_conv', 'bottleneck_bn', 1, 1)
   np.testing.assert_allclose(fused, x, atol=1e-5 * np.abs(x).max())
   x = by_hand.conv(x, p['conv_seg']['kernel']) + p['conv_seg']['bias']
   np.testing.assert_allclose(logits['main'], x, atol=1e-5 * np.abs(x).max())
