@@ -15,7 +15,7 @@ _LEAVES = {
   'mean': 'running_mean',
   'var': 'running_var',
 }
-_PARTS = ('encoder', 'decoder')  # of a segmenter; few files name them
+_PARTS = ('encoder', 'decoder', 'attention')  # of a segmenter
 
 
 class Layout(NamedTuple):
@@ -37,6 +37,10 @@ class Layout(NamedTuple):
     settings: of config.model, with dots: what such files are for and no shape
       tells.
     prefixes: what stands before the names of a part of ours, as 'encoder'.
+    teacher: what stands before all names of the teacher, in a file that holds
+      both networks and has them in its 'state_dict'.
+    deepest_first: regex of plain names of kernels whose inputs are the maps of
+      all levels, ours from the finest, the file's from the deepest.
   """
 
   name: str
@@ -49,6 +53,8 @@ class Layout(NamedTuple):
   suffixes: Mapping[str, str] = {}
   settings: Mapping[str, str] = {}
   prefixes: Mapping[str, str] = {}
+  teacher: str = ''
+  deepest_first: str = ''
 
   def key(self, path: tuple[str, ...]) -> str | None:
     """Return the file's name of a variable; None for what it never holds."""
@@ -73,20 +79,43 @@ def unchanged(name: str) -> str:
   return name
 
 
-def in_order(*replacements: tuple[str, str | None]) -> Callable:
+def in_order(*replacements: tuple[str, str | Callable | None]) -> Callable:
   """Return a rename by the first (regex, replacement) whose regex matches.
 
-  A replacement of None stands for a name that is in no file; a name that none
-  matches stays as it is.
+  A replacement of None stands for a name that is in no file, a function is
+  another rename; a name that none matches stays as it is.
   """
 
   def rename(name):
     for pattern, replacement in replacements:
-      if re.match(pattern, name):
-        return replacement and re.sub(pattern, replacement, name, count=1)
+      if not re.match(pattern, name):
+        continue
+      if callable(replacement):
+        return replacement(name)
+      return replacement and re.sub(pattern, replacement, name, count=1)
     return name
 
   return rename
+
+
+def as_trained(layout: Layout) -> Layout:
+  """Return the layout of what DAFormer, HRDA and MIC save while they train.
+
+  That is the student, its teacher, and the encoder of ImageNet.
+  """
+  parts = ('encoder', 'decoder', 'attention')
+  return layout._replace(
+    name=f'{layout.name}_trained',
+    about=f'{layout.about}, with the teacher',
+    marks=tuple(f'model\\.{mark}' for mark in layout.marks),
+    prefixes={p: f'model.{layout.prefixes.get(p, "")}' for p in parts},
+    unused={
+      **{f'model\\.{rule}': why for rule, why in layout.unused.items()},
+      r'ema_model\.': 'the teacher starts as a copy of the student',
+      r'imnet_model\.': "ImageNet's encoder",
+    },
+    teacher='ema_model.',
+  )
 
 
 HEADLESS = 'the file holds an encoder without our heads'

@@ -26,6 +26,7 @@ def to_tensors(tree: dict, layout: Layout) -> dict[str, np.ndarray]:
       name = plain_name(path)
       raise UserError(f'layout {layout.name} has no place for {name}.')
     array = matching.to_torch(path, np.asarray(leaf))
+    array = matching.reorder_levels(layout, path, array)
     whole = array.dtype.kind == 'i'  # torch counts in 64 bits
     tensors[key] = array.astype(np.int64) if whole else array
   return tensors
@@ -60,7 +61,7 @@ def export(
   if layout not in (None, *known):
     raise UserError(f'--layout={layout} is none of {", ".join(known)}.')
   names = layouts.BY_NAME[layout or known[0]]
-  tensors = to_tensors(run.params, names) | to_tensors(run.batch_stats, names)
+  tensors = _tensors_of(run, names)
   d_params = experiment.load_discriminators(workdir, run.step)
   if names.discriminator:  # it holds all networks
     for params in d_params.values():
@@ -69,6 +70,8 @@ def export(
     return [output]
   files = {output: tensors}
   modules = methods.load(run.config.method).discriminators(run.config)
+  if names.teacher:
+    files = {output: {'state_dict': tensors | _teacher(workdir, run, names)}}
   for name, params in d_params.items():
     own = layouts.BY_NAME[_discriminator_layout(run.config, modules[name])]
     suffix = own.suffixes.get(name, f'_D_{name}')
@@ -79,14 +82,32 @@ def export(
   return list(files)
 
 
+def _tensors_of(run, layout):
+  return to_tensors(run.params, layout) | to_tensors(run.batch_stats, layout)
+
+
+def _teacher(workdir, run, layout):
+  """Return the tensors of a run's teacher by their names in the file."""
+  if methods.load(run.config.method).ema is None:
+    raise UserError(
+      f'--layout={layout.name} has a teacher; {run.config.method} has none.'
+    )
+  teacher = experiment.load(workdir, str(run.step), 'ema')
+  before = len('model.')
+  return {
+    layout.teacher + key[before:]: tensor
+    for key, tensor in _tensors_of(teacher, layout).items()
+  }
+
+
 def segmenter_layouts(config) -> tuple[str, ...]:
   """Return what a config's segmenter can be written as, the default first."""
   model = config.model
   of_method = layouts.BY_NAME.get(methods.load(config.method).torch_layout)
   if of_method and of_method.discriminator:  # its files hold all networks
     return (of_method.name,)
-  originals = getattr(decoders.load(model.decoder.name), 'EXPORTS', {})
-  return (*originals.get(model.encoder.name, ()), layouts.OWN.name)
+  originals = decoders.load(model.decoder.name).exports(model)
+  return (*originals, layouts.OWN.name)
 
 
 def _discriminator_layout(config, module) -> str:

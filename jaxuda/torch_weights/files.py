@@ -12,6 +12,7 @@ from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
 SAFETENSORS = '.safetensors'
+_STATE = 'state_dict.'  # what mmcv's checkpoints hold beside an optimizer
 SUFFIXES = (SAFETENSORS, '.pth', '.pt', '.bin')
 
 
@@ -26,7 +27,8 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
   Nested dicts are flattened with dots, the `module.` that data-parallel
   training puts before its keys is left out, and 16-bit floats become 32-bit
-  ones, which hold them exactly.
+  ones, which hold them exactly. Of a checkpoint with a `state_dict` (mmcv's)
+  that alone is read, without its optimizer.
 
   Raises:
     UserError: there is no such file, it is not what its suffix says, it would
@@ -41,7 +43,10 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   load = _safetensors if path.suffix == SAFETENSORS else _torch
   tensors: dict[str, np.ndarray] = {}
   checked: dict[int, np.ndarray] = {}  # by identity: tied weights are one array
-  for key, tensor in load(path):
+  found = load(path)
+  inner = [each for each in found if each[0].startswith(_STATE)]
+  for key, tensor in inner or found:
+    key = key.removeprefix(_STATE)
     key = re.sub(r'(^|\.)(module\.)+', r'\1', key)
     if key in tensors:
       raise UserError(f'{path} has {key} twice.')

@@ -65,6 +65,23 @@ def from_torch(path: Path, array: np.ndarray) -> np.ndarray:
   return _transposed(path, array, _FROM_TORCH)
 
 
+def reorder_levels(
+  layout: Layout, path: Path, array: np.ndarray, axis: int = 1
+) -> np.ndarray:
+  """Turn the order of the levels that a kernel reads, where the file's differs.
+
+  Args:
+    layout: of the file.
+    path: of the variable.
+    array: of the variable.
+    axis: of the kernel's inputs, four levels of equally many channels.
+  """
+  rule = layout.deepest_first
+  if not (rule and array.ndim == 4 and re.fullmatch(rule, plain_name(path))):
+    return array
+  return np.concatenate(np.split(array, 4, axis)[::-1], axis)
+
+
 def _transposed(path, array, orders):
   is_kernel = path[-1] == 'kernel' and array.ndim in orders
   return array.transpose(orders[array.ndim]) if is_kernel else array
@@ -101,6 +118,7 @@ def match(
     name, key = plain_name(path), layout.key(path)
     found = key in rest
     tensor = from_torch(path, rest.pop(key, _NONE))
+    tensor = reorder_levels(layout, path, tensor, axis=-2)
     if found and tensor.shape == shape:
       arrays[path] = tensor
     elif _matches(fresh, name):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import re
@@ -12,11 +13,13 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 import tiny
 
-from jaxuda import checkpoints, main, train
+from jaxuda import checkpoints, experiment, main, train
 from jaxuda import config as config_lib
+from jaxuda import state as state_lib
 from jaxuda.checkpoints import reader
 from jaxuda.datasets import prepare as prepare_lib
 from jaxuda.datasets import specs
@@ -214,3 +217,29 @@ def state(workdir: pathlib.Path) -> dict:
   directory = workdir / 'checkpoints'
   folder = directory / str(checkpoints.steps(directory)[-1])
   return reader.read_arrays(folder, reader.read_manifest(folder)['leaves'])
+
+
+def write_run(config, folder):
+  """Write a run whose networks are random; return them."""
+  shapes = state_lib.abstract(*experiment.build(config))
+  rng = np.random.default_rng(0)
+
+  def draw(leaf):
+    if leaf.dtype == np.int32:
+      return rng.integers(2**31, size=leaf.shape, dtype=np.int32)
+    return rng.standard_normal(leaf.shape).astype(leaf.dtype)
+
+  networks = {
+    name: jax.tree.map(
+      draw, {'params': network.params, 'batch_stats': network.batch_stats}
+    )
+    for name in ('segmenter', 'discriminators', 'ema')
+    if (network := getattr(shapes, name))
+  }
+  folder.mkdir()
+  stored = json.dumps(config_lib.to_json(config))
+  (folder / 'config.json').write_text(stored)
+  with checkpoints.Checkpoints(folder / 'checkpoints') as manager:
+    manager.save(3, networks)
+  assert not manager.failed
+  return networks

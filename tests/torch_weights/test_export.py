@@ -1,15 +1,13 @@
 """Runs of all methods as PyTorch files, and back from them bit for bit."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 import tiny
+from tiny_runs import write_run
 
-from jaxuda import checkpoints, experiment, methods, state, weights
-from jaxuda import config as config_lib
+from jaxuda import methods, weights
 from jaxuda.torch_weights import export, layouts, load
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.utils.errors import UserError
@@ -39,37 +37,11 @@ def settings(name, encoder):
     more = [*more, 'model.decoder.multi_level=False']  # it has one map
   config = tiny.config(f'{name}:encoder={encoder}', *more)
   try:
-    methods.load(name).check(config)
+    methods.load(config.method).check(config)
   except UserError:
     assert (name, encoder) == ('clan', 'vgg16')  # it needs two heads
     return None
   return config
-
-
-def write_run(config, folder):
-  """Write a run whose networks are random; return them."""
-  shapes = state.abstract(*experiment.build(config))
-  rng = np.random.default_rng(0)
-
-  def draw(leaf):
-    if leaf.dtype == np.int32:
-      return rng.integers(2**31, size=leaf.shape, dtype=np.int32)
-    return rng.standard_normal(leaf.shape).astype(leaf.dtype)
-
-  networks = {
-    name: jax.tree.map(
-      draw, {'params': network.params, 'batch_stats': network.batch_stats}
-    )
-    for name in ('segmenter', 'discriminators', 'ema')
-    if (network := getattr(shapes, name))
-  }
-  folder.mkdir()
-  stored = json.dumps(config_lib.to_json(config))
-  (folder / 'config.json').write_text(stored)
-  with checkpoints.Checkpoints(folder / 'checkpoints') as manager:
-    manager.save(3, networks)
-  assert not manager.failed
-  return networks
 
 
 def assert_same(found, expected):

@@ -14,7 +14,8 @@ A decoder's file exports
   LAYOUTS: the torch_names.Layouts of files that hold a whole segmenter
   ATTENTION (optional): settings that HRDA's scale attention, which is a decoder
     of the same kind, has in place of the config's
-  EXPORTS (optional): the layouts of the originals by encoder
+  exports(config.model) -> the names of the layouts that a run's segmenter can
+    be written by, the default first; () where no original has such a network
 """
 
 import sys

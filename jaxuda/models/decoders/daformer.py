@@ -13,9 +13,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxuda.models import encoders, layers
+from jaxuda.models import encoders, layers, torch_names
 from jaxuda.models import norm as norm_lib
 from jaxuda.models.decoders import _heads
+from jaxuda.models.encoders import mit
+from jaxuda.models.torch_names import Layout
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
@@ -36,7 +38,6 @@ SETTINGS = {
   ),
 }
 RNGS = ('dropout',)
-LAYOUTS = ()
 ATTENTION = {'fusion': '1x1', 'width': 256}
 _NAMES = {'main': 'conv_seg', 'aux': 'aux_seg'}  # of the classifiers
 
@@ -197,3 +198,80 @@ def param_group(path: tuple[str, ...], config) -> str:
   """Return a parameter's group; batch norm's affine ones may be frozen."""
   of_norm = path[-2].endswith('bn')
   return 'frozen' if of_norm and not config.train_bn_affine else 'head'
+
+
+def exports(model) -> tuple[str, ...]:
+  """Return what a run's segmenter can be written as, the default first."""
+  name = 'daformer' if model.decoder.fusion == 'aspp' else 'segformer'
+  name = 'hrda' if any(model.detail) else name
+  return (name, f'{name}_trained')
+
+
+def _renamed(*rules: tuple[str, str]):
+  """Return the rename of a head by some rules; an encoder keeps its own."""
+  return torch_names.in_order(
+    *rules,
+    (r'(embed_layers\.\d)\.', r'\1.proj.'),
+    (
+      r'fuse_layer\.aspp_modules_(\d)_(\w+wise)_(conv|bn)',
+      r'fuse_layer.aspp_modules.\1.\2_conv.\3',
+    ),
+    (
+      r'fuse_layer\.aspp_modules_(\d)_(conv|bn)',
+      r'fuse_layer.aspp_modules.\1.\2',
+    ),
+    (r'fuse_layer\.bottleneck_', 'fuse_layer.bottleneck.'),
+    (r'(.*)', mit.LAYOUTS[0].rename),
+  )
+
+
+_BACKBONE = {'encoder': 'backbone.', 'decoder': 'decode_head.'}
+_SEGFORMER = (
+  (r'fuse_layer\.', 'linear_fuse.'),
+  (r'conv_seg\.', 'linear_pred.'),
+)
+_CLASSIFIER = {r'decode_head\.conv_seg\.': 'linear_pred is what classifies'}
+_PLAIN = (
+  Layout(
+    'daformer',
+    "DAFormer's segmenters",
+    (r'backbone\.', r'decode_head\.embed_layers\.0\.proj\.'),
+    _renamed(),
+    prefixes=_BACKBONE,
+  ),
+  Layout(
+    'hrda',
+    "HRDA's and MIC's segmenters",
+    (r'backbone\.', r'decode_head\.scale_attention\.embed_layers\.'),
+    _renamed(),
+    prefixes={
+      'encoder': 'backbone.',
+      'decoder': 'decode_head.head.',
+      'attention': 'decode_head.scale_attention.',
+    },
+  ),
+  Layout(
+    'segformer',
+    "SegFormer's segmenters in DAFormer's code",
+    (r'backbone\.', r'decode_head\.linear_c\.0\.proj\.'),
+    _renamed(*_SEGFORMER, (r'embed_layers\.(\d)\.', r'linear_c.\1.proj.')),
+    _CLASSIFIER,
+    prefixes=_BACKBONE,
+  ),
+)
+LAYOUTS = (
+  *_PLAIN,
+  *map(torch_names.as_trained, _PLAIN),
+  Layout(
+    'segformer_nvlabs',
+    "SegFormer's segmenters in its authors' code",
+    (r'backbone\.', r'decode_head\.linear_c1\.proj\.'),
+    _renamed(
+      *_SEGFORMER,
+      *((rf'embed_layers\.{i}\.', f'linear_c{i + 1}.proj.') for i in range(4)),
+    ),
+    _CLASSIFIER,
+    prefixes=_BACKBONE,
+    deepest_first=r'fuse_layer\.conv\.weight',
+  ),
+)

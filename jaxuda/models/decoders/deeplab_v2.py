@@ -186,8 +186,48 @@ def param_group(path: tuple[str, ...], config) -> str:
   return 'head' if live else 'frozen'
 
 
+def exports(model) -> tuple[str, ...]:
+  """Return what a run's segmenter can be written as, the default first."""
+  encoder = model.encoder
+  if encoder.name == 'vgg16':
+    return ('deeplab_vgg',)
+  if encoder.name != 'resnet':
+    return ()
+  if any(model.detail):
+    return ('hrda_dlv2', 'hrda_dlv2_trained')
+  if encoder.variant == 'v1c':
+    return ('dlv2', 'dlv2_trained')
+  return ('deeplab', 'bdl')
+
+
 _CAFFE = {'encoder.variant': 'caffe', 'input_norm': 'caffe'}
 _FIRST = r'layer1\.0\.conv1\.weight'
+_DLV2 = torch_names.in_order(
+  (r'layer6\.conv2d_list\.(\d)\.', r'aspp_modules.\1.conv.')
+)
+_V1C = {'encoder.variant': 'v1c', 'input_norm': 'torchvision'}
+_OF_DAFORMER = (
+  Layout(
+    'dlv2',
+    "DeepLabV2 in DAFormer's and MIC's code",
+    (r'backbone\.', r'decode_head\.aspp_modules\.0\.conv\.'),
+    _DLV2,
+    settings=_V1C,
+    prefixes={'encoder': 'backbone.', 'decoder': 'decode_head.'},
+  ),
+  Layout(
+    'hrda_dlv2',
+    "HRDA's and MIC's segmenters on DeepLabV2",
+    (r'backbone\.', r'decode_head\.scale_attention\.aspp_modules\.'),
+    _DLV2,
+    settings=_V1C,
+    prefixes={
+      'encoder': 'backbone.',
+      'decoder': 'decode_head.head.',
+      'attention': 'decode_head.scale_attention.',
+    },
+  ),
+)
 
 LAYOUTS = (
   Layout(
@@ -227,7 +267,6 @@ LAYOUTS = (
     (r'features\.0\.weight', r'classifier\.conv2d_list\.0\.weight'),
     torch_names.in_order((r'layer6\.', 'classifier.')),
   ),
+  *_OF_DAFORMER,
+  *map(torch_names.as_trained, _OF_DAFORMER),
 )
-# What a run's segmenter can be written as, by its encoder; the first by
-# default.
-EXPORTS = {'resnet': ('deeplab', 'bdl'), 'vgg16': ('deeplab_vgg',)}

@@ -132,3 +132,9 @@ def param_group(path: tuple[str, ...], config) -> str:
   """Return 'head': all of it learns."""
   del path, config
   return 'head'
+
+
+def exports(model) -> tuple[str, ...]:
+  """Return no layout: the original keeps its decoder in a list of modules."""
+  del model
+  return ()
