@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from jaxuda.utils import memory
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -23,6 +24,7 @@ def run_cli(main: Callable[..., int | None], *args) -> None:
   A UserError becomes its message on stderr and status 2, Ctrl-C a line and 130.
   A reader that has left the pipe (`| head`) ends the program without a word.
   """
+  memory.keep_freed()
   try:
     sys.exit(main(*args))
   except BrokenPipeError:
