@@ -5,15 +5,6 @@ from ml_collections import ConfigDict
 from configs import common
 
 
-def start(
-  arg: str | None, name: str, encoder: str, method: str | None = None
-) -> tuple[ConfigDict, ConfigDict]:
-  """Return common.start's; what is rendered has an encoder of ImageNet's."""
-  return common.start(
-    arg, name, method, encoder=encoder, rendered_encoder='efficientnet_lite'
-  )
-
-
 def set_recipe(config: ConfigDict, preset: str) -> None:
   """Set the recipe of DAFormer's framework (lhoyer/DAFormer, configs/_base_).
 

@@ -2,22 +2,20 @@
 
 from ml_collections import ConfigDict
 
-from configs import common, source_only
+from configs import common
 from jaxuda import config as config_lib
 
 
 def adapt(config: ConfigDict, preset: str) -> None:
   """Set what every adaptation of the rendered source shares.
 
-  Chosen on the `tune` split with seed 100, never on `val`: 400 steps are few
+  Chosen on the `tune` split with seed 100, never on `val`: 1,000 steps are few
   beside the papers' 120,000 and more, so that the adversarial weight and the
   discriminator's rate are larger than theirs.
   """
   if preset not in common.RENDERED:
     return
-  # From a source-trained network, as the papers start from pretrained ones.
-  start_from(config, source_only.get_config('streets'))
-  config.steps = 400
+  config.steps = common.STEPS
   # Each domain is normalised by its own statistics while it trains, so that
   # the target is evaluated as it was aligned.
   config.bn_mode = 'batch'
@@ -34,6 +32,8 @@ def adapt(config: ConfigDict, preset: str) -> None:
 
 def start_from(config: ConfigDict, stage: ConfigDict) -> None:
   """Start from another experiment, whose network is this config's own."""
+  with config.ignore_type():
+    config.init = None
   config.init_stage = config_lib.share(config, stage)
 
 

@@ -20,7 +20,7 @@ def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
   config, arg = common.start(arg, 'adaptsegnet', levels=('2', '1'))
   # The code returns inside the loop over the branches: 6 and 12 are summed.
-  config.model.decoder.aspp_branches = 2
+  common.set_decoder(config, aspp_branches=2)
   if arg.levels == '1':
     config.model.decoder.multi_level = False
   common.set_weights(

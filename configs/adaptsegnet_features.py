@@ -17,7 +17,7 @@ def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
   config, arg = common.start(arg, 'adaptsegnet_features', 'fada')
   config.encoding = 'binary'
-  config.model.decoder.update(multi_level=False, aspp_branches=2)
+  common.set_decoder(config, multi_level=False, aspp_branches=2)
   config.discriminator.width = 256
   common.set_weights(config, adv_main=0.001, d_main=1.0)
   _stages.adapt(config, arg.preset)

@@ -29,7 +29,7 @@ def set_unstated(config) -> None:
   # it), as are two of four branches, in which the author's later code follows
   # it; and the weights. One head, as one lambda is given for D_g: AdaptSegNet's
   # 0.001. Eqs. 2 and 3 are sums over pixels, here means, as in its code.
-  config.model.decoder.update(multi_level=False, aspp_branches=2)
+  common.set_decoder(config, multi_level=False, aspp_branches=2)
   common.set_weights(
     config, adv_main=0.001, adv_aux=0.0002, d_main=1.0, d_aux=1.0
   )

@@ -43,10 +43,12 @@ def get_config(arg=None):
   if arg.round > 1:
     before = get_config(f'{words},round={arg.round - 1}')
   elif arg.preset in common.RENDERED:
-    before = config.init_stage
+    before = source_only.get_config(words)
   else:
     before = _source_stage(words, config.source.size)
   _stages.start_from(config, before)
+  if arg.preset in common.RENDERED:
+    config.steps = 500
   _stages.label_by(config, 'target', before, 'balanced')
   config.pseudo.update(
     input=config.target.size, portion=0.2 + 0.05 * (arg.round - 1)

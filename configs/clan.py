@@ -31,7 +31,6 @@ def get_config(arg=None):
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
     config.model.decoder.multi_level = True
-    config.init_stage.loss_weights.seg_source_aux = 1.0
     config.clan.preheat = 50
     config.optim.update(decay_steps=None, warmup=20)
   return config

@@ -10,6 +10,7 @@ from jaxuda.models import decoders, encoders
 from jaxuda.utils import names
 
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
+STEPS = 1_000  # of these presets
 
 
 def start(
@@ -17,7 +18,6 @@ def start(
   name: str,
   method: str | None = None,
   encoder: str = 'resnet',
-  rendered_encoder: str = 'resnet',
   **declared,
 ) -> tuple[ConfigDict, ConfigDict]:
   """Return the default config of an experiment, and its argument.
@@ -26,15 +26,15 @@ def start(
     arg: what stands behind the colon of the config file.
     name: of the file.
     method: the file's method; None for that of its name.
-    encoder: the default one.
-    rendered_encoder: the default one where the source is rendered.
+    encoder: the default one; where the source is rendered, EfficientNet-Lite
+      is.
     declared: the words of the argument beyond `preset` and `encoder`, see
       config.parse_arg.
   """
   found = names.modules(encoders)
   parse = functools.partial(config_lib.parse_arg, arg, preset=tuple(PRESETS))
   if parse(encoder=found, **declared).preset in RENDERED:
-    encoder = rendered_encoder
+    encoder = 'efficientnet_lite'
   found.sort(key=lambda each: each != encoder)  # the default first
   declared = {'encoder': found, **declared}
   words = parse(**declared)
@@ -64,6 +64,12 @@ def set_network(config: ConfigDict, encoder: str) -> None:
     config_lib.add(config.model[part], package.load(name).SETTINGS)
   if len(own.channels(config.model.encoder)) < 2:
     config.model.decoder.multi_level = False
+
+
+def set_decoder(config: ConfigDict, **settings) -> None:
+  """Set those settings that the config's decoder has; others have no heads."""
+  own = config.model.decoder
+  own.update({key: value for key, value in settings.items() if key in own})
 
 
 def set_weights(config: ConfigDict, **weights: float) -> None:
@@ -100,23 +106,20 @@ def streets(config: ConfigDict) -> None:
     _start_from_imagenet(config)
   else:
     _train_from_scratch(config)
-  config.steps = 600
-  config.update(log_every=10, eval_every=400, checkpoint_every=200)
+  config.steps = STEPS
+  config.update(log_every=10, eval_every=500, checkpoint_every=250)
 
 
 def _start_from_imagenet(config):
   """EfficientNet-Lite0, whose weights a package brings, and a light decoder."""
   config.init = 'imagenet'
   config.model.align_corners = False
-  config.model.decoder.update(width=64, fusion='1x1')
   config.optim.update(
     lr=5e-4,
     head_factor=4.0,
     beta2=0.999,
     weight_decay=0.01,
     power=1.0,
-    warmup=100,
-    warmup_from=1e-6,
   )
 
 

@@ -18,12 +18,12 @@ SGD, 250,000 steps, images of its own mixed classes, and a stronger jitter:
   --config.strong.jitter=0.25
 """
 
-from configs import _self_training
+from configs import _self_training, common
 
 
 def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
-  config, arg = _self_training.start(arg, 'dacs', 'resnet')
+  config, arg = common.start(arg, 'dacs')
   _self_training.set_recipe(config, arg.preset)
   config.teacher.decay = 0.99
   return config

@@ -13,12 +13,12 @@ DeepLabV2, `encoder=resnet`, 56.0 and 54.7. The images are prepared at
 from SegFormer's ImageNet weights by `--config.init=mit_b5.pth`.
 """
 
-from configs import _self_training
+from configs import _self_training, common
 
 
 def get_config(arg=None):
   """Presets: gta5 (default), synthia, streets, camvid."""
-  config, arg = _self_training.start(arg, 'daformer', 'mit')
+  config, arg = common.start(arg, 'daformer', encoder='mit')
   _self_training.set_recipe(config, arg.preset)
   _self_training.set_daformer(config, arg.preset)
   return config

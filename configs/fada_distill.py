@@ -52,7 +52,7 @@ def get_config(arg=None):
     config.eval.size = (1024, 2048)
   before = fada.get_config(f'{arg.preset},encoder={arg.encoder}')
   _stages.label_by(config, 'source', before, 'argmax')
-  config_lib.share_value(config, before.init_stage, 'init')
+  config_lib.share_value(config, before.init_stage or before, 'init')
   # The second stage sees the images at its own size (test.py).
   config.pseudo.input = size
   return config

@@ -49,6 +49,8 @@ def get_config(arg=None):
   # Unstated: a third of AdaptSegNet's 150,000, from where that has ended.
   config.steps = 50_000
   _stages.adapt(config, arg.preset)
+  if arg.preset in common.RENDERED:
+    config.steps = 500
   words = f'{arg.preset},encoder={arg.encoder}'
   before = {
     'adaptsegnet': lambda: adaptsegnet.get_config(f'{words},levels=1'),

@@ -18,5 +18,5 @@ def get_config(arg=None):
   """Presets: gta5 (default; Cityscapes' labels), synthia, streets, camvid."""
   config, _ = common.start(arg, 'oracle', 'source_only')
   config.source = copy.deepcopy(config.target)
-  config.model.decoder.update(multi_level=False, aspp_branches=2)
+  common.set_decoder(config, multi_level=False, aspp_branches=2)
   return config

@@ -26,7 +26,7 @@ from jaxuda.datasets import specs
 from jaxuda.utils import signals
 
 SIZE = (32, 64)
-CONFIG = 'configs/advent_patch.py:streets'
+CONFIG = 'tests/helpers/staged.py'
 
 # Logs, evaluations and checkpoints in rhythms that do not divide one another.
 SETTINGS = (

@@ -56,7 +56,7 @@ SETTINGS = {
   ),
 }
 INPUT_NORM = 'efficientnet_lite'
-DECODER = 'daformer'
+DECODER = 'light'
 SIDES_DIVIDE_BY = 1
 DEEPEST = 'stage7'
 RNGS = ()
