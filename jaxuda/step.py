@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import forward
+from jaxuda import forward, gradients
 from jaxuda.methods import Method, StepContext
 from jaxuda.state import Nets, NetworkState, TrainState, Txs
-from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
@@ -124,101 +123,22 @@ def _differentiate(
   }
   ctx = dataclasses.replace(ctx, inputs=inputs, predict=None, encode=None)
 
-  grads, terms, outputs, new_stats = _segmenter_gradients(
+  seen = gradients.segmenter(
     state, ctx, stats.segmenter, valid=valid, nets=nets, method=method
   )
   ctx = dataclasses.replace(
-    ctx, outputs=jax.lax.stop_gradient(outputs), params=state.segmenter.params
-  )
-  discriminator_loss = functools.partial(
-    _discriminator_loss, ctx=ctx, nets=nets, method=method
-  )
-  discriminator_grads, discriminator_terms = jax.grad(
-    discriminator_loss, has_aux=True
-  )(state.discriminators.params)
-
-  found = _Found(grads, discriminator_grads, terms | discriminator_terms)
-  return found, _Statistics(new_stats, teacher.batch_stats if teacher else {})
-
-
-def _segmenter_gradients(state, ctx, batch_stats, *, valid, nets, method):
-  """Return the segmenter's gradients, its terms, outputs and new statistics.
-
-  Where each term is of one input, the gradients are taken input by input, and
-  add up: many forward passes then need the memory of one.
-  """
-  every = tuple(ctx.inputs)
-  one_by_one = not nets.discriminators and not method.has_joint_losses
-  groups = [(name,) for name in every] if one_by_one else [every]
-  params, grads = state.segmenter.params, None
-  terms: dict = {}
-  outputs: dict = {}
-  stats = batch_stats
-  for group in groups:
-    loss = functools.partial(
-      _segmenter_loss,
-      ctx=ctx,
-      group=group,
-      discriminator_params=state.discriminators.params,
-      batch_stats=stats,
-      valid=valid,
-      nets=nets,
-      method=method,
-    )
-    if grads is not None:
-      # One after the other, or all of their activations would live at a time.
-      params, grads = jax.lax.optimization_barrier((params, grads))
-    more, (new_terms, new_outputs, stats) = jax.grad(loss, has_aux=True)(params)
-    grads = more if grads is None else jax.tree.map(jnp.add, grads, more)
-    terms, outputs = terms | new_terms, outputs | new_outputs
-  return grads, terms, outputs, stats
-
-
-def _segmenter_loss(
-  params, *, ctx, group, discriminator_params, batch_stats, valid, nets, method
-):
-  """Return the loss of some inputs; its terms, outputs and new statistics."""
-  params = forward.stop_frozen(params, ctx.config)
-  outputs, new_stats = forward.forward_inputs(
-    nets.segmenter, params, batch_stats, ctx, group
-  )
-  ctx = dataclasses.replace(
     ctx,
-    outputs=outputs,
-    params=params,
-    discriminate=functools.partial(
-      _discriminate, nets.discriminators, discriminator_params
-    ),
+    outputs=jax.lax.stop_gradient(seen.outputs),
+    params=state.segmenter.params,
   )
-  terms = forward.cross_entropies(ctx, valid) | method.segmenter_losses(ctx)
-  for name in group:
-    if name in method.input_losses:
-      terms |= method.input_losses[name](ctx)
-  return _weighted_sum(terms, ctx.config), (terms, outputs, new_stats)
-
-
-def _discriminator_loss(params, *, ctx, nets, method):
-  """Return the discriminators' loss, and its terms."""
-  discriminate = functools.partial(_discriminate, nets.discriminators, params)
-  ctx = dataclasses.replace(ctx, discriminate=discriminate)
-  terms = method.discriminator_losses(ctx)
-  return _weighted_sum(terms, ctx.config), terms
-
-
-def _discriminate(modules, params, name, x):
-  return modules[name].apply({'params': params[name]}, x)
-
-
-def _weighted_sum(terms, config) -> Array:
-  for name in terms:
-    if name not in config.loss_weights:
-      raise UserError(
-        f'config.loss_weights.{name} is missing: with these settings the '
-        'method has this term, and its config has to say '
-        f'`loss_weights.{name}`.'
-      )
-  weighted = (config.loss_weights[name] * v for name, v in terms.items())
-  return sum(weighted, jnp.zeros(()))
+  discriminator_grads, discriminator_terms = gradients.discriminators(
+    state.discriminators.params, ctx, nets=nets, method=method
+  )
+  found = _Found(
+    seen.grads, discriminator_grads, seen.terms | discriminator_terms
+  )
+  teacher_stats = teacher.batch_stats if teacher else {}
+  return found, _Statistics(seen.batch_stats, teacher_stats)
 
 
 def _accumulate(one_pass, stats, batch_and_keys, parts):

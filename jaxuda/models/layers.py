@@ -145,6 +145,7 @@ def conv(
       return matrix_forms.conv_4x4_stride_2(x, kernel)
     if (k, stride, padding) == (3, 1, dilation):
       return matrix_forms.conv_3x3(x, kernel, dilation)
+    return matrix_forms.conv(x, kernel, stride, pads, dilation)
   return jax.lax.conv_general_dilated(
     x,
     kernel,

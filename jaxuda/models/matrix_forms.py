@@ -75,15 +75,70 @@ def conv_3x3(x: Array, kernel: Array, dilation: int) -> Array:
   return _wide_3x3(x, kernel, dilation)
 
 
-def _plain_3x3(x, kernel, dilation):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv(
+  x: Array,
+  kernel: Array,
+  stride: int,
+  pads: tuple[tuple[int, int], tuple[int, int]],
+  dilation: int,
+) -> Array:
+  """Convolve f[B, H, W, I] by f[k, k, I, O], with gradients in plain form.
+
+  XLA's CPU backend has fast convolutions of plain dimensions alone, and turns
+  others into these only outside of loops: within, automatic differentiation's
+  are a hundred times slower.
+  """
   return jax.lax.conv_general_dilated(
     x,
     kernel,
-    (1, 1),
-    ((dilation, dilation), (dilation, dilation)),
+    (stride, stride),
+    pads,
     rhs_dilation=(dilation, dilation),
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    dimension_numbers=_PLAIN,
   )
+
+
+_PLAIN = ('NHWC', 'HWIO', 'NHWC')
+
+
+def _conv_forward(x, kernel, stride, pads, dilation):
+  return conv(x, kernel, stride, pads, dilation), (x, kernel)
+
+
+def _conv_backward(stride, pads, dilation, kept, gradient):
+  x, kernel = kept
+  k = kernel.shape[0]
+  reach = (k - 1) * dilation
+  # The rows that the gradient spans where the stride is undone.
+  spans = [stride * (n - 1) + 1 for n in gradient.shape[1:3]]
+  sides = list(zip(pads, x.shape[1:3], spans, strict=True))
+  of_x = jax.lax.conv_general_dilated(
+    gradient,
+    kernel[::-1, ::-1].swapaxes(2, 3),
+    (1, 1),
+    [(reach - low, n + low - span) for (low, _), n, span in sides],
+    lhs_dilation=(stride, stride),
+    rhs_dilation=(dilation, dilation),
+    dimension_numbers=_PLAIN,
+  )
+  # The images are summed over as channels are, and channels stand for images.
+  of_kernel = jax.lax.conv_general_dilated(
+    x.transpose(3, 1, 2, 0),
+    gradient.transpose(1, 2, 0, 3),
+    (dilation, dilation),
+    [(low, reach + span - n - low) for (low, _), n, span in sides],
+    rhs_dilation=(stride, stride),
+    dimension_numbers=_PLAIN,
+  )
+  return of_x, of_kernel.transpose(1, 2, 0, 3)
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _plain_3x3(x, kernel, dilation):
+  return conv(x, kernel, 1, ((dilation, dilation),) * 2, dilation)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -14,7 +14,7 @@ from jaxuda.evaluation.scores import Scores
 from jaxuda.input import from_config
 from jaxuda.training import stages, start
 from jaxuda.training.log import Log, describe
-from jaxuda.utils import sharding
+from jaxuda.utils import sharding, xla
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -26,6 +26,7 @@ def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
     experiment.train_step(config),
     donate_argnums=0,
     out_shardings=sharding.replicated(mesh),
+    compiler_options=xla.options(),
   )
 
 

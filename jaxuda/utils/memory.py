@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed() -> bool:
-  """Have glibc keep what is freed, where the CPU trains; return whether it does.
+  """Have glibc keep what is freed, where the CPU trains; say whether it does.
 
   XLA allocates the buffers of a compiled step at its start, and frees them at
   its end. glibc gives blocks of that size back to the kernel, which clears each

@@ -82,9 +82,9 @@ class Decoder(nn.Module):
     fused = nn.relu(norm(name='fuse_bn')(x))
     before = features[self.levels[-2]] if len(self.levels) > 1 else fused
     logits = {
-      head: layers.Conv(
-        self.num_classes, 1, use_bias=True, name=_NAMES[head]
-      )(fused if head == 'main' or self.summed else before)
+      head: layers.Conv(self.num_classes, 1, use_bias=True, name=_NAMES[head])(
+        fused if head == 'main' or self.summed else before
+      )
       for head in self.heads
     }
     return logits, fused
