@@ -113,7 +113,8 @@ def test_the_experiment_of_accv_2020():
 
 
 def test_the_network_of_streets_is_small():
-  net = experiment.segmenter(load('advent_patch', 'streets'))
+  words = 'streets,encoder=resnet'
+  net = experiment.segmenter(load('advent_patch', words))
   image = jax.ShapeDtypeStruct((1, 96, 192, 3), jnp.uint8)
   shapes = jax.eval_shape(
     lambda x: net.init(jax.random.key(0), x, train=False), image

@@ -126,12 +126,12 @@ def test_no_stage_in_two_words():
 
 def test_from_any_directory(tmp_path, monkeypatch):
   """The file is found beside jaxuda, with the stages before it."""
-  here = load('streets')
+  here = load('streets', name='local_alignment')
   monkeypatch.chdir(tmp_path)
-  assert load('streets') == here
-  absolute = config_lib.load(f'{tiny.ROOT}/configs/advent_patch.py:streets')
+  assert load('streets', name='local_alignment') == here
+  absolute = config_lib.load(f'{tiny.ROOT}/configs/local_alignment.py:streets')
   assert absolute == here
-  assert absolute.init_stage.name == 'source_only-streets'
+  assert absolute.init_stage.name == 'adaptsegnet-streets-levels=1'
 
 
 def test_a_file_anywhere_is_a_config(tmp_path):
@@ -164,7 +164,7 @@ def test_stages_share_what_must_be_equal():
 
 
 def test_stages_are_overridden_by_their_keys():
-  config = load('streets', 'init_stage.steps=9')
+  config = load('streets', 'init_stage.steps=9', name='local_alignment')
   assert config.init_stage.steps == 9 and config.steps != 9
 
 
@@ -177,9 +177,9 @@ def test_stages_are_overridden_by_their_keys():
   ],
 )
 def test_a_stage_that_something_replaces(override, left):
-  before = config_lib.stages(load('streets', name='bdl_ssl'))
+  before = config_lib.stages(load('streets', name='cbst'))
   assert set(before) == {'target.labels_stage', 'init_stage'}
-  config = load('streets', override, name='bdl_ssl')
+  config = load('streets', override, name='cbst')
   assert set(config_lib.stages(config)) == left
 
 
