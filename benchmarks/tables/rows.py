@@ -86,10 +86,7 @@ _WHOLE = ('patch.size=None', 'patch.count=1')
 _CUT = ('classes=cityscapes19-building-sky',)
 
 _CONTROLS = {
-  # On the source for as many steps as an adaptation trains after it.
-  'source-only': Row(
-    'source_only.py:streets', ('steps=400',), init=_SOURCE_ONLY
-  ),
+  'source-only': _SOURCE_ONLY,
   'AdaBN control': _ADABN,
 }
 
@@ -101,8 +98,8 @@ def _unaligned(*overrides: str) -> Row:
 
 
 def _alone(*overrides: str) -> Row:
-  """Train on the target's labels alone, as long as others in both stages."""
-  return Row('oracle.py:streets', ('steps=1000', *overrides))
+  """Train on the target's labels alone."""
+  return Row('oracle.py:streets', overrides)
 
 
 METHODS = {
@@ -197,11 +194,7 @@ PATCHES = {
 }
 
 BACKGROUND = {
-  'source-only': Row(
-    'source_only.py:streets',
-    (*_CUT, 'steps=400'),
-    init=Row('source_only.py:streets', _CUT),
-  ),
+  'source-only': Row('source_only.py:streets', _CUT),
   'AdaBN control': Row('adabn.py:streets', _CUT),
   'AdaBN control, longer': Row(
     'adabn.py:streets', _CUT, init=Row('adabn.py:streets', _CUT)
@@ -211,17 +204,10 @@ BACKGROUND = {
   'global-local, S4': Row('local_alignment.py:streets', _CUT),
 }
 
-# Twice the steps of the configs, which are short enough for a demonstration.
-_TWICE = ('init_stage.steps=1000', 'steps=800')
-
 CAMVID = {
-  'source-only': Row(
-    'source_only.py:camvid',
-    ('steps=800',),
-    init=Row('source_only.py:streets', ('steps=1000',)),
-  ),
-  'AdaBN control': Row('adabn.py:camvid', _TWICE),
-  'random patches, ALP-GI': Row('advent_patch.py:camvid', _TWICE),
+  'source-only': Row('source_only.py:camvid'),
+  'AdaBN control': Row('adabn.py:camvid'),
+  'random patches, ALP-GI': Row('advent_patch.py:camvid'),
 }
 
 TABLES = {
