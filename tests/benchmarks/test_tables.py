@@ -225,7 +225,7 @@ def test_a_row_is_compared_with_as_many_steps():
   for title, total in (('BDL, M2', 3000), ('BDL, M1', 2000), ('A+E', 2000)):
     assert steps[title] == (1000, total), title
     assert control[title] == 'AdaBN control'
-  assert steps['S4 on BDL'] == (1400, 1800)
+  assert steps['S4 on BDL'] == (1500, 2500)
   assert steps['FADA, self-distilled'] == (600, 1600)
 
 
