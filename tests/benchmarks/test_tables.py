@@ -226,7 +226,7 @@ def test_a_row_is_compared_with_as_many_steps():
     assert steps[title] == (1000, total), title
     assert control[title] == 'AdaBN control'
   assert steps['S4 on BDL'] == (1500, 2500)
-  assert steps['FADA, self-distilled'] == (600, 1600)
+  assert steps['FADA, self-distilled'] == (1000, 2000)
 
 
 def test_a_run_that_fails_starts_no_other(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from jaxuda.utils.errors import UserError
 
 
 def check(name, overrides=()):
-  config = config_lib.load(f'configs/{name}.py:streets', overrides)
+  config = config_lib.load(f'configs/{name}.py:streets,encoder=resnet', overrides)
   checks.check(config, sharding.make_mesh())
 
 

@@ -12,7 +12,7 @@ from jaxuda.training import start
 
 pytestmark = pytest.mark.slow
 
-CONFIG = 'configs/mean_teacher.py:streets'
+CONFIG = 'configs/mean_teacher.py:streets,encoder=resnet'
 
 
 @pytest.fixture(autouse=True)
