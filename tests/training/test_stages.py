@@ -45,11 +45,12 @@ def all_stages(config):
 
 
 def test_an_equal_stage_has_one_folder():
-  first = folder('advent')
+  first = folder('local_alignment')
   assert first.parent == RUN.parent
-  assert re.fullmatch('source_only-streets-seed=0-[0-9a-f]{8}', first.name)
-  assert first == folder('advent_patch') == folder('mean_teacher')
-  assert first == stages.stage_dir(load('source_only'), RUN)
+  name = 'adaptsegnet-streets-levels=1-seed=0-[0-9a-f]{8}'
+  assert re.fullmatch(name, first.name)
+  alone = load('adaptsegnet', preset='streets,levels=1')
+  assert first == stages.stage_dir(alone, RUN)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_an_equal_stage_has_one_folder():
   ],
 )
 def test_what_does_not_change_its_folder(override):
-  assert folder('advent', override) == folder('advent')
+  assert folder('local_alignment', override) == folder('local_alignment')
 
 
 def test_what_changes_its_folder():
@@ -86,12 +87,12 @@ def test_what_changes_its_folder():
     'init_stage.bn_mode=running',
     'init_stage.init=weights.pth',
   )
-  found = {o: folder('advent', o) for o in overrides}
-  assert len({folder('advent'), *found.values()}) == 1 + len(overrides)
+  found = {o: folder('local_alignment', o) for o in overrides}
+  assert len({folder('local_alignment'), *found.values()}) == 1 + len(overrides)
   # The network and the seed are the run's: one object, under two names.
   for key in ('model.encoder.width=8', 'seed=1'):
-    assert folder('advent', f'init_stage.{key}') == found[key]
-  assert found['seed=1'].name == folder('advent').name.replace('=0', '=1')
+    assert folder('local_alignment', f'init_stage.{key}') == found[key]
+  assert found['seed=1'].name == folder('local_alignment').name.replace('=0', '=1')
   # A stage depends on those before it.
   deep = 'init_stage.init_stage.steps=7'
   assert folder('local_alignment', deep) != folder('local_alignment')
@@ -180,15 +181,15 @@ def test_vgg16_learns_at_one_rate_in_adaptsegnet():
 
 
 def test_what_a_run_starts_from():
-  config = load('advent')
+  config = load('local_alignment')
   first = stages.stage_dir(config.init_stage, RUN)
   assert stages.init_dir(config, RUN) == first
   assert stages.init_title(config) == 'source_only-streets'
   for named in ('elsewhere/run', 'elsewhere/weights.pth'):
-    config = load('advent', f'init={named}')
+    config = load('local_alignment', f'init={named}')
     assert stages.init_dir(config, RUN) == pathlib.Path(named)
     assert stages.init_title(config) == pathlib.Path(named).name
-  assert stages.init_dir(load('advent', 'init_stage=None'), RUN) is None
+  assert stages.init_dir(load('local_alignment', 'init_stage=None'), RUN) is None
 
 
 @pytest.mark.slow
