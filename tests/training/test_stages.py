@@ -18,7 +18,7 @@ RUN = pathlib.Path('runs/mine')
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 
 ELSEWHERE = """
-from configs import advent_patch
+from tests.helpers import staged
 
 def get_config(arg=None):
   config = advent_patch.get_config('streets')
@@ -77,7 +77,7 @@ def test_what_does_not_change_its_folder(override):
 def test_what_changes_its_folder():
   """All that makes its network what it is, each in its own way."""
   overrides = (
-    'model.encoder.width=8',
+    'model.decoder.width=8',
     'model.input_norm=torchvision',
     'classes=cityscapes19-sky',
     'seed=1',
@@ -184,7 +184,7 @@ def test_what_a_run_starts_from():
   config = load('local_alignment')
   first = stages.stage_dir(config.init_stage, RUN)
   assert stages.init_dir(config, RUN) == first
-  assert stages.init_title(config) == 'source_only-streets'
+  assert stages.init_title(config) == 'adaptsegnet-streets-levels=1'
   for named in ('elsewhere/run', 'elsewhere/weights.pth'):
     config = load('local_alignment', f'init={named}')
     assert stages.init_dir(config, RUN) == pathlib.Path(named)
@@ -213,7 +213,7 @@ def test_init_wins_over_the_first_stage(
   assert f'at its start, {named.name}' in said
   assert 'stage: ' not in said
   assert list(workdir.parent.iterdir()) == [workdir]
-  assert config_lib.read_run(workdir).init_stage.name == 'source_only-streets'
+  assert config_lib.read_run(workdir).init_stage.name == 'source_only-streets-encoder=resnet'
 
 
 def test_another_network_is_refused_before_its_stage_is_trained(
@@ -234,7 +234,7 @@ def test_another_network_is_refused_before_its_stage_is_trained(
   with pytest.raises(
     UserError,
     match=r'^config\.init_stage: batch_stats/encoder/bn1/mean is \(4,\) here '
-    r'and \(8,\) in source_only-streets\.$',
+    r'and \(8,\) in source_only-streets-encoder=resnet\.$',
   ):
     tiny_runs.run(*command)
   assert {p.name for p in tmp_path.iterdir()} <= {config.name, '__pycache__'}
@@ -282,7 +282,7 @@ def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
   assert sorted(out.count('stage done') for out in said) == [0, 1]
   for out in said:
     assert f'starting from runs/{first.name}, step 2' in out
-    assert 'at its start, source_only-streets' in out
+    assert 'at its start, source_only-streets-encoder=resnet' in out
   assert {p.name for p in (tmp_path / 'runs').iterdir()} == {
     first.name, 'one', 'two',
   }  # fmt: skip
