@@ -18,7 +18,6 @@ RUN = pathlib.Path('runs/mine')
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 
 ELSEWHERE = """
-from tests.helpers import staged
 
 def get_config(arg=None):
   config = advent_patch.get_config('streets')
