@@ -11,7 +11,8 @@ from jaxuda.utils.errors import UserError
 
 
 def check(name, overrides=()):
-  config = config_lib.load(f'configs/{name}.py:streets,encoder=resnet', overrides)
+  spec = f'configs/{name}.py:streets,encoder=resnet'
+  config = config_lib.load(spec, overrides)
   checks.check(config, sharding.make_mesh())
 
 

@@ -18,9 +18,12 @@ RUN = pathlib.Path('runs/mine')
 PRESETS = ('gta5', 'synthia', 'streets', 'camvid')
 
 ELSEWHERE = """
+from configs import _stages, advent_patch, source_only
 
 def get_config(arg=None):
-  config = advent_patch.get_config('streets')
+  config = advent_patch.get_config('streets,encoder=resnet')
+  before = source_only.get_config('streets,encoder=resnet')
+  _stages.start_from(config, before)
   config.name = 'elsewhere'
   {more}
   return config
@@ -89,9 +92,10 @@ def test_what_changes_its_folder():
   found = {o: folder('local_alignment', o) for o in overrides}
   assert len({folder('local_alignment'), *found.values()}) == 1 + len(overrides)
   # The network and the seed are the run's: one object, under two names.
-  for key in ('model.encoder.width=8', 'seed=1'):
+  for key in ('model.decoder.width=8', 'seed=1'):
     assert folder('local_alignment', f'init_stage.{key}') == found[key]
-  assert found['seed=1'].name == folder('local_alignment').name.replace('=0', '=1')
+  other = folder('local_alignment').name.replace('=0', '=1')
+  assert found['seed=1'].name == other
   # A stage depends on those before it.
   deep = 'init_stage.init_stage.steps=7'
   assert folder('local_alignment', deep) != folder('local_alignment')
@@ -188,7 +192,8 @@ def test_what_a_run_starts_from():
     config = load('local_alignment', f'init={named}')
     assert stages.init_dir(config, RUN) == pathlib.Path(named)
     assert stages.init_title(config) == pathlib.Path(named).name
-  assert stages.init_dir(load('local_alignment', 'init_stage=None'), RUN) is None
+  config = load('local_alignment', 'init_stage=None')
+  assert stages.init_dir(config, RUN) is None
 
 
 @pytest.mark.slow
@@ -212,7 +217,8 @@ def test_init_wins_over_the_first_stage(
   assert f'at its start, {named.name}' in said
   assert 'stage: ' not in said
   assert list(workdir.parent.iterdir()) == [workdir]
-  assert config_lib.read_run(workdir).init_stage.name == 'source_only-streets-encoder=resnet'
+  name = config_lib.read_run(workdir).init_stage.name
+  assert name == 'source_only-streets-encoder=resnet'
 
 
 def test_another_network_is_refused_before_its_stage_is_trained(
