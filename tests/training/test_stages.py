@@ -97,10 +97,15 @@ def test_what_changes_its_folder():
   other = folder('local_alignment').name.replace('=0', '=1')
   assert found['seed=1'].name == other
   # A stage depends on those before it.
-  deep = 'init_stage.init_stage.steps=7'
-  assert folder('local_alignment', deep) != folder('local_alignment')
-  quiet = 'init_stage.init_stage.log_every=7'
-  assert folder('local_alignment', quiet) == folder('local_alignment')
+  words = 'streets,start=bdl'
+
+  def deep(*overrides):
+    config = load('local_alignment', *overrides, preset=words)
+    return stages.stage_dir(config.init_stage, RUN)
+
+  before = 'init_stage.target.labels_stage'
+  assert deep(f'{before}.steps=7') != deep()
+  assert deep(f'{before}.log_every=7') == deep()
 
 
 @pytest.mark.parametrize('preset', PRESETS)
