@@ -48,7 +48,7 @@ def get_config(arg=None):
     before = _source_stage(words, config.source.size)
   _stages.start_from(config, before)
   if arg.preset in common.RENDERED:
-    config.steps = 500
+    config.steps = common.STEPS // 2
   _stages.label_by(config, 'target', before, 'balanced')
   config.pseudo.update(
     input=config.target.size, portion=0.2 + 0.05 * (arg.round - 1)

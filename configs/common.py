@@ -10,7 +10,7 @@ from jaxuda.models import decoders, encoders
 from jaxuda.utils import names
 
 RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
-STEPS = 1_000  # of these presets
+STEPS = 600  # of these presets
 
 
 def start(
@@ -67,7 +67,7 @@ def set_network(config: ConfigDict, encoder: str) -> None:
 
 
 def set_decoder(config: ConfigDict, **settings) -> None:
-  """Set those settings that the config's decoder has; others have no heads."""
+  """Set those of some settings that the config's decoder has."""
   own = config.model.decoder
   own.update({key: value for key, value in settings.items() if key in own})
 
@@ -107,7 +107,7 @@ def streets(config: ConfigDict) -> None:
   else:
     _train_from_scratch(config)
   config.steps = STEPS
-  config.update(log_every=10, eval_every=500, checkpoint_every=250)
+  config.update(log_every=10, eval_every=300, checkpoint_every=200)
 
 
 def _start_from_imagenet(config):

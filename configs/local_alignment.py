@@ -50,7 +50,7 @@ def get_config(arg=None):
   config.steps = 50_000
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
-    config.steps = 500
+    config.steps = common.STEPS // 2
   words = f'{arg.preset},encoder={arg.encoder}'
   before = {
     'adaptsegnet': lambda: adaptsegnet.get_config(f'{words},levels=1'),

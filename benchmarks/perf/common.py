@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from jaxuda import config as config_lib
 from jaxuda import experiment, labels, methods, state
 from jaxuda.models import layers
-from jaxuda.utils import cli, sharding
+from jaxuda.utils import cli, sharding, xla
 from jaxuda.utils.errors import UserError
 
 RESULTS = pathlib.Path(__file__).parents[1] / 'results'
@@ -141,7 +141,10 @@ class Step:
     whole = sharding.replicated(mesh)
     nets, txs = experiment.build(config)
     jitted = jax.jit(
-      experiment.train_step(config), donate_argnums=0, out_shardings=whole
+      experiment.train_step(config),
+      donate_argnums=0,
+      out_shardings=whole,
+      compiler_options=xla.options(mesh),
     )
     init = functools.partial(state.init, nets=nets, txs=txs)
     self.batch = random_batch(config)

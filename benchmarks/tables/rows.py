@@ -105,7 +105,7 @@ def _alone(*overrides: str) -> Row:
 METHODS = {
   **_CONTROLS,
   # Of what starts from an adapted network: it has trained as long.
-  'AdaBN control, longer': Row('adabn.py:streets', ('steps=500',), init=_ADABN),
+  'AdaBN control, longer': Row('adabn.py:streets', ('steps=300',), init=_ADABN),
   'AdaptSegNet': _GLOBAL,
   'AdaptSegNet, two levels': Row(
     'adaptsegnet.py:streets', ('model.decoder.multi_level=True',)
@@ -133,7 +133,7 @@ METHODS = {
     'advent_patch.py:streets', (*_WHOLE, 'loss_weights.adv_main=0.005')
   ),
   'cropped images, AP-CI': Row('advent_image_patch.py:streets'),
-  'global-local, S1': Row(_GLOBAL.config, ('steps=500',), init=_GLOBAL),
+  'global-local, S1': Row(_GLOBAL.config, ('steps=300',), init=_GLOBAL),
   'global-local, S2': Row(
     'local_alignment.py:streets',
     ('local.mixture=None', 'local.leave_out_background=False'),
@@ -198,12 +198,12 @@ BACKGROUND = {
   'AdaBN control': Row('adabn.py:streets', _CUT),
   'AdaBN control, longer': Row(
     'adabn.py:streets',
-    (*_CUT, 'steps=500'),
+    (*_CUT, 'steps=300'),
     init=Row('adabn.py:streets', _CUT),
   ),
   'AdaptSegNet': Row(_GLOBAL.config, _CUT),
   'global-local, S1': Row(
-    _GLOBAL.config, (*_CUT, 'steps=500'), init=Row(_GLOBAL.config, _CUT)
+    _GLOBAL.config, (*_CUT, 'steps=300'), init=Row(_GLOBAL.config, _CUT)
   ),
   'global-local, S4': Row('local_alignment.py:streets', _CUT),
 }

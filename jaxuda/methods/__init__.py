@@ -1,10 +1,10 @@
 """Methods, one file each, found by name: METHOD is what a file exports.
 
-What goes with any method, as MIC, exports `add_to(method) -> Method` instead.
-
 Beside it stand the functions that METHOD names, in the order and the words of
 the method's paper. What two methods share is a function in `_adversarial.py`,
-`_augment.py` or `_views.py`; no method imports another one.
+`_augment.py`, `_self_training.py` or `_views.py`; no method imports another
+one. What goes with any method, as MIC, exports `add_to(method) -> Method` in
+METHOD's place.
 """
 
 import dataclasses

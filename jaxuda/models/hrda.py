@@ -68,26 +68,21 @@ def two_resolutions(net, x: Array, train: bool):
   """
   features, logits, read = net.one_resolution(halved(x), train)
   context = logits['main']
+  attention = jax.nn.sigmoid(net.attention(features, train)[0]['main'])
 
   def detailed(image):
     return net.one_resolution(image, train)[1]['main']
 
-  detail = None
-  if net.has_rng(RNG):
-    height, width = net.detail
-    top, left = crop_place(net.make_rng(RNG), x.shape[1:3], net.detail)
-    crop = jax.lax.dynamic_slice(
-      x, (0, top, left, 0), (len(x), height, width, x.shape[-1])
-    )
-    detail = Detail(detailed(crop), top, left)
-  else:
+  if not net.has_rng(RNG):
     stride = [side // 2 for side in net.detail]
     high = windows.average(x, net.detail, stride, detailed)
-  attention = jax.nn.sigmoid(net.attention(features, train)[0]['main'])
-  if detail is None:
-    fused = fuse(context, attention, high)
-  else:
-    fused = fuse_crop(context, attention, detail, net.detail)
+    return {'main': fuse(context, attention, high)}, features, read, None
+  top, left = crop_place(net.make_rng(RNG), x.shape[1:3], net.detail)
+  crop = jax.lax.dynamic_slice(
+    x, (0, top, left, 0), (len(x), *net.detail, x.shape[-1])
+  )
+  detail = Detail(detailed(crop), top, left)
+  fused = fuse_crop(context, attention, detail, net.detail)
   return {'main': fused}, features, read, detail
 
 

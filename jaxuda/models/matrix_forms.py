@@ -86,8 +86,8 @@ def conv(
   """Convolve f[B, H, W, I] by f[k, k, I, O], with gradients in plain form.
 
   XLA's CPU backend has fast convolutions of plain dimensions alone, and turns
-  others into these only outside of loops: within, automatic differentiation's
-  are a hundred times slower.
+  others into these only outside of loops; within, those of automatic
+  differentiation fall back to plain loops of scalars.
   """
   return jax.lax.conv_general_dilated(
     x,

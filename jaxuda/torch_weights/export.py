@@ -106,8 +106,8 @@ def segmenter_layouts(config) -> tuple[str, ...]:
   of_method = layouts.BY_NAME.get(methods.load(config.method).torch_layout)
   if of_method and of_method.discriminator:  # its files hold all networks
     return (of_method.name,)
-  originals = decoders.load(model.decoder.name).exports(model)
-  return (*originals, layouts.OWN.name)
+  exports = getattr(decoders.load(model.decoder.name), 'exports', lambda _: ())
+  return (*exports(model), layouts.OWN.name)
 
 
 def _discriminator_layout(config, module) -> str:

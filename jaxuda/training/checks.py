@@ -47,8 +47,14 @@ def _check_sides(key, config):
   given = config[key]
   cropped = 'crop' in given and any(given.crop)
   size = given.crop if cropped else given.size
+  name = f'{key}.crop' if cropped else f'{key}.size'
+  detail = config.model.detail
+  if size and any(a < b for a, b in zip(size, detail, strict=True)):
+    raise UserError(
+      f'config.{name}={size} is smaller than config.model.detail={detail}, '
+      'which is cropped from it.'
+    )
   if size and any(side % divisor for side in size):
-    name = f'{key}.crop' if cropped else f'{key}.size'
     raise UserError(
       f'config.{name}={size}: the encoder {config.model.encoder.name} takes '
       f'sides that are divisible by {divisor}.'

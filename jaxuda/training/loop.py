@@ -26,7 +26,7 @@ def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
     experiment.train_step(config),
     donate_argnums=0,
     out_shardings=sharding.replicated(mesh),
-    compiler_options=xla.options(),
+    compiler_options=xla.options(mesh),
   )
 
 

@@ -14,8 +14,7 @@ def keep_freed() -> bool:
 
   XLA allocates the buffers of a compiled step at its start, and frees them at
   its end. glibc gives blocks of that size back to the kernel, which clears each
-  of their pages when the next step asks: 40 % of the time of a DACS step on two
-  cores (benchmarks/README.md).
+  of their pages when the next step asks (benchmarks/README.md).
 
   It has to be called before JAX or TensorFlow have started threads, which would
   allocate from arenas of their own. Where an accelerator's plugin is installed,

@@ -1,15 +1,20 @@
 """How XLA compiles what takes the time: a training step."""
 
+import os
+
 import jax
 
+_EMITTERS = 'xla_cpu_use_fusion_emitters'
 
-def options() -> dict[str, bool]:
-  """Return the compiler's options for the backend that is there.
 
-  On the CPU its newer emitters of fused loops are off: without them a DACS step
-  with EfficientNet-Lite0 took 0.43 s in place of 0.62, and 2.2 GB in place of
-  3.1 (jaxlib 0.10; benchmarks/README.md).
+def options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
+  """Return the compiler's options for the devices of a mesh.
+
+  On the CPU its newer emitters of fused loops are off: steps are faster without
+  them, and need less memory (benchmarks/README.md). Whoever has set that in
+  XLA_FLAGS has their way.
   """
-  if jax.default_backend() != 'cpu':
+  is_cpu = mesh.devices.flat[0].platform == 'cpu'
+  if not is_cpu or _EMITTERS in os.environ.get('XLA_FLAGS', ''):
     return {}
-  return {'xla_cpu_use_fusion_emitters': False}
+  return {_EMITTERS: False}

@@ -57,7 +57,7 @@ def test_every_seed_is_written(table, jobs, trained, tmp_path, capsys):
   there = f'{jax.devices()[0].device_kind} ({os.cpu_count()} cores'
   assert there in found['measured']['AdaBN control']['1']
   said = capsys.readouterr().out
-  steps = 1000
+  steps = 600
   assert (
     f'| AdaBN control | {steps} | {steps} | 25.0, 75.0 | 50.0 ± 35.4 | '
     '+0.0 ± 0.0 |' in said
@@ -124,7 +124,7 @@ def test_what_is_kept_is_not_measured_again(trained, tmp_path, capsys):
   assert control['0'] == 'before' and 'commit' in control['1']
   said = capsys.readouterr().out
   assert f'{titles[3]}: leaves {path}' in said and 'patch.size=48' in said
-  line = '| whole maps | 1000 | 1000 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |'
+  line = '| whole maps | 600 | 600 | 20.0, 10.0 | 15.0 ± 7.1 | -32.5 ± 46.0 |'
   assert line in said
 
 
@@ -217,16 +217,16 @@ def test_a_row_is_compared_with_as_many_steps():
     title: plan.steps_of(rows.members(x)) for title, x in rows.METHODS.items()
   }
   control = {t: measure.control_of(t, steps) for t in steps}
-  assert (steps['ADVENT'], control['ADVENT']) == ((1000, 1000), 'AdaBN control')
+  assert (steps['ADVENT'], control['ADVENT']) == ((600, 600), 'AdaBN control')
   for title in ('global-local, S4', 'CBST', 'CBST from AdaBN'):
-    assert steps[title] == steps['AdaBN control, longer'] == (1500, 1500)
+    assert steps[title] == steps['AdaBN control, longer'] == (900, 900)
     assert control[title] == 'AdaBN control, longer'
   # What makes labels, and each network of an ensemble, counts for the total.
-  for title, total in (('BDL, M2', 3000), ('BDL, M1', 2000), ('A+E', 2000)):
-    assert steps[title] == (1000, total), title
+  for title, total in (('BDL, M2', 1800), ('BDL, M1', 1200), ('A+E', 1200)):
+    assert steps[title] == (600, total), title
     assert control[title] == 'AdaBN control'
-  assert steps['S4 on BDL'] == (1500, 2500)
-  assert steps['FADA, self-distilled'] == (1000, 2000)
+  assert steps['S4 on BDL'] == (900, 1500)
+  assert steps['FADA, self-distilled'] == (600, 1200)
 
 
 def test_a_run_that_fails_starts_no_other(tmp_path, monkeypatch):

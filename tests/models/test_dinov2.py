@@ -1,8 +1,4 @@
-"""DINOv2's sizes, as published, its positions, and a forward pass in NumPy.
-
-The numbers of the positions were made by torch's interpolate, with the
-arguments that DINOv2's code gives it.
-"""
+"""DINOv2's sizes, as published, its positions, and a forward pass in NumPy."""
 
 import by_hand
 import jax
@@ -74,6 +70,27 @@ def test_positions_without_registers():
     for c, value in zip(cells, values, strict=True):
       expected[row, int(np.clip(c, 0, 36))] += value
   np.testing.assert_allclose(weights[[0, 1, 79]], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('size', 'registers', 'expected'),
+  [
+    ((5, 80), False, (-0.350943, -0.431858, -0.454902, -0.703595)),
+    ((5, 80), True, (0.081299, 0.081934, -0.007967, 0.06738)),
+    ((50, 20), False, (0.063785, 0.744314, 0.288263, -0.208717)),
+    ((50, 20), True, (0.13146, 0.718722, 0.25106, -0.237768)),
+  ],
+)
+def test_positions_are_torchs(size, registers, expected):
+  """torch 2.13's interpolate in float64, mode='bicubic'.
+
+  Without registers scale_factor=(n + 0.1) / 37, with them size and antialias.
+  """
+  table = np.sin(np.arange(37 * 37).reshape(37, 37, 1) * 0.37)
+  found = dinov2.interpolate(jnp.asarray(table, jnp.float32), size, registers)
+  assert found.shape == (*size, 1)
+  some = [found[at][0] for at in ((0, 0), (0, 1), (1, 3), (-1, -1))]
+  np.testing.assert_allclose(some, expected, atol=2e-5)
 
 
 def test_cubic_weights():

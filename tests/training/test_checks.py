@@ -35,6 +35,10 @@ def check(name, overrides=()):
     ('optim.lr=-1', r'optim\.lr=-1\.0 must be at least 0'),
     ('eval.batch_size=0', r'eval\.batch_size=0 must be at least 1'),
     ('patch.size=1000', r'patch\.size=1000 must be 32'),
+    (
+      'model.detail=(200,64)',
+      r'source\.size=\(96, 192\) is smaller than .*detail=\(200, 64\)',
+    ),
   ],
 )
 def test_numbers_that_cannot_work(override, sentence):

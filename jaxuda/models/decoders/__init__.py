@@ -14,8 +14,8 @@ A decoder's file exports
   LAYOUTS: the torch_names.Layouts of files that hold a whole segmenter
   ATTENTION (optional): settings that HRDA's scale attention, which is a decoder
     of the same kind, has in place of the config's
-  exports(config.model) -> the names of the layouts that a run's segmenter can
-    be written by, the default first; () where no original has such a network
+  exports(config.model) (optional) -> the names of the originals' layouts that a
+    run's segmenter can be written by, the default first
 """
 
 import sys

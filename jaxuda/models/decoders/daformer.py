@@ -22,6 +22,7 @@ from jaxuda.utils.settings import Setting
 
 Array = jax.Array
 heads = _heads.heads
+param_group = _heads.group_beside_norms
 
 SETTINGS = {
   'width': Setting(256, 'channels of each level and of the fused map', least=1),
@@ -191,13 +192,7 @@ def main_channels(config) -> int:
 
 def head_params(params: dict) -> dict[str, dict]:
   """Return each head's own parameters, of those of a decoder."""
-  return {h: params[name] for h, name in _NAMES.items() if name in params}
-
-
-def param_group(path: tuple[str, ...], config) -> str:
-  """Return a parameter's group; batch norm's affine ones may be frozen."""
-  of_norm = path[-2].endswith('bn')
-  return 'frozen' if of_norm and not config.train_bn_affine else 'head'
+  return _heads.params_of(params, _NAMES)
 
 
 def exports(model) -> tuple[str, ...]:

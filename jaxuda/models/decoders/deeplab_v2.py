@@ -173,7 +173,7 @@ def main_channels(config) -> int:
 
 def head_params(params: dict) -> dict[str, dict]:
   """Return each head's own parameters, of those of a decoder."""
-  return {h: params[name] for h, name in _NAMES.items() if name in params}
+  return _heads.params_of(params, _NAMES)
 
 
 def param_group(path: tuple[str, ...], config) -> str:

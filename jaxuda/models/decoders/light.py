@@ -3,8 +3,7 @@
 Like SegFormer's head (Xie et al., NeurIPS 2021), but for encoders whose maps
 end without a norm, as EfficientNet's: each level has a norm of its own, so that
 none of them drowns the others. It is made for networks that learn in a few
-hundred steps: in 500 on streets' own labels SegFormer's head reached 43 mIoU on
-the split `tune`, this one 54.
+hundred steps.
 """
 
 from functools import partial
@@ -20,6 +19,7 @@ from jaxuda.utils.settings import Setting
 
 Array = jax.Array
 heads = _heads.heads
+param_group = _heads.group_beside_norms
 
 SETTINGS = {
   'width': Setting(
@@ -116,16 +116,4 @@ def main_channels(config) -> int:
 
 def head_params(params: dict) -> dict[str, dict]:
   """Return each head's own parameters, of those of a decoder."""
-  return {h: params[name] for h, name in _NAMES.items() if name in params}
-
-
-def param_group(path: tuple[str, ...], config) -> str:
-  """Return a parameter's group; batch norm's affine ones may be frozen."""
-  of_norm = path[-2].endswith('bn')
-  return 'frozen' if of_norm and not config.train_bn_affine else 'head'
-
-
-def exports(model) -> tuple[str, ...]:
-  """Return no layout: no original has such a decoder."""
-  del model
-  return ()
+  return _heads.params_of(params, _NAMES)
