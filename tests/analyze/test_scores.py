@@ -105,7 +105,7 @@ def test_patch_size_command(tmp_path, capsys):
   analyze(
     'patch_size', f'--workdirs={folders[1]},{longer}', f'--output={tmp_path}'
   )
-  assert 'note: the runs differ in steps, too: 400, 9' in (
+  assert 'note: the runs differ in steps, too: 600, 9' in (
     capsys.readouterr().out
   )
   with pytest.raises(UserError, match=r'adabn-0 is a run of adabn'):

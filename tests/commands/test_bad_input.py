@@ -152,7 +152,7 @@ def test_another_config_is_refused_before_a_first_stage(
   (run / 'scores.json').unlink()
   sentence = refused(*tiny_runs.command(run, streets_data, stages=True))
   assert sentence.splitlines()[1:-1] == [
-    '  init_stage: null -> "source_only-streets"'
+    '  init_stage: null -> "source_only-streets-encoder=resnet"'
   ]
 
 

@@ -13,18 +13,15 @@ from jaxuda import labels
 
 SIZE = (48, 96)
 
-# The network that compiles fastest, from random weights, for three steps.
+# Three steps on small images.
 FLAGS = [
   f'--config.{setting}'
   for setting in (
     'steps=3',
-    'init_stage=None',
     'num_log_images=2',
     'source.size=48x96',
     'target.size=48x96',
     'eval.size=48x96',
-    'model.encoder.blocks=(1,1,1,1)',
-    'model.encoder.width=4',
     'discriminator.width=4',
     'patch.size=32',
   )

@@ -74,7 +74,7 @@ def test_a_run_predicts_labels_that_are_missing(
   finished_run, streets_data, tmp_path, capsys
 ):
   run = shutil.copytree(finished_run.workdir, tmp_path / 'runs' / 'run')
-  config = f'{tiny.ROOT}/configs/cbst.py:streets'
+  config = f'{tiny.ROOT}/configs/cbst.py:streets,encoder=resnet'
   settings = [
     s for s in tiny_runs.SETTINGS if not s.startswith(('patch', 'init'))
   ]
@@ -158,7 +158,7 @@ def test_what_labels_may_name(finished_run, half, tmp_path):
   made = stages.stage_dir(stage, tmp_path / 'run')
   assert folder('bdl_ssl', None) == made / name
   assert made.parent == tmp_path and made.name == (
-    f'bdl-streets-seed=0-{config_lib.digest(stage)}'
+    f'bdl-streets-encoder=resnet-seed=0-{config_lib.digest(stage)}'
   )
   with pytest.raises(UserError, match=r'does not say how .* --workdir='):
     folder('advent', run)
@@ -198,7 +198,7 @@ def test_bdls_stages_start_alike_on_one_source(count):
     [
       'init=weights.pth',
       'source.name=streets/other',
-      'model.encoder.width=4',
+      'model.decoder.width=8',
       'seed=3',
     ],
   )
@@ -208,7 +208,7 @@ def test_bdls_stages_start_alike_on_one_source(count):
     assert stage.init == 'weights.pth' and stage.seed == 3
     assert stage.source.name == 'streets/other'
     assert stage.source is config.source
-    assert stage.model is config.model and stage.model.encoder.width == 4
+    assert stage.model is config.model and stage.model.decoder.width == 8
   assert before[-1].name == 'bdl-streets'
 
 

@@ -215,6 +215,7 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
     'split': 'val',
     'scales': [1.0],
     'flip': False,
+    'window': [0, 0],
     'average': 'probabilities',
     'upsample': 'logits',
     'missing_class_iou': 'excluded',
