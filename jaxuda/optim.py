@@ -109,6 +109,27 @@ def sgd(
   return optax.GradientTransformation(init, update)
 
 
+def of_vector(
+  tx: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Return the same transformation of all parameters as one vector.
+
+  So it compiles once, and not for each of some hundred arrays. optax.flatten,
+  which this is, refuses a group without parameters.
+  """
+  flat = optax.flatten(tx)
+
+  def init(params):
+    return flat.init(params) if jax.tree.leaves(params) else optax.EmptyState()
+
+  def update(grads, state, params=None):
+    if isinstance(state, optax.EmptyState):
+      return grads, state
+    return flat.update(grads, state, params)
+
+  return optax.GradientTransformation(init, update)
+
+
 def segmenter(config) -> optax.GradientTransformation:
   """Return the segmenter's optimizer; heads learn faster, frozen ones never.
 
@@ -121,7 +142,9 @@ def segmenter(config) -> optax.GradientTransformation:
   def group(factor, decay):
     rate = _schedule(config, factor * o.lr)
     if o.name == 'adamw':
-      return optax.adamw(rate, b1=o.momentum, b2=o.beta2, weight_decay=decay)
+      return of_vector(
+        optax.adamw(rate, b1=o.momentum, b2=o.beta2, weight_decay=decay)
+      )
     listed = {}
     if o.duplicate_params:
       listed['times_listed'] = lambda p: segmenter_lib.times_listed(p, config)
@@ -144,7 +167,7 @@ def discriminators(config) -> optax.GradientTransformation:
   optax's epsilon placement is torch's since 1.3.
   """
   schedule = _schedule(config, config.discriminator.lr)
-  return optax.adam(schedule, b1=0.9, b2=0.99)
+  return of_vector(optax.adam(schedule, b1=0.9, b2=0.99))
 
 
 def _schedule(config, base):

@@ -207,6 +207,6 @@ def _keep_finite(state, new, finite, limit):
   bad = state.replace(
     skipped=state.skipped + one, skipped_in_row=state.skipped_in_row + one
   )
-  keep = finite & ~ended
-  kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, bad)
+  # Not a `where` of each array: each would be compiled with the condition.
+  kept = jax.lax.cond(finite & ~ended, lambda: new, lambda: bad)
   return kept.replace(step=state.step + 1)

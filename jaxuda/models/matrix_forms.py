@@ -267,13 +267,16 @@ def _depthwise_backward(stride, pads, dilation, kept, gradient):
   x, kernel = kept
   k, size = kernel.shape[0], gradient.shape[1:3]
   padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  of_kernel = [
-    (
-      _shifted(padded, (i * dilation, j * dilation), size, stride) * gradient
-    ).sum((0, 1, 2))
-    for i in range(k)
-    for j in range(k)
-  ]
+  height = stride * (size[0] - 1) + 1
+
+  def of_row(i):
+    part = jax.lax.dynamic_slice_in_dim(padded, i * dilation, height, axis=1)
+    taps = [
+      _shifted(part, (0, j * dilation), size, stride) * gradient
+      for j in range(k)
+    ]
+    return jnp.stack([tap.sum((0, 1, 2)) for tap in taps])
+
   # Zeros between its rows undo the stride; then the mirrored kernel passes
   # over it, from where its last tap reads the first row.
   reach = (k - 1) * dilation
@@ -285,7 +288,8 @@ def _depthwise_backward(stride, pads, dilation, kept, gradient):
     gradient, jnp.zeros((), gradient.dtype), [(0, 0, 0), *config, (0, 0, 0)]
   )
   of_x = depthwise(wide, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)), dilation)
-  return of_x, jnp.stack(of_kernel).reshape(kernel.shape)
+  # A loop, as fast as all taps side by side, of which each compiles by itself.
+  return of_x, jax.lax.map(of_row, jnp.arange(k))
 
 
 depthwise.defvjp(_depthwise_forward, _depthwise_backward)

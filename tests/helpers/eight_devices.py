@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import optax
 import tiny
+from jax.flatten_util import ravel_pytree
 
 from jaxuda import checkpoints, experiment, state
 from jaxuda.evaluation import counting
@@ -69,10 +70,12 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
     found |= {f'measured.{i}.{k}': np.array(v) for k, v in measured.items()}
   assert train._cache_size() == 1
   check_restored(current, folder, whole)
+  # They are one vector.
+  _, by_name = ravel_pytree(current.discriminators.params)
   trees = {
     'params': current.segmenter.params,
     'stats': current.segmenter.batch_stats,
-    'moments': optax.tree.get(current.discriminators.opt_state, 'mu'),
+    'moments': by_name(optax.tree.get(current.discriminators.opt_state, 'mu')),
   }
   leaves = jax.tree_util.tree_leaves_with_path(trees)
   found |= {jax.tree_util.keystr(k): np.array(v) for k, v in leaves}
