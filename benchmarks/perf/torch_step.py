@@ -231,9 +231,18 @@ class TorchStep:
         terms[f'd_{head}'] = terms.get(f'd_{head}', 0) + loss.detach() / 2
 
 
-def _check(config, variant):
+def check_variant(variant: str) -> None:
+  """Refuse what is none of VARIANTS.
+
+  Raises:
+    UserError: it is none.
+  """
   if variant not in VARIANTS:
     raise UserError(f'--torch={variant} is none of {", ".join(VARIANTS)}.')
+
+
+def _check(config, variant):
+  check_variant(variant)
   flat = config_lib.flatten(config)
   for key, choices in KNOWN.items():
     if flat.get(key) not in choices:

@@ -7,8 +7,8 @@
 
 Noise in the config's own sizes; needs no data and no TensorFlow. On whatever
 device is there, the step of jaxuda and, where torch is installed, the same step
-in plain PyTorch (torch_step.py), one after the other and each in a process of
-its own. --torch= leaves PyTorch out.
+in plain PyTorch (torch_step.py; torch_dacs.py for DACS), one after the other
+and each in a process of its own. --torch= leaves PyTorch out.
 """
 
 import importlib.util
@@ -75,14 +75,15 @@ def torch_step(config, variant: str, rounds: int) -> dict:
   """Time the same step in PyTorch; return the same of it."""
   import torch
 
-  from benchmarks.perf import torch_step
+  from benchmarks.perf import torch_dacs, torch_step
 
   on_gpu = torch.cuda.is_available()
   torch.backends.cuda.matmul.allow_tf32 = True
   torch.backends.cudnn.allow_tf32 = True
   torch.backends.cudnn.benchmark = True
   batch = common.random_batch(config)
-  step = torch_step.TorchStep(config, variant, 'cuda' if on_gpu else 'cpu')
+  steps = torch_dacs if config.method == 'dacs' else torch_step
+  step = steps.TorchStep(config, variant, 'cuda' if on_gpu else 'cpu')
   loaded = step.load(batch)
 
   def call():
