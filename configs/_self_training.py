@@ -16,6 +16,9 @@ def set_recipe(config: ConfigDict, preset: str) -> None:
   config.train_bn_affine = True
   config.model.align_corners = False
   if preset in common.RENDERED:
+    # Its statistics are those of target images, the student's those of mixed
+    # and masked ones; the papers' networks hardly have any.
+    config.eval.network = 'ema'
     return
   if config.model.encoder.name == 'resnet':
     config.model.encoder.variant = 'v1c'

@@ -7,7 +7,8 @@ About 28 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Tarvainen and Valpola's loss on the target, as French et al. (ICLR 2018) adapt
 classifiers with it; no number is published for these datasets and networks. The
 smallest method with a teacher: DACS and what came after build on it.
-`python -m jaxuda.evaluate --workdir=RUN --network=ema` scores the teacher.
+The teacher is scored, as in both papers; `--config.eval.network=segmenter`
+scores the student.
 """
 
 from configs import _stages, common
@@ -18,5 +19,6 @@ def get_config(arg=None):
   config, arg = common.start(arg, 'mean_teacher')
   common.set_weights(config, consistency_main=1.0)
   config.teacher.decay = 0.99
+  config.eval.network = 'ema'
   _stages.adapt(config, arg.preset)
   return config

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
   of_file = (
     given.weights
     and config
-    and (given.checkpoint, given.network) == ('latest', 'segmenter')
+    and (given.checkpoint, given.network) == ('latest', None)
   )
   of_runs = given.workdir and not given.weights and not config
   if extra or not (of_file or of_runs):

@@ -114,20 +114,21 @@ def frozen_encoder(config, before: Run | NetworkState) -> dict | None:
 def load(
   workdir: str | os.PathLike,
   checkpoint: str | int = 'latest',
-  network: str = 'segmenter',
+  network: str | None = None,
 ) -> Run:
-  """Restore a run's segmenter on the host, whatever it was trained on.
+  """Restore a run's network on the host, whatever it was trained on.
 
   Args:
     workdir: the run's folder.
     checkpoint: 'latest', 'best' or a step.
-    network: 'segmenter', or 'ema' for its teacher.
+    network: 'segmenter', or 'ema' for its teacher; None for `eval.network`.
 
   Raises:
     UserError: not a run, no such checkpoint or network, or a damaged one.
   """
   workdir = pathlib.Path(workdir)
   config = config_lib.read_run(workdir)
+  network = network or config.eval.network
   if network not in NETWORKS:
     raise UserError(f'--network={network} is none of {", ".join(NETWORKS)}.')
   if network == 'ema' and methods.load(config.method).ema is None:

@@ -78,9 +78,8 @@ def main(argv: list[str]) -> int:
   if given.output:
     folder = pathlib.Path(given.output).expanduser()
   else:
-    folder = rules.default_folder(
-      workdir, target.name, size, chosen, given.network
-    )
+    other = given.network if given.network != config.eval.network else None
+    folder = rules.default_folder(workdir, target.name, size, chosen, other)
   if folder.exists():
     raise UserError(f'{folder} is there already: delete it or give --output.')
 

@@ -177,6 +177,11 @@ EVAL = {
     least=0,
     length=2,
   ),
+  'network': Setting(
+    'segmenter',
+    "which of a run's networks is scored: the segmenter, or its teacher",
+    ('segmenter', 'ema'),
+  ),
   'missing_class_iou': Setting(
     'excluded',
     'what a class that is nowhere counts in means; zero in FADA',

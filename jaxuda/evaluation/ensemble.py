@@ -87,7 +87,7 @@ def open_members(
   workdirs: str,
   mix: Sequence[str] | None,
   checkpoint: str,
-  network: str = 'segmenter',
+  network: str | None = None,
 ) -> list[Member]:
   """Return the runs of --workdir with their weights of --mix.
 

@@ -90,12 +90,12 @@ def default_folder(
   spec: str,
   size: specs.Size,
   chosen: Mapping[str, Any],
-  network: str = 'segmenter',
+  network: str | None = None,
 ) -> pathlib.Path:
   """Return where a run's labels of a dataset lie: RUN/pseudo_labels/NAME.
 
   NAME holds the dataset, its size, the rule, all settings that are not the
-  rule's defaults, and the network unless it is the segmenter.
+  rule's defaults, and the network where it is not the run's `eval.network`.
   """
   defaults = RULES[chosen['rule']]
   parts = [spec.replace('/', '-'), specs.size_name(size), chosen['rule']]
@@ -103,7 +103,7 @@ def default_folder(
     if key != 'rule' and value != defaults[key]:
       text = ','.join(map(str, value)) if isinstance(value, tuple) else value
       parts.append(f'{key}={text}')
-  if network != 'segmenter':
+  if network:
     parts.append(f'network={network}')
   return pathlib.Path(run) / FOLDER / '-'.join(parts)
 

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from flax import traverse_util
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, methods
 from jaxuda.models import decoders
 from jaxuda.models.torch_names import Layout, plain_name
@@ -37,7 +38,7 @@ def export(
   output: pathlib.Path,
   checkpoint: str = 'latest',
   layout: str | None = None,
-  network: str = 'segmenter',
+  network: str | None = None,
 ) -> list[pathlib.Path]:
   """Write a run's networks as the originals name them; return the files.
 
@@ -50,17 +51,19 @@ def export(
     checkpoint: 'latest', 'best' or a step.
     layout: 'bdl' for one head called layer5, 'jaxuda' for names of our own,
       which all networks have; None for the method's.
-    network: 'segmenter', or 'ema' for its teacher.
+    network: 'segmenter', or 'ema' for its teacher; None for `eval.network`.
 
   Raises:
     UserError: not a run, a layout that is not for it, or a file that cannot be
       written.
   """
-  run = experiment.load(workdir, checkpoint, network)
-  known = segmenter_layouts(run.config)
+  known = segmenter_layouts(config_lib.read_run(workdir))
   if layout not in (None, *known):
     raise UserError(f'--layout={layout} is none of {", ".join(known)}.')
   names = layouts.BY_NAME[layout or known[0]]
+  if names.teacher:  # the file has a place for each
+    network = network or 'segmenter'
+  run = experiment.load(workdir, checkpoint, network)
   tensors = _tensors_of(run, names)
   d_params = experiment.load_discriminators(workdir, run.step)
   if names.discriminator:  # it holds all networks

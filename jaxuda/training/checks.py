@@ -33,6 +33,8 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   )
   _check_sides('eval', config)
   labels.space(config.eval.classes or config.classes)
+  if config.eval.network == 'ema' and method.ema is None:
+    raise UserError(f'config.eval.network=ema: {config.method} has no teacher.')
   weight = settings.Setting(1.0, 'the weight of a term')
   for term, given in config.loss_weights.items():
     settings.check(f'loss_weights.{term}', given, weight)

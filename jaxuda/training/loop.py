@@ -173,13 +173,13 @@ class Run:
 
   def _evaluate(self, i, current) -> Scores | None:
     """Score the weights before step i; None if stopped meanwhile."""
-    config, segmenter = self.config, current.segmenter
+    config, scored = self.config, self._scored(current)
     self._refuse_diverged(i, current.skipped_in_row)
     batches = from_config.batches_of_eval(self.eval_records, config)
     counts, images = counting.count_all(
       self.count,
-      segmenter.params,
-      segmenter.batch_stats,
+      scored.params,
+      scored.batch_stats,
       self.stop.until_requested(batches),
       self.put,
     )
@@ -189,11 +189,15 @@ class Run:
     if i == 0:  # what a method gains is measured from here
       scores_lib.write(self.workdir / stages.START, scores_lib.to_json(scores))
     self.log.scores(i, scores)
-    self.log.panels(
-      i, self.figures.panels(segmenter.params, segmenter.batch_stats)
-    )
+    panels = self.figures.panels(scored.params, scored.batch_stats)
+    self.log.panels(i, panels)
     self.log.pause()
     return scores
+
+  def _scored(self, current):
+    """Return the segmenter or its teacher, whichever is scored."""
+    of_teacher = self.config.eval.network == 'ema'
+    return current.ema if of_teacher else current.segmenter
 
   def _save(self, i, current, scores):
     self._refuse_diverged(i, current.skipped_in_row)
@@ -221,7 +225,7 @@ class Run:
     if self.scored_start:
       title = stages.init_title(self.config)
       networks[title] = self.start.params, self.start.batch_stats
-    after = current.segmenter
+    after = self._scored(current)
     networks[self.workdir.name] = after.params, after.batch_stats
     source = self.streams['source'].records
     self.figures.draw(self.workdir / 'figures', source, networks, scores)

@@ -117,9 +117,9 @@ def define_checkpoint(command: Flags) -> None:
   command.text('checkpoint', 'latest', 'latest, best or a step.')
   command.enum(
     'network',
-    'segmenter',
+    None,
     ['segmenter', 'ema'],
-    "The run's segmenter, or its teacher.",
+    "The run's segmenter, or its teacher; default: the run's eval.network.",
   )
 
 

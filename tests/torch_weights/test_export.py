@@ -61,7 +61,7 @@ def test_every_network_comes_back(method_config, encoder, tmp_path):
   assert found.complete
   assert_same(
     {'params': run.params, 'batch_stats': run.batch_stats},
-    networks['segmenter'],
+    networks[config.eval.network],
   )
   expected = networks['discriminators']['params']
   suffixes = SUFFIXES.get(method_config, {})

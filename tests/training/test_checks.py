@@ -108,6 +108,7 @@ def test_weights():
       r'prior\.shares=.* must be one or more numbers',
     ),
     ('minent', ['prior.shares=(0.5,0.5)'], r'prior\.shares has 2 numbers'),
+    ('advent', ['eval.network=ema'], 'eval.network=ema: advent has no teacher'),
     ('minent', ['entropy_share=0.0'], r'entropy_share=0\.0 must be at least 0'),
   ],
 )
