@@ -2,7 +2,8 @@
 
   python -m jaxuda.main --config=configs/daformer.py:streets
 
-About 16 hours on one V100 at most: its authors needed 16 on an RTX 2080 Ti.
+About 4 hours on one V100 (estimated by benchmarks/perf/hours.py); its authors
+needed 16 on an RTX 2080 Ti.
 
 Hoyer et al.; lhoyer/DAFormer, configs/daformer/. MiT-B5 with DAFormer's head,
 DACS with rare class sampling, the thing-class feature distance, a learning rate

@@ -2,7 +2,8 @@
 
   python -m jaxuda.main --config=configs/hrda.py:streets
 
-About 32 hours on one V100 at most: its authors needed 32 on a Titan RTX.
+About 12 hours on one V100 (estimated by benchmarks/perf/hours.py); its authors
+needed 32 on a Titan RTX.
 
 Hoyer et al.; lhoyer/HRDA, configs/hrda/. DAFormer's training of a segmenter
 that sees each crop of 1024x1024 twice, at half its resolution and 512x512 of it

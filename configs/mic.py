@@ -3,8 +3,7 @@
   python -m jaxuda.main --config=configs/mic.py:streets
   python -m jaxuda.main --config=configs/mic.py:streets,on=advent_patch
 
-About 24 hours on one V100 at most: on DAFormer it trains on three passes a
-step, where configs/daformer.py has two.
+About 6 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Hoyer et al.; lhoyer/MIC, seg/configs/mic/. The target once more behind a mask
 that hides 70 % of its blocks of 32x32 pixels, or of 64x64 on HRDA. `on` is the

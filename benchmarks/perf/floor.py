@@ -1,12 +1,12 @@
 """The least that a step costs: operations and bytes, counted from its program.
 
-Operations are the multiplications and additions of every convolution of the
-step, forward and backward; a convolution whose gradient is spread by a stride
-counts what is not zero. Bytes are what must cross the memory if everything
-between two convolutions were fused into them: each convolution reads its two
+Operations are the multiplications and additions of every convolution and matrix
+product of the step, forward and backward; a convolution whose gradient is
+spread by a stride counts what is not zero. Bytes are what must cross the memory
+if everything between two of them were fused into them: each reads its two
 operands and writes its result once, and the optimizers read and write
-parameters and moments once. Upsampling, losses and batch norm are left out, so
-that no step can be at its floor.
+parameters and moments once. Upsampling, losses and norms are left out, so that
+no step can be at its floor.
 """
 
 import dataclasses
@@ -71,7 +71,7 @@ def of_step(config, batch) -> Floor:
   # What is computed twice is no part of the floor.
   plain = common.changed(config, {'model.remat': False})
   current = state.abstract(*experiment.build(plain))
-  operations, moved = of_convolutions(plain, batch)
+  operations, moved = of_networks(plain, batch)
   moved += 2 * sum(
     math.prod(x.shape) * x.dtype.itemsize
     for network in (current.segmenter, current.discriminators)
@@ -80,8 +80,8 @@ def of_step(config, batch) -> Floor:
   return Floor(operations, moved, *rates(plain.model.dtype))
 
 
-def of_convolutions(config, batch) -> tuple[float, float]:
-  """Return (operations, bytes) of a step's convolutions, each time they run."""
+def of_networks(config, batch) -> tuple[float, float]:
+  """Return (operations, bytes) of a step's networks, each time they run."""
   current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
     program = jax.make_jaxpr(experiment.train_step(config))(
@@ -91,16 +91,23 @@ def of_convolutions(config, batch) -> tuple[float, float]:
 
 
 def count(jaxpr) -> tuple[float, float]:
-  """Return (operations, bytes) of all convolutions in a program, nested too."""
+  """Return (operations, bytes) of a program: convolutions and products.
+
+  Nested ones, too; a loop's as often as it runs, but not the products of
+  layers.resize.
+  """
   operations = moved = 0.0
   for eqn in jaxpr.eqns:
-    if eqn.primitive.name == 'conv_general_dilated':
-      operations += _convolution(eqn)
+    of = _OPERATIONS.get(eqn.primitive.name)
+    if of and 'resize' not in str(eqn.source_info.name_stack):
+      operations += of(eqn)
       avals = [v.aval for v in (*eqn.invars, *eqn.outvars)]
       moved += sum(math.prod(a.shape) * a.dtype.itemsize for a in avals)
+    times = eqn.params['length'] if eqn.primitive.name == 'scan' else 1
     for inner in jaxprs_in_params(eqn.params):
       more, bytes_ = count(inner)
-      operations, moved = operations + more, moved + bytes_
+      operations += times * more
+      moved += times * bytes_
   return operations, moved
 
 
@@ -118,6 +125,16 @@ def _convolution(eqn) -> float:
   else:
     each = math.prod(eqn.outvars[0].aval.shape) * inputs
   return 2.0 * each * math.prod(window)
+
+
+def _product(eqn) -> float:
+  """2 x outputs x what each one sums."""
+  (contracted, _), _ = eqn.params['dimension_numbers']
+  summed = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+  return 2.0 * math.prod(eqn.outvars[0].aval.shape) * summed
+
+
+_OPERATIONS = {'conv_general_dilated': _convolution, 'dot_general': _product}
 
 
 def rates(dtype: str) -> tuple[float, float | None]:

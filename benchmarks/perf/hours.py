@@ -2,7 +2,7 @@
 
   python -m benchmarks.perf.hours [--configs=advent,fada]
 
-Prints steps, the operations of a step's convolutions (floor.py), and hours: on
+Prints steps, the operations of a step's networks (floor.py), and hours: on
 one V100 at the rate that ACCV 2020 reports, 150,000 steps in about 25 hours;
 and on one H200 at half of its dense rate in bfloat16. Nothing is trained. The
 docs of the configs state the first of the two.
@@ -33,7 +33,7 @@ def load(name: str):
 
 def operations(config) -> float:
   """Return the multiplications and additions of one step."""
-  return floor.of_convolutions(config, common.random_batch(config))[0]
+  return floor.of_networks(config, common.random_batch(config))[0]
 
 
 def main(argv: list[str]) -> int:

@@ -51,7 +51,7 @@ def measure(config, run: bool, chip=None) -> dict:
     'dtype': model.dtype,
     'remat': model.remat,
   }
-  operations, _ = floor.of_convolutions(config, common.random_batch(config))
+  operations, _ = floor.of_networks(config, common.random_batch(config))
   row['tflop'] = float(f'{operations / 1e12:.4g}')
   try:
     if chip is None:

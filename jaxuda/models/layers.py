@@ -173,6 +173,7 @@ def max_pool(x: Array, ceil: bool) -> Array:
   )
 
 
+@jax.named_scope('resize')  # so that a profile tells it from the network
 def resize(x: Array, size: Sequence[int], align_corners: bool = True) -> Array:
   """Resize f[B, h, w, C] to f32[B, *size, C] bilinearly, as torch does.
 

@@ -8,6 +8,7 @@ import tiny
 
 from benchmarks.perf import common, floor
 from jaxuda import config as config_lib
+from jaxuda.models import layers
 from jaxuda.torch_weights import export, layouts
 from jaxuda.utils.errors import UserError
 
@@ -42,6 +43,19 @@ def test_operations_by_hand():
   program = jax.make_jaxpr(jax.jit(jax.grad(f, (0, 1))))(x, kernel)
   operations, moved = floor.count(program.jaxpr)
   assert (operations, moved) == (3 * forward, 3 * sizes)
+
+
+def test_products_are_counted_as_often_as_they_run():
+  """Three times in a loop; what only resizes is left out."""
+  x, w = jnp.zeros((2, 7, 5)), jnp.zeros((5, 5))
+
+  def f(x, w):
+    x, _ = jax.lax.scan(lambda x, _: (x @ w, None), x, length=3)
+    return layers.resize(x[..., None], (9, 9))
+
+  program = jax.make_jaxpr(f)(x, w)
+  once, sizes = 2 * (2 * 7 * 5) * 5, 4 * (2 * 2 * 7 * 5 + 5 * 5)
+  assert floor.count(program.jaxpr) == (3 * once, 3 * sizes)
 
 
 @pytest.mark.slow
