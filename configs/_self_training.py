@@ -19,6 +19,7 @@ def set_recipe(config: ConfigDict, preset: str) -> None:
     # Its statistics are those of target images, the student's those of mixed
     # and masked ones; the papers' networks hardly have any.
     config.eval.network = 'ema'
+    config.steps = 2_000
     return
   if config.model.encoder.name == 'resnet':
     config.model.encoder.variant = 'v1c'

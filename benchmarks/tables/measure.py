@@ -1,8 +1,8 @@
 """Measure the results tables of the README, by runs that may be interrupted.
 
   python -m benchmarks.tables.measure
-    [--table=methods|labels|patches|background|camvid] [--seeds=0,1,2]
-    [--split=val|tune] [--jobs=N] [--folder=runs/table]
+    [--table=methods|self_training|labels|patches|background|camvid]
+    [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
     [--results=benchmarks/results] [--data_dir=DIR]
 
 Trains every row of a table (rows.py) with every seed, and the stages before it,

@@ -169,6 +169,27 @@ METHODS = {
   'oracle': _alone(),
 }
 
+_LONG = ('steps=2000',)  # as the configs of the self-training line have
+
+# What each part of the line adds to the one before it; the margins are those of
+# DAFormer, 15 and 120 rows of 512, at 96.
+SELF_TRAINING = {
+  'source-only': Row('source_only.py:streets', _LONG),
+  'AdaBN control': Row('adabn.py:streets', _LONG),
+  'random patches, ALP-GI': Row('advent_patch.py:streets', _LONG),
+  'mean teacher': Row('mean_teacher.py:streets', _LONG),
+  'DACS': Row('dacs.py:streets'),
+  '+ rare class sampling': Row(
+    'daformer.py:streets', ('feature_distance.classes=None',)
+  ),
+  '+ feature distance (DAFormer)': Row('daformer.py:streets'),
+  '+ margins': Row('daformer.py:streets', ('teacher.margins=(3,22)',)),
+  '+ masks (MIC)': Row('mic.py:streets'),
+  'MIC on DACS': Row('mic.py:streets,on=dacs'),
+  'HRDA': Row('hrda.py:streets'),
+  'oracle': _alone(*_LONG),
+}
+
 LABELS = {
   **_CONTROLS,
   '0 labels': METHODS['ASS, GA, no labels'],
@@ -216,6 +237,7 @@ CAMVID = {
 
 TABLES = {
   'methods': METHODS,
+  'self_training': SELF_TRAINING,
   'labels': LABELS,
   'patches': PATCHES,
   'background': BACKGROUND,
