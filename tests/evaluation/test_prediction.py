@@ -143,7 +143,7 @@ def test_a_tilde_is_the_home_folder(run, tmp_path, monkeypatch):
 
   def load(workdir, checkpoint, network):
     assert workdir == str(tmp_path / 'run')
-    assert (checkpoint, network) == ('latest', 'segmenter')
+    assert (checkpoint, network) == ('latest', None)
     return run
 
   monkeypatch.setattr(experiment, 'load', load)
