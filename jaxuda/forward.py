@@ -123,7 +123,7 @@ def cross_entropies(
     example = ctx.inputs[name]
     if example.label is None:
       continue
-    heads = {h: (x, example) for h, x in outputs.logits.items()}
+    heads: dict[str, Any] = {h: (x, example) for h, x in outputs.logits.items()}
     if outputs.detail is not None:
       heads['detail'] = outputs.detail.logits, _crop(example, outputs.detail)
     for head, (logits, told) in heads.items():

@@ -62,9 +62,11 @@ def add_to(method: Method) -> Method:
     method,
     inputs=inputs,
     ema=method.ema or self_training.ema,
-    settings=self_training.LABELLING
-    | self_training.STRONG
-    | SETTINGS
-    | method.settings,
+    settings={
+      **self_training.LABELLING,
+      **self_training.STRONG,
+      **SETTINGS,
+      **method.settings,
+    },
     check=check,
   )
