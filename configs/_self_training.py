@@ -16,8 +16,8 @@ def set_recipe(config: ConfigDict, preset: str) -> None:
   config.train_bn_affine = True
   config.model.align_corners = False
   if preset in common.RENDERED:
-    # Its statistics are those of target images, the student's those of mixed
-    # and masked ones; the papers' networks hardly have any.
+    # The teacher's batch-norm statistics are those of target images, the
+    # student's those of source, mixed and masked ones.
     config.eval.network = 'ema'
     config.steps = 2_000
     return

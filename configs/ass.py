@@ -3,7 +3,7 @@
   python -m jaxuda.main --config=configs/ass.py:streets \
     --config.labelled.count=20
 
-About 28 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 30 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Eqs. 1 to 11. `labelled.count` is n, the number of labelled target images; the
 argument `semantics` is pixels (GA+CSA, default), vectors (GA+FCSA) or none

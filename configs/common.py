@@ -115,7 +115,7 @@ def _start_from_imagenet(config):
   config.init = 'imagenet'
   config.model.align_corners = False
   config.optim.update(
-    lr=1e-3,
+    lr=1e-3,  # the best on tune of 5e-4, 1e-3 and 2e-3, with DACS
     head_factor=4.0,
     beta2=0.999,
     weight_decay=0.01,

@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
   of_file = (
     given.weights
     and config
-    and (given.checkpoint, given.network) == ('latest', None)
+    and given.checkpoint == 'latest'
+    and given.network != 'ema'
   )
   of_runs = given.workdir and not given.weights and not config
   if extra or not (of_file or of_runs):

@@ -17,7 +17,7 @@ from jaxuda.state import Nets, NetworkState, Txs
 from jaxuda.utils import settings
 from jaxuda.utils.errors import UserError
 
-NETWORKS = ('segmenter', 'ema')  # of a run, which predict
+NETWORKS = defaults.EVAL['network'].choices  # of a run, which predict
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ def train(config, workdir: pathlib.Path) -> int:
     return STOPPED
   started = config.init or config.init_stage
   title = stages.init_title(config) if started else None
-  stages.print_summary(workdir, scores, title)
+  stages.print_summary(workdir, scores, title, config.eval.network)
   return 0
 
 

@@ -38,7 +38,11 @@ KNOWN = {
   'model.decoder.multi_level': False,
   'model.dtype': 'float32',
   'bn_mode': 'batch',
+  'ce_reduction': 'pixels',
   'optim.name': 'adamw',
+  'teacher.margins': (0, 0),
+  'mix.per_image': False,
+  'strong.blur': True,
 }
 
 
@@ -215,14 +219,18 @@ class TorchStep:
     mixed = (weight * self._cross_entropy(image, label)).mean()
     mixed.backward()
     self.optimizer.step()
-    keep = min(1 - 1 / (self.steps + 2), self.config.teacher.decay)
+    teacher = self.config.teacher
+    keep = min(1 - 1 / (self.steps + teacher.first), teacher.decay)
     with torch.no_grad():
       for old, new in zip(
         self.teacher.parameters(), self.student.parameters(), strict=True
       ):
         old.lerp_(new, 1 - keep)
     self.steps += 1
-    return {'source': plain.detach(), 'mixed': mixed.detach()}
+    return {
+      'seg_source_main': plain.detach(),
+      'seg_mixed_main': mixed.detach(),
+    }
 
   def _cross_entropy(self, image, label):
     logits = self.student(_normal(image))

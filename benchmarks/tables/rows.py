@@ -172,7 +172,8 @@ METHODS = {
 _LONG = ('steps=2000',)  # as the configs of the self-training line have
 
 # What each part of the line adds to the one before it; the margins are those of
-# DAFormer, 15 and 120 rows of 512, at 96.
+# DAFormer, 15 and 120 rows of 512, at 96. The row of masks has no margins, as
+# the config has none; HRDA's images are twice as large as the others'.
 SELF_TRAINING = {
   'source-only': Row('source_only.py:streets', _LONG),
   'AdaBN control': Row('adabn.py:streets', _LONG),

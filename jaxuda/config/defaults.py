@@ -179,7 +179,8 @@ EVAL = {
   ),
   'network': Setting(
     'segmenter',
-    "which of a run's networks is scored: the segmenter, or its teacher",
+    "which of a run's networks is scored, and what predicts and labels with it "
+    'or goes on from it: the segmenter, or its teacher',
     ('segmenter', 'ema'),
   ),
   'missing_class_iou': Setting(

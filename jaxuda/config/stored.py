@@ -83,9 +83,14 @@ def may_change(key: str, more: Sequence[str] = ()) -> bool:
 def digest(config: ConfigDict, length: int = 8) -> str:
   """Return a short hash of all that makes a trained network what it is.
 
-  How it is scored and logged is left out.
+  How it is scored and logged is left out, but for which of a run's networks is:
+  others go on from that one.
   """
   flat = flatten(to_json(config))
-  kept = {k: v for k, v in flat.items() if not may_change(k, ('eval', 'seed'))}
+  kept = {
+    k: v
+    for k, v in flat.items()
+    if k.endswith('eval.network') or not may_change(k, ('eval', 'seed'))
+  }
   text = json.dumps(kept, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:length]

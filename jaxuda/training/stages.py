@@ -98,7 +98,10 @@ def _made_by(run, config, stream):
 
 
 def print_summary(
-  workdir: pathlib.Path, scores: scores_lib.Scores, init: str | None
+  workdir: pathlib.Path,
+  scores: scores_lib.Scores,
+  init: str | None,
+  network: str,
 ) -> None:
   """Print the table, where the pictures are, and the headline.
 
@@ -106,6 +109,7 @@ def print_summary(
     workdir: of the run.
     scores: its last ones.
     init: the title of what it started from; read where that was scored.
+    network: which of its networks was scored.
   """
   columns = {workdir.name: scores}
   before = scores_lib.read(workdir / START)
@@ -115,7 +119,8 @@ def print_summary(
   for path in sorted((workdir / 'figures').glob('*.png')):
     print0(f'figure: {path}')
   name, value = scores.headline
-  line = f'{name} {100 * value:.1f} (last checkpoint, {scores.images} images)'
+  which = 'last checkpoint' + ("'s teacher" if network == 'ema' else '')
+  line = f'{name} {100 * value:.1f} ({which}, {scores.images} images)'
   if before:
     line += f'; {100 * before.headline[1]:.1f} at its start, {init}'
   print0(line)

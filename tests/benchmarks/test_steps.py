@@ -154,6 +154,60 @@ def test_pytorch_takes_the_same_step(name):
       )
 
 
+# Its layers in the order of a pass; the first block expands nothing.
+_BLOCK = ('expand_conv', 'bn0', 'depthwise_conv', 'bn1', 'project_conv', 'bn2')
+LITE0 = (
+  *('encoder.conv_stem', 'encoder.bn0'),
+  *(f'encoder.blocks.{i}.{name}' for i in range(16) for name in _BLOCK),
+  *(f'decoder.level{i}_{name}' for i in range(4) for name in ('conv', 'bn')),
+  *('decoder.fuse_conv', 'decoder.fuse_bn', 'decoder.classifier'),
+)
+
+
+@pytest.mark.needs_torch
+def test_pytorch_has_the_network_of_dacs():
+  """The source's loss from the same weights; the mixtures are drawn."""
+  pytest.importorskip('torch')
+  import torch
+
+  from benchmarks.perf import torch_dacs
+
+  settings = (
+    *('optim.name=adamw', 'ce_reduction=pixels'),
+    'model.decoder.multi_level=False',
+  )
+  spec = 'dacs:encoder=efficientnet_lite'
+  config, current = (
+    f(spec, *settings) for f in (tiny.config, tiny.first_state)
+  )
+  net = torch_dacs.TorchStep(config, 'eager', 'cpu')
+  tensors = {}
+  for tree in (current.segmenter.params, current.segmenter.batch_stats):
+    tree = jax.device_get(tree)
+    tensors |= export.to_tensors(tree, layouts.BY_NAME['jaxuda'])
+  ours = [x for x in LITE0 if any(k.startswith(f'{x}.') for k in tensors)]
+  named = net.student.state_dict()
+  theirs = dict.fromkeys(key.rpartition('.')[0] for key in named)
+  pairs = dict(zip(theirs, ours, strict=True))
+  for key in named:
+    layer, _, name = key.rpartition('.')
+    named[key] = torch.tensor(tensors[f'{pairs[layer]}.{name}'])
+  net.student.load_state_dict(named)
+
+  batch = tiny.batch(config)
+  step = tiny.stepper(spec, *settings)
+  _, measured = step(current, batch, config.loss_weights.to_dict())
+  found = net(net.load(batch))
+  assert {f'loss_{k}' for k in found} == {
+    k for k in measured if k.startswith('loss_')
+  }
+  source = float(found['seg_source_main'])
+  np.testing.assert_allclose(
+    measured['loss_seg_source_main'], source, rtol=2e-4
+  )
+  assert np.isfinite(float(found['seg_mixed_main']))
+
+
 @pytest.mark.needs_torch
 @pytest.mark.parametrize(
   ('name', 'override', 'key'),

@@ -231,6 +231,11 @@ def test_a_row_is_compared_with_as_many_steps():
   assert steps['FADA, self-distilled'] == (600, 1200)
 
 
+def test_self_training_is_compared_at_one_number_of_steps():
+  found = {plan.steps_of(rows.members(x)) for x in rows.SELF_TRAINING.values()}
+  assert found == {(2000, 2000)}
+
+
 def test_a_run_that_fails_starts_no_other(tmp_path, monkeypatch):
   monkeypatch.setattr(measure, 'train', lambda run, split, data_dir: 1 / 0)
   with pytest.raises(ZeroDivisionError):

@@ -16,6 +16,7 @@ from small_state import equal
 
 from jaxuda import experiment
 from jaxuda.checkpoints import reader
+from jaxuda.evaluation import evaluator
 from jaxuda.training import metrics_csv
 from jaxuda.utils.errors import UserError
 
@@ -82,7 +83,7 @@ def test_stopped_and_continued(finished_run, streets_data, tmp_path):
 
 
 def test_stopped_and_continued_with_a_teacher(
-  finished_run, streets_data, tmp_path
+  finished_run, streets_data, tmp_path, capsys
 ):
   """And with draws by class, and the encoder as it was before training."""
   straight, stopped = (
@@ -114,9 +115,17 @@ def test_stopped_and_continued_with_a_teacher(
     shapes = (jax.tree.map(np.shape, each[part]) for each in (teacher, student))
     assert operator.eq(*shapes)
     assert not tiny.same(teacher[part], student[part])  # it lags behind
-  run = experiment.load(tmp_path / 'stopped', network='ema')
+  run = experiment.load(tmp_path / 'stopped')  # the network that is scored
   assert run.step == 5 and tiny.same(run.params, teacher['params'])
   assert tiny.same(run.batch_stats, teacher['batch_stats'])
+  assert_training_scored(run, tmp_path / 'stopped')
+  assert "(last checkpoint's teacher, 3 images)" in capsys.readouterr().out
+
+
+def assert_training_scored(run, workdir):
+  trained = json.loads((workdir / 'scores.json').read_text())
+  scores = evaluator.evaluate_run(run, workdir)
+  np.testing.assert_array_equal(scores.counts, trained['confusion'])
 
 
 def test_terminated_and_killed(finished_run, streets_data, tmp_path):

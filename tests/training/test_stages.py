@@ -88,6 +88,7 @@ def test_what_changes_its_folder():
     'init_stage.source.flip=False',
     'init_stage.bn_mode=running',
     'init_stage.init=weights.pth',
+    'init_stage.eval.network=ema',
   )
   found = {o: folder('local_alignment', o) for o in overrides}
   assert len({folder('local_alignment'), *found.values()}) == 1 + len(overrides)
