@@ -1,17 +1,21 @@
 """The analyses of runs: by loops in NumPy, and the command lines."""
 
+import dataclasses
 import functools
+import io
 import shutil
 
 import jax
 import numpy as np
 import pytest
 from analyses import analyze, picture, table
+from PIL import Image
 
-from jaxuda import experiment
+from jaxuda import experiment, labels, predict
 from jaxuda import input as input_lib
-from jaxuda.analyze import class_center_distance, entropy
+from jaxuda.analyze import class_center_distance, entropy, qualitative
 from jaxuda.evaluation import inference
+from jaxuda.evaluation.figure_writer import Example
 
 pytestmark = pytest.mark.slow
 
@@ -174,3 +178,52 @@ def test_entropy_command(two_runs, tmp_path, capsys):
   mean = (pixels * values).sum() / pixels.sum()
   assert f'one {mean:.3f} (' in capsys.readouterr().out
   picture(tmp_path / 'entropy.png')
+
+
+def test_qualitative_command(two_runs, tmp_path, capsys):
+  """The shares against what `predict` writes of the same images."""
+  one, two = two_runs
+  analyze(
+    'qualitative', f'--workdirs={one},{two}', '--images=2',
+    f'--output={tmp_path}',
+  )  # fmt: skip
+  rows = table(tmp_path / 'qualitative.csv')
+  assert [r['run'] for r in rows] == ['one', 'one', 'two', 'two']
+  loaded = experiment.load(one)
+  split = input_lib.open_records(
+    loaded.config.eval.name, loaded.config.eval.size, 'val',
+    loaded.config.data_dir,
+  )  # fmt: skip
+  shares = []
+  for row, index in zip(rows, (0, len(split) - 1), strict=False):
+    found = split.parse(index)
+    assert row['image'] == found['id'].decode()
+    image, raw = (
+      np.asarray(Image.open(io.BytesIO(found[key])))
+      for key in ('image', 'label')
+    )
+    Image.fromarray(image).save(tmp_path / 'photo.png')
+    predict.main([
+      'predict', f'--workdir={one}', f'--images={tmp_path / "photo.png"}',
+      f'--output={tmp_path}',
+    ])  # fmt: skip
+    ids = np.asarray(Image.open(tmp_path / 'photo_ids.png'))
+    label = labels.id_map(split.encoding, 'cityscapes19')[raw]
+    shares.append((ids == label)[label != 255].mean())
+    assert float(row['right']) == pytest.approx(shares[-1], abs=1e-3)
+  mean = np.mean([float(r['right']) for r in rows[:2]])
+  assert f'one {mean:.1%}, two {mean:.1%}.' in capsys.readouterr().out
+  picture(tmp_path / 'qualitative.png')
+
+
+def test_qualitative_shows_the_scored_classes(run):
+  """Of camvid11, a wall has no place and a bus counts as a car."""
+  scored = dataclasses.replace(run, eval_space=labels.space('camvid11'))
+  image = np.zeros((32, 64, 3), np.uint8)
+  [(plain, _)] = qualitative.predict(run, [Example(image, None)])
+  [(merged, _)] = qualitative.predict(scored, [Example(image, None)])
+  # Of road, sidewalk, building, ...: sky is 0 in CamVid, building 1.
+  places = [3, 4, 1, 255, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10]
+  assert len(np.unique(plain)) > 1
+  np.testing.assert_array_equal(merged, np.uint8(places)[plain])
+  assert np.isnan(qualitative.share_right(merged, None))
