@@ -1,6 +1,6 @@
-"""DACS on EfficientNet-Lite0 with the light decoder, in plain PyTorch.
+"""DACS on EfficientNet-Lite0 or a Mix Transformer, in plain PyTorch.
 
-As configs/dacs.py:streets trains it, written as its authors write theirs
+As configs/dacs.py trains it, written as its authors write theirs
 (vikolss/DACS, trainUDA.py): the teacher labels the target without gradients,
 half of the source's classes are pasted into it, backward after each loss,
 AdamW, then the teacher follows. For the comparison of speed alone: jaxuda does
@@ -11,32 +11,18 @@ import copy
 from typing import NamedTuple
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.perf import torch_step
+from benchmarks.perf import torch_lite0, torch_mit, torch_step
 from jaxuda import config as config_lib
 from jaxuda import labels
+from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 
-# Of the stages: blocks, kernel, stride, expansion, channels (Google's Lite0).
-_STAGES = (
-  (1, 3, 1, 1, 16),
-  (2, 3, 2, 6, 24),
-  (2, 5, 2, 6, 40),
-  (3, 3, 2, 6, 80),
-  (3, 5, 1, 6, 112),
-  (4, 5, 2, 6, 192),
-  (1, 3, 1, 6, 320),
-)
-_READ = (1, 2, 4, 6)  # the last stage of each size
+NETWORKS = {'efficientnet_lite': torch_lite0, 'mit': torch_mit}
 KNOWN = {
-  'model.encoder.name': 'efficientnet_lite',
-  'model.encoder.variant': 'lite0',
-  'model.encoder.output_stride': 32,
-  'model.decoder.name': 'light',
-  'model.decoder.multi_level': False,
   'model.dtype': 'float32',
+  'model.remat': False,
   'bn_mode': 'batch',
   'ce_reduction': 'pixels',
   'optim.name': 'adamw',
@@ -44,97 +30,6 @@ KNOWN = {
   'mix.per_image': False,
   'strong.blur': True,
 }
-
-
-class _Same(nn.Conv2d):
-  """A convolution with TensorFlow's padding: what is odd of it comes last."""
-
-  def forward(self, x):
-    """Map f[B, C, H, W] to a map of ceil(size / stride)."""
-    k, stride = self.kernel_size[0], self.stride[0]
-    totals = [
-      max((-(-n // stride) - 1) * stride + k - n, 0) for n in x.shape[2:]
-    ]
-    (top, left) = (total // 2 for total in totals)
-    (bottom, right) = (total - total // 2 for total in totals)
-    return super().forward(F.pad(x, (left, right, top, bottom)))
-
-
-def _norm(channels):
-  return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
-
-
-class _Block(nn.Module):
-  """An inverted bottleneck."""
-
-  def __init__(self, inputs, kernel, stride, expansion, outputs):
-    super().__init__()
-    wide, layers = inputs * expansion, []
-    if expansion != 1:
-      conv = nn.Conv2d(inputs, wide, 1, bias=False)
-      layers += [conv, _norm(wide), nn.ReLU6(inplace=True)]
-    self.layers = nn.Sequential(
-      *layers,
-      _Same(wide, wide, kernel, stride, groups=wide, bias=False),
-      _norm(wide),
-      nn.ReLU6(inplace=True),
-      nn.Conv2d(wide, outputs, 1, bias=False),
-      _norm(outputs),
-    )
-    self.fits = stride == 1 and inputs == outputs
-
-  def forward(self, x):
-    """Map f[B, c, H, W] to f[B, outputs, H / stride, W / stride]."""
-    y = self.layers(x)
-    return x + y if self.fits else y
-
-
-class Segmenter(nn.Module):
-  """Encoder and decoder."""
-
-  def __init__(self, classes: int, width: int):
-    """Make them; `width` is the fused map's channels."""
-    super().__init__()
-    self.stem = nn.Sequential(
-      _Same(3, 32, 3, 2, bias=False), _norm(32), nn.ReLU6(inplace=True)
-    )
-    self.stages, inputs = nn.ModuleList(), 32
-    for blocks, kernel, stride, expansion, outputs in _STAGES:
-      stage = []
-      for i in range(blocks):
-        own = stride if i == 0 else 1
-        stage.append(_Block(inputs, kernel, own, expansion, outputs))
-        inputs = outputs
-      self.stages.append(nn.Sequential(*stage))
-    half = width // 2
-    self.levels = nn.ModuleList(
-      nn.Sequential(
-        nn.Conv2d(_STAGES[n][4], half, 1, bias=False),
-        nn.BatchNorm2d(half),
-        nn.ReLU(inplace=True),
-      )
-      for n in _READ
-    )
-    self.head = nn.Sequential(
-      nn.Conv2d(len(_READ) * half, width, 3, padding=1, bias=False),
-      nn.BatchNorm2d(width),
-      nn.ReLU(inplace=True),
-      nn.Conv2d(width, classes, 1),
-    )
-
-  def forward(self, x):
-    """Map f[B, 3, H, W] to logits of the same size."""
-    size, maps, x = x.shape[2:], [], self.stem(x)
-    for n, stage in enumerate(self.stages):
-      x = stage(x)
-      if n in _READ:
-        maps.append(self.levels[len(maps)](x))
-    maps = [_resize(each, maps[0].shape[2:]) for each in maps]
-    return _resize(self.head(torch.cat(maps, 1)), size)
-
-
-def _resize(x, size):
-  return F.interpolate(x, size, mode='bilinear', align_corners=False)
 
 
 class _Loaded(NamedTuple):
@@ -160,8 +55,14 @@ class TorchStep:
       UserError: something in the config has no PyTorch step here.
     """
     torch_step.check_variant(variant)
+    encoder = config.model.encoder.name
+    if encoder not in NETWORKS:
+      raise UserError(
+        'config.model.encoder.name: the PyTorch step of DACS has '
+        f'{", ".join(NETWORKS)}.'
+      )
     flat = config_lib.flatten(config)
-    for key, value in KNOWN.items():
+    for key, value in (KNOWN | NETWORKS[encoder].KNOWN).items():
       if flat.get(key) != value:
         raise UserError(f'config.{key}: the PyTorch step of DACS has {value}.')
     self.config, self.device = config, torch.device(device)
@@ -169,17 +70,24 @@ class TorchStep:
     self.format = (
       torch.contiguous_format if variant == 'eager' else torch.channels_last
     )
-    self.student = Segmenter(self.classes, config.model.decoder.width)
+    self.student = NETWORKS[encoder].Segmenter(config.model, self.classes)
     self.student.to(self.device, memory_format=self.format).train()
     self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+    for module in self.teacher.modules():  # it drops nothing
+      module.training = isinstance(module, torch.nn.BatchNorm2d)
+    norm = segmenter.INPUT_NORMS[config.model.input_norm]
+    self.mean, self.std = (  # of images in 0 to 1
+      torch.tensor(x, device=self.device)[:, None, None] * norm.scale / 255
+      for x in (norm.mean, norm.std)
+    )
     o = config.optim
-    encoder = [
-      *self.student.stem.parameters(),
-      *self.student.stages.parameters(),
-    ]
-    head = [*self.student.levels.parameters(), *self.student.head.parameters()]
+    backbone, not_decayed, head = self.student.groups()
     self.optimizer = torch.optim.AdamW(
-      [{'params': encoder}, {'params': head, 'lr': o.head_factor * o.lr}],
+      [
+        {'params': backbone},
+        {'params': not_decayed, 'weight_decay': 0.0},
+        {'params': head, 'lr': o.head_factor * o.lr},
+      ],
       o.lr,
       (o.momentum, o.beta2),
       weight_decay=o.weight_decay,
@@ -206,7 +114,7 @@ class TorchStep:
     """Take a step; return {term: loss}, tensors on the device."""
     self.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-      p = self.teacher(_normal(batch.target)).softmax(1)
+      p = self.teacher(self._normal(batch.target)).softmax(1)
       sure, pseudo = p.max(1)
       share = (sure >= self.config.teacher.threshold).float().mean()
       pasted = _class_mix(batch.label, self.classes)
@@ -233,12 +141,11 @@ class TorchStep:
     }
 
   def _cross_entropy(self, image, label):
-    logits = self.student(_normal(image))
+    logits = self.student(self._normal(image))
     return F.cross_entropy(logits, label, ignore_index=255, reduction='none')
 
-
-def _normal(image):
-  return (image - 127 / 255) / (128 / 255)
+  def _normal(self, image):
+    return (image - self.mean) / self.std
 
 
 def _class_mix(label, classes):

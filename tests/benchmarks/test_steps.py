@@ -164,19 +164,41 @@ LITE0 = (
 )
 
 
+def _lite0(tensors, named):
+  """Return tensors of ours by PyTorch's names: both in the order of a pass."""
+  ours = [x for x in LITE0 if any(k.startswith(f'{x}.') for k in tensors)]
+  theirs = dict.fromkeys(key.rpartition('.')[0] for key in named)
+  pairs = dict(zip(theirs, ours, strict=True))
+  parts = {key: key.rpartition('.') for key in named}
+  return {k: tensors[f'{pairs[x]}.{name}'] for k, (x, _, name) in parts.items()}
+
+
 @pytest.mark.needs_torch
-def test_pytorch_has_the_network_of_dacs():
+@pytest.mark.parametrize(
+  ('encoder', 'layout', 'settings'),
+  [
+    ('efficientnet_lite', 'jaxuda', ()),
+    (
+      *('mit', 'daformer'),
+      (
+        *('model.encoder.size=b0', 'model.encoder.drop_path=0.0'),
+        *('model.decoder.dropout=0.0', 'model.decoder.width=16'),
+      ),
+    ),
+  ],
+)
+def test_pytorch_has_the_network_of_dacs(encoder, layout, settings):
   """The source's loss from the same weights; the mixtures are drawn."""
   pytest.importorskip('torch')
   import torch
 
   from benchmarks.perf import torch_dacs
 
-  settings = (
+  settings += (
     *('optim.name=adamw', 'ce_reduction=pixels'),
     'model.decoder.multi_level=False',
   )
-  spec = 'dacs:encoder=efficientnet_lite'
+  spec = f'dacs:encoder={encoder}'
   config, current = (
     f(spec, *settings) for f in (tiny.config, tiny.first_state)
   )
@@ -184,15 +206,12 @@ def test_pytorch_has_the_network_of_dacs():
   tensors = {}
   for tree in (current.segmenter.params, current.segmenter.batch_stats):
     tree = jax.device_get(tree)
-    tensors |= export.to_tensors(tree, layouts.BY_NAME['jaxuda'])
-  ours = [x for x in LITE0 if any(k.startswith(f'{x}.') for k in tensors)]
+    tensors |= export.to_tensors(tree, layouts.BY_NAME[layout])
   named = net.student.state_dict()
-  theirs = dict.fromkeys(key.rpartition('.')[0] for key in named)
-  pairs = dict(zip(theirs, ours, strict=True))
-  for key in named:
-    layer, _, name = key.rpartition('.')
-    named[key] = torch.tensor(tensors[f'{pairs[layer]}.{name}'])
-  net.student.load_state_dict(named)
+  if layout == 'jaxuda':
+    tensors = _lite0(tensors, named)
+  assert set(tensors) == set(named)
+  net.student.load_state_dict({k: torch.tensor(v) for k, v in tensors.items()})
 
   batch = tiny.batch(config)
   step = tiny.stepper(spec, *settings)
