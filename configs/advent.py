@@ -27,5 +27,6 @@ def get_config(arg=None):
     config.model.decoder.multi_level = False
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
-    config.loss_weights.adv_main = 0.02  # chosen on tune
+    # On tune 0.001 had 30.3 mIoU, 0.005 31.2, 0.02 28.9; AdaBN 30.4.
+    config.loss_weights.adv_main = 0.005
   return config

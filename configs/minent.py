@@ -27,7 +27,4 @@ def get_config(arg=None):
   # unstated.
   common.set_weights(config, prior_main=0.001, prior_aux=0.0002)
   _stages.adapt(config, arg.preset)
-  if arg.preset in common.RENDERED:
-    # Chosen on tune; 0.01 with an entropy_share of 0.3.
-    config.loss_weights.ent_main = 0.03
   return config

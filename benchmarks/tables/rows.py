@@ -73,9 +73,7 @@ _SOURCE_ONLY = Row('source_only.py:streets')
 _ADABN = Row('adabn.py:streets')
 # The one from which the local alignment goes on.
 _GLOBAL = Row('adaptsegnet.py:streets,levels=1')
-_ENTROPY_RANGE = Row(
-  'minent.py:streets', ('entropy_share=0.3', 'loss_weights.ent_main=0.01')
-)
+_ENTROPY_RANGE = Row('minent.py:streets', ('entropy_share=0.3',))
 # Of the game's pixels: `python -m jaxuda.analyze domain_similarity`.
 _SHARES = (
   '(0.166,0.100,0.281,0.008,0.007,0.021,0.003,0.008,0.101,0.072,'
@@ -111,26 +109,20 @@ METHODS = {
     'adaptsegnet.py:streets', ('model.decoder.multi_level=True',)
   ),
   'AdaptSegNet, LSGAN': Row(
-    'adaptsegnet.py:streets', ('gan=lsgan', 'loss_weights.adv_main=0.1')
+    'adaptsegnet.py:streets', ('gan=lsgan', 'loss_weights.adv_main=0.01')
   ),
   'alignment of features': Row('adaptsegnet_features.py:streets'),
   'MinEnt': Row('minent.py:streets'),
   'MinEnt, entropy range': _ENTROPY_RANGE,
-  # Its weight chosen on tune: 0.01 (23.1 there), 0.1 (22.3), 1 (18.0).
-  'MinEnt, class prior': Row(
-    'minent.py:streets',
-    (f'prior.shares={_SHARES}', 'loss_weights.prior_main=0.01'),
-  ),
+  'MinEnt, class prior': Row('minent.py:streets', (f'prior.shares={_SHARES}',)),
   'ADVENT': Row('advent.py:streets'),
   'A+E': Ensemble((Row('advent.py:streets'), _ENTROPY_RANGE)),
   'random patches, ALP-GI': Row('advent_patch.py:streets'),
   'ALP-GI, literal minimax': Row(
     'advent_patch.py:streets', ('objective=minimax',)
   ),
-  # Its weight chosen on tune, as that of the patches: 0.1 (21.9 there), 0.02
-  # (23.0), 0.005 (23.4).
   'whole maps, AGP-GI': Row(
-    'advent_patch.py:streets', (*_WHOLE, 'loss_weights.adv_main=0.005')
+    'advent_patch.py:streets', (*_WHOLE, 'loss_weights.adv_main=0.001')
   ),
   'cropped images, AP-CI': Row('advent_image_patch.py:streets'),
   'global-local, S1': Row(_GLOBAL.config, ('steps=300',), init=_GLOBAL),
@@ -161,9 +153,7 @@ METHODS = {
   'ASS, GA, no labels': Row('ass_global.py:streets'),
   'source and 20 labels': _unaligned(),
   'ASS, GA, 20 labels': Row('ass.py:streets,semantics=none'),
-  'ASS, GA+FCSA, 20 labels': Row(
-    'ass.py:streets,semantics=vectors', ('loss_weights.adv_semantic=0.4',)
-  ),
+  'ASS, GA+FCSA, 20 labels': Row('ass.py:streets,semantics=vectors'),
   'ASS, GA+CSA, 20 labels': Row('ass.py:streets'),
   '20 labels alone': _alone('source.count=20'),
   'oracle': _alone(),
