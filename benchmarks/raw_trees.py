@@ -58,8 +58,8 @@ Scene = Callable[..., tuple[np.ndarray, np.ndarray]]
 def _gta5(root, count, scene: Scene):
   """Palette PNGs whose indices are the Cityscapes ids."""
   palette = np.zeros((256, 3), np.uint8)
-  for c in labels.CLASSES:
-    palette[c.cityscapes] = c.color
+  colors = labels.space('cityscapes19').colors
+  palette[[*labels.ids_of('cityscapes').values()]] = colors
   for i in range(count):
     image, label = scene(i)
     _save(root / 'images' / f'{i + 1:05}.png', image)
@@ -72,19 +72,19 @@ def _gta5(root, count, scene: Scene):
 def _synthia(root, count, scene: Scene):
   """16-bit RGB PNGs: class in R, instance number in G, nothing in B."""
   classes = np.zeros(256, np.uint16)
-  for c in labels.CLASSES:
-    classes[c.cityscapes] = c.synthia
+  ids = labels.ids_of('synthia')
+  classes[[*labels.ids_of('cityscapes').values()]] = [*ids.values()]
   # Only things that move are numbered; here a whole class is one instance.
-  moving = [c.synthia for c in labels.CLASSES if c.name in _MOVING]
+  moving = [i for name, i in ids.items() if name in _MOVING]
   root = root / 'RAND_CITYSCAPES'
   for i in range(count):
     image, label = scene(i)
     _save(root / 'RGB' / f'{i:07}.png', image)
-    ids = classes[label]
-    instances = np.where(np.isin(ids, moving), 100 + ids, 0)
+    found = classes[label]
+    instances = np.where(np.isin(found, moving), 100 + found, 0)
     path = root / 'GT' / 'LABELS' / f'{i:07}.png'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png16(np.stack([ids, instances, 0 * ids], axis=-1)))
+    path.write_bytes(png16(np.stack([found, instances, 0 * found], axis=-1)))
 
 
 _MOVING = ('person', 'rider', 'car', 'truck', 'bus', 'motorcycle', 'bicycle')
@@ -101,7 +101,7 @@ def _cityscapes(root, count, scene: Scene):
       _save(path, image)
       fine = root / 'gtFine' / split / city
       _save(fine / f'{stem}_gtFine_labelIds.png', label)
-      color = labels.colorize(to_19[label], 'cityscapes19')
+      color = labels.colorize(to_19[label], labels.space('cityscapes19'))
       _save(fine / f'{stem}_gtFine_color.png', color)
 
 

@@ -33,7 +33,10 @@ def get_config(arg=None):
     for part in (config.source, config.target, config.eval):
       part.size = tuple(2 * side for side in part.size)
     config.source.rare_class.pixels *= 4
-    config.model.detail = tuple(side // 2 for side in config.source.size)
+    _self_training.crop_alike(config)
+    crop = config.source.crop
+    seen = crop if any(crop) else config.source.size
+    config.model.detail = tuple(side // 2 for side in seen)
     return config
   config.model.detail = (512, 512)
   config.source.update(

@@ -31,7 +31,7 @@ def sheet(indices: dict[str, list[int]], size: tuple[int, int]) -> np.ndarray:
     columns = []
     for index in scenes:
       image, label = render.render(domain, index, size)
-      color = labels.colorize(to_19[label], 'cityscapes19')
+      color = labels.colorize(to_19[label], labels.space('cityscapes19'))
       columns.append(_padded([image, color], axis=0))
     bands.append(_padded(columns, axis=1))
   return _padded(bands, axis=0)

@@ -18,7 +18,7 @@ PLAIN, FACADE, ROAD, PAVING, GRASS, LEAVES, BRICK, BARS, CLUTTER = range(9)
 
 # Label ids: the 19 classes by name, and the Cityscapes void ids that occur
 # here, which the class table maps to nothing.
-IDS = {c.name: c.cityscapes for c in labels.CLASSES} | {
+IDS = labels.ids_of('cityscapes') | {
   'unlabeled': 0,
   'ego vehicle': 1,
   'static': 4,

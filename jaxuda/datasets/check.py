@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from jaxuda import labels as class_table
@@ -101,8 +100,7 @@ def _check_ids(name, label, ref):
       f'has ids outside the {encoding} map: {images.describe_ids(outside)}.',
       outside,
     )
-  mapped = class_table.id_map(encoding, 'cityscapes19') != class_table.IGNORE
-  if not np.asarray(counts)[mapped].any():
+  if not any(counts[i] for i in class_table.ids_of(encoding).values()):
     yield Problem(ALL_IGNORED, ref, 'has no pixel of any class.')
 
 

@@ -127,7 +127,7 @@ def _resize(array, size, method):
 def _write(prefix, image, ids, entropy, space: labels.LabelSpace) -> None:
   pictures = {
     'ids': ids,
-    'color': labels.colorize(ids, space.name),
+    'color': labels.colorize(ids, space),
     'overlay': segmentation.overlay(image, ids, space),
     'entropy': segmentation.entropy_map(entropy),
   }

@@ -60,7 +60,7 @@ def overlay(
   Returns:
     u8[H, W, 3].
   """
-  colors = labels.colorize(ids, space.name).astype(np.float32)
+  colors = labels.colorize(ids, space).astype(np.float32)
   alpha = np.where(ids == labels.IGNORE, 0, np.float32(alpha))[..., None]
   return np.rint(image + alpha * (colors - image)).astype(np.uint8)
 
@@ -89,12 +89,12 @@ def panel(
   truth = np.full_like(image, _BLANK)
   if label is not None:
     fitted = Image.fromarray(label).resize((width, height), Image.NEAREST)
-    truth = labels.colorize(np.asarray(fitted), space.name)
+    truth = labels.colorize(np.asarray(fitted), space)
   gap = np.full((height, _GAP, 3), 255, np.uint8)
   parts = [
     image,
     gap,
-    labels.colorize(ids, space.name),
+    labels.colorize(ids, space),
     gap,
     truth,
     gap,
@@ -142,10 +142,10 @@ def qualitative(
     foot=max(lines, 2) * page.LINE + 0.15,
   )
   for row, line in zip(rows, axes, strict=True):
-    maps = [labels.colorize(ids, space.name) for ids in row.predictions]
+    maps = [labels.colorize(ids, space) for ids in row.predictions]
     if labelled:
       known = row.label is not None
-      maps.append(labels.colorize(row.label, space.name) if known else None)
+      maps.append(labels.colorize(row.label, space) if known else None)
     for axis, picture in zip(
       line, [row.image, *maps, entropy_map(row.entropy)], strict=True
     ):

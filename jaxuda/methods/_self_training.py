@@ -71,11 +71,12 @@ SETTINGS = (
     ),
   }
 )
+THINGS = 'things'  # those of the class table, in a list of classes
 DISTANCE = {
   'feature_distance.classes': Setting(
-    labels.THINGS,
-    "names of the classes at whose pixels features stay ImageNet's; None for "
-    'no distance',
+    (THINGS,),
+    "names of the classes at whose pixels features stay ImageNet's; `things`: "
+    'all those that the class table names so; None for no distance',
     optional=tuple,
     item=str,
   ),
@@ -123,9 +124,15 @@ def check_teacher(config) -> None:
 
 def _check_distance(config):
   """Refuse names that are no classes; a class space may lack some that are."""
-  known = [each.name for each in labels.CLASSES]
-  for name in config.feature_distance.classes or ():
-    if name not in known:
+  known = labels.all_classes(config.classes)
+  named = config.feature_distance.classes or ()
+  if named == (THINGS,) and not labels.space(config.classes).things:
+    raise UserError(
+      f'config.feature_distance.classes: {config.classes} has no list of '
+      '`things`; add it there, name classes here, or give None.'
+    )
+  for name in named:
+    if name not in (*known, THINGS):
       raise UserError(
         f'config.feature_distance.classes: {name!r} is not a class'
         f'{nearest(name, known)}'
@@ -260,8 +267,11 @@ def source_with_distance(ctx) -> Example:
   name = segmenter.deepest(ctx.config)
   before = ctx.encode(source['image'])[name].astype(jnp.float32)
   settings = ctx.config.feature_distance
-  known = labels.space(ctx.config.classes).classes
-  chosen = [known.index(c) for c in settings.classes if c in known]
+  space = labels.space(ctx.config.classes)
+  named = {*settings.classes}
+  if THINGS in named:
+    named |= {*space.things}
+  chosen = [i for i, name in enumerate(space.classes) if name in named]
   cells = cells_of(source['label'], before.shape[1:3], chosen, settings.share)
   extra = {'before': before, 'cells': cells}
   return Example(source['image'], source['label'], extra=extra)

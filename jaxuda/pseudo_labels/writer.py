@@ -104,7 +104,7 @@ def _write(run, records, root, chosen, command, stop):
     generate=generate,
     left_out=[],
     more={
-      'encoding': 'cityscapes',
+      'encoding': labels.stored_encoding(run.space.name),
       'soft': predicting.num_classes if chosen.get('soft') else 0,
       'pseudo': {
         'of': records.title,

@@ -9,6 +9,8 @@ import tiny
 from configs import common
 from jaxuda import config as config_lib
 from jaxuda import experiment, labels, methods, state
+from jaxuda.training import checks
+from jaxuda.utils import sharding
 
 
 def load(name, words='gta5', *overrides):
@@ -59,6 +61,7 @@ def test_a_config_has_every_preset(name, preset):
   assert config.name == f'{name}-{preset}'
   for each in (config, *config_lib.stages(config).values()):
     experiment.check_values(each)
+    checks.check(each, sharding.make_mesh())
   if preset in common.RENDERED:  # a short schedule that ends at zero
     assert config.optim.decay_steps is None and config.steps <= 2_000
 

@@ -18,7 +18,7 @@ from jaxuda.utils import files
 
 SIZE = (16, 32)
 ROAD, SKY, BUILDING, CAR = 7, 23, 11, 26  # ids of label files
-BY_INDEX = np.array([c.cityscapes for c in labels.CLASSES], np.uint8)
+BY_INDEX = np.array([*labels.ids_of('cityscapes').values()], np.uint8)
 
 
 def analyze(*arguments):

@@ -128,7 +128,7 @@ def test_panels(events):
     np.testing.assert_array_equal(panel[:, :width], image)
     ids = labels.id_map('cityscapes', 'cityscapes19')[label]
     truth = panel[:, 2 * (width + 4) : 3 * width + 8]
-    expected = labels.colorize(ids, 'cityscapes19')
+    expected = labels.colorize(ids, labels.space('cityscapes19'))
     np.testing.assert_array_equal(truth, expected)
 
 
