@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import common
+from jaxuda import config as config_lib
 
 
 def set_recipe(config: ConfigDict, preset: str) -> None:
@@ -20,7 +21,7 @@ def set_recipe(config: ConfigDict, preset: str) -> None:
     # student's those of source, mixed and masked ones.
     config.eval.network = 'ema'
     config.steps = 2_000
-    crop_alike(config)
+    config_lib.crop_alike(config)
     return
   if config.model.encoder.name == 'resnet':
     config.model.encoder.variant = 'v1c'
@@ -46,15 +47,6 @@ def set_recipe(config: ConfigDict, preset: str) -> None:
   config.target.update(**stream)
   if preset == 'gta5':
     config.source.size = (704, 1280)  # its own aspect
-
-
-def crop_alike(config: ConfigDict) -> None:
-  """Crop what is mixed to one size: as much as both domains' images have."""
-  pair = config.source, config.target
-  if pair[0].size != pair[1].size:
-    size = tuple(map(min, *(stream.size for stream in pair)))
-    for stream in pair:
-      stream.crop = size
 
 
 def set_daformer(config: ConfigDict, preset: str) -> None:

@@ -22,7 +22,7 @@ from configs import _stages, ass_global, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(
     arg, 'ass', semantics=('pixels', 'vectors', 'none')
   )

@@ -20,7 +20,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(arg, 'bdl', 'adaptsegnet')
   set_bdl(config, arg.preset)
   return config

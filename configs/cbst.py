@@ -29,7 +29,7 @@ from configs import _stages, common, source_only
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(arg, 'cbst', round=1)
   config.model.decoder.multi_level = False
   # The square of the code's --mr-weight-kld, 0.1 for MRKLD: it multiplies the

@@ -9,7 +9,8 @@ from jaxuda import methods
 from jaxuda.models import decoders, encoders
 from jaxuda.utils import names
 
-RENDERED = ('streets', 'camvid')  # presets whose source is rendered here
+# Presets whose source is rendered here.
+RENDERED = ('streets', 'camvid', 'mine')
 STEPS = 600  # of these presets
 
 
@@ -146,9 +147,17 @@ def camvid(config: ConfigDict) -> None:
   config.eval.update(name='camvid', size=(96, 128), classes='camvid11')
 
 
+def mine(config: ConfigDict) -> None:
+  """streets/game -> a folder of your own photographs, which have no labels."""
+  streets(config)
+  config.target.update(name='', size=None)
+  config.eval.update(name=None, size=None)
+
+
 PRESETS = {
   'gta5': gta5,
   'synthia': synthia,
   'streets': streets,
   'camvid': camvid,
+  'mine': mine,
 }

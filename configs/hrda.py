@@ -15,10 +15,11 @@ by `--config.init=mit_b5.pth`.
 """
 
 from configs import _self_training, common
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(arg, 'hrda', 'daformer', encoder='mit')
   _self_training.set_recipe(config, arg.preset)
   _self_training.set_daformer(config, arg.preset)
@@ -31,9 +32,9 @@ def get_config(arg=None):
     config.model.encoder.variant = 'v1c'  # the others' logits have odd sides
   if arg.preset in common.RENDERED:
     for part in (config.source, config.target, config.eval):
-      part.size = tuple(2 * side for side in part.size)
+      part.size = part.size and tuple(2 * side for side in part.size)
     config.source.rare_class.pixels *= 4
-    _self_training.crop_alike(config)
+    config_lib.crop_alike(config)
     crop = config.source.crop
     seen = crop if any(crop) else config.source.size
     config.model.detail = tuple(side // 2 for side in seen)

@@ -32,7 +32,7 @@ from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(
     arg, 'local_alignment', start=('adaptsegnet', 'advent', 'bdl')
   )

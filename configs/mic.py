@@ -41,7 +41,7 @@ HOSTS = (
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   words = config_lib.parse_arg(
     arg,
     preset=tuple(common.PRESETS),
@@ -62,4 +62,6 @@ def get_config(arg=None):
   if any(config.model.detail):
     common.set_weights(config, seg_masked_main=0.9, seg_masked_detail=0.1)
     config.mask.block = 64
+  if words.preset in common.RENDERED:
+    config.mask.block //= 4  # as many blocks an image as of 512 pixels
   return config

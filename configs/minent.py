@@ -16,7 +16,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid."""
+  """Presets: gta5 (default), synthia, streets, camvid, mine."""
   config, arg = common.start(arg, 'minent')
   config.steps = 120_000
   if arg.preset == 'synthia':  # as DADA's ADVENT; two heads, as the code needs

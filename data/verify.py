@@ -15,7 +15,7 @@ table, writes a JSON file, exits with 0 if all is well (there may be warnings),
 import pathlib
 import sys
 
-from jaxuda.datasets import specs
+from jaxuda.datasets import own, specs
 from jaxuda.utils import cli, files
 from jaxuda.utils.errors import UserError
 
@@ -49,8 +49,10 @@ def main(argv: list[str]) -> int:
   named = specs.specs_of(name)
   module = specs.module(specs.split_spec(named[0])[0])
   count = bool(given.raw) + bool(given.size)
-  # What is rendered has no raw files, so that one of the two is left.
-  if count > 1 or (not count and module.NEEDS_RAW):
+  # What is rendered has no raw files, so that one of the two is left; a user's
+  # own data says itself where they are.
+  of_user = own.is_own(name)
+  if count > 1 or (not count and module.NEEDS_RAW and not of_user):
     raise UserError(
       'give --raw=DIR to check raw files or --size=HxW to check prepared '
       'records, one of the two.'
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> int:
 
   reports = []
   for spec in named:
-    if given.raw:
+    if given.raw or (of_user and not given.size):
       reports.append(verify.verify_raw(spec, given.raw, given.workers))
     else:
       size = module.DEFAULT_SIZE
@@ -72,7 +74,8 @@ def main(argv: list[str]) -> int:
   for report in reports:
     verify.show(report)
   ok = all(report['ok'] for report in reports)
-  path = given.json or f'verify-{name.replace("/", "-")}.json'
+  stem = own.slug(name) if of_user else name.replace('/', '-')
+  path = given.json or f'verify-{stem}.json'
   path = pathlib.Path(path).expanduser()
   files.write_json(path, {'ok': ok, 'reports': reports})
   print(f'written to {path}')

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     for path in (given.workdir, given.images, given.output)
   )
 
-  from jaxuda.evaluation import photos
+  from jaxuda.datasets import photos
 
   found = photos.find(images, without=output)
 

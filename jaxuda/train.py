@@ -12,7 +12,7 @@ from jaxuda.evaluation import scores as scores_lib
 from jaxuda.input import from_config
 from jaxuda.pseudo_labels import writer
 from jaxuda.torch_weights import load
-from jaxuda.training import checks, loop, stages
+from jaxuda.training import checks, loop, own_data, stages
 from jaxuda.training import workdir as workdir_lib
 from jaxuda.utils import lock, sharding, signals
 from jaxuda.utils.console import print0
@@ -35,6 +35,7 @@ def train(config, workdir: pathlib.Path) -> int:
     UserError: see the modules that are called; nothing is written then.
   """
   workdir = pathlib.Path(workdir)
+  own_data.settle(config)
   mesh = sharding.make_mesh()
   # What is wrong or missing is told before anything is trained.
   _check(config, mesh)

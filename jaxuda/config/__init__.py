@@ -1,6 +1,13 @@
 """Experiments as config files: load one, override it, store and read it."""
 
-from jaxuda.config.building import add, experiment, parse_arg, pseudo, stream
+from jaxuda.config.building import (
+  add,
+  crop_alike,
+  experiment,
+  parse_arg,
+  pseudo,
+  stream,
+)
 from jaxuda.config.loading import (
   define,
   load,
@@ -19,6 +26,7 @@ from jaxuda.config.stored import (
 
 __all__ = [
   'add',
+  'crop_alike',
   'define',
   'digest',
   'experiment',

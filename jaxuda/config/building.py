@@ -101,3 +101,17 @@ def add(config: ConfigDict, settings: dict) -> None:
       if setting.optional
       else setting.default
     )
+
+
+def crop_alike(config: ConfigDict) -> None:
+  """Crop what is mixed to one size: as much as both domains' images have.
+
+  Nothing is done where they have one size, or are cropped already, or a size is
+  chosen later.
+  """
+  pair = config.source, config.target
+  sizes = [stream.size for stream in pair]
+  if None in sizes or sizes[0] == sizes[1] or any(pair[0].crop):
+    return
+  for stream in pair:
+    stream.crop = tuple(map(min, *sizes))

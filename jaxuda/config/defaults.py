@@ -10,11 +10,16 @@ import ml_collections
 from jaxuda.utils.settings import Setting
 
 STREAM = {
-  'name': Setting('', 'a prepared dataset, NAME or NAME/VARIANT'),
+  'name': Setting(
+    '',
+    "a prepared dataset, NAME or NAME/VARIANT, or a user's own data: "
+    'folder:PATH, or the path of a TOML file (datasets/own.py)',
+  ),
   'split': Setting('train', 'which of its splits'),
   'size': Setting(
     None,
-    '(height, width); images are resized at preparation; None for their own',
+    '(height, width); images are resized at preparation; None for their own; '
+    "of a user's own data chosen from the images",
     least=1,
     optional=tuple,
     length=2,
@@ -145,7 +150,11 @@ PSEUDO = {
 }
 
 EVAL = {
-  'name': Setting('', 'the dataset that is scored'),
+  'name': Setting(
+    '',
+    'the dataset that is scored; None where the target has no labels at all',
+    optional=str,
+  ),
   'split': Setting('val', 'which of its splits'),
   'size': Setting(None, 'as of a stream', least=1, optional=tuple, length=2),
   'classes': Setting(
@@ -271,7 +280,9 @@ TOP = {
     "gradient of the whole, but for batch norm, whose statistics are a part's",
     least=1,
   ),
-  'classes': Setting('cityscapes19', 'the class space; jaxuda/labels.py'),
+  'classes': Setting(
+    'cityscapes19', 'the class space: a table of jaxuda/labels, or a path'
+  ),
   'init': Setting(
     None,
     "where training starts in place of init_stage: a run's folder, a PyTorch "

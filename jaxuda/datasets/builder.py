@@ -7,7 +7,7 @@ only) and `id`. Pseudo labels also have `confidence`, the probability of the
 predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
 `soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
 where labels are hard). Next to the records lies `crc32.json`: split -> one
-checksum for each record.
+checksum for each record. Of a user's own classes their table lies there, too.
 """
 
 import contextlib
@@ -15,11 +15,13 @@ import dataclasses
 import json
 import logging
 import pathlib
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 
-from jaxuda.datasets import check, files, images, specs
+from jaxuda.datasets import check, files, images, own, specs
+from jaxuda.labels import tables
 from jaxuda.utils import tensorflow as tf_lib
 
 CHECKSUMS = 'crc32.json'
@@ -137,6 +139,12 @@ def write(
     'allow_missing': allow_missing,
     **(more or {}),
   }
+  if own.is_own(name):
+    metadata['fingerprint'] = own.fingerprint(name)
+  table = None
+  if tables.is_file(metadata['encoding']):  # of which records keep a copy
+    table = pathlib.Path(metadata['encoding'])
+    metadata['encoding'] = table.name
   config = tfds.core.BuilderConfig(
     name=specs.config_name(variant, size, jpeg is not None),
     version=specs.module(name).VERSION,
@@ -145,7 +153,9 @@ def write(
   # folder although nothing is downloaded.
   with _quiet('absl'), tempfile.TemporaryDirectory() as downloads:
     builder = _builder_class(name)(
-      metadata, counts, generate, data_dir=str(data_dir), config=config
+      *(metadata, counts, generate, table),
+      data_dir=str(data_dir),
+      config=config,
     )
     builder.download_and_prepare(
       download_dir=downloads, file_format='array_record'
@@ -172,10 +182,11 @@ def _builder_class(dataset):
   class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Records of one dataset, in the order of their ids."""
 
-    name = dataset
+    name = specs.tfds_name(dataset)
 
-    def __init__(self, metadata, counts, generate, **kwargs):
+    def __init__(self, metadata, counts, generate, table, **kwargs):
       self._own_metadata = metadata
+      self._table = table
       self._counts = counts
       self._generate = generate
       self._checksums = {}
@@ -212,8 +223,11 @@ def _builder_class(dataset):
         # TFDS sorts large splits in buckets by the key's leading bits: keys
         # that fill the range keep the order and every bucket small.
         yield i * _KEYS // self._counts[split], example
-      path = pathlib.Path(self.data_dir) / CHECKSUMS
-      path.write_text(json.dumps(self._checksums))
+      folder = pathlib.Path(self.data_dir)
+      (folder / CHECKSUMS).write_text(json.dumps(self._checksums))
+      if self._table:
+        shutil.copyfile(self._table, folder / self._table.name)
 
-  Builder.__name__ = Builder.__qualname__ = f'{dataset.capitalize()}Builder'
+  title = f'{specs.tfds_name(dataset).capitalize()}Builder'
+  Builder.__name__ = Builder.__qualname__ = title
   return Builder

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from jaxuda import labels as class_table
-from jaxuda.datasets import files, images
+from jaxuda.datasets import files, images, own
 from jaxuda.datasets.files import Problem
 from jaxuda.datasets.specs import module
 
@@ -38,7 +38,7 @@ def load(
   problems = list(missing(example, labelled))
   image = label = None
   if example.image is not None:
-    image = _attempt(problems, _read_image, example.image)
+    image = _attempt(problems, _read_image, example.image, name)
   if example.label is not None:
     label = _attempt(problems, _read_label, example.label, name)
   if label is not None:
@@ -80,13 +80,17 @@ def _attempt(problems, read, *args):
     return None
 
 
-def _read_image(ref):
+def _read_image(ref, name):
+  if own.is_own(name):
+    return images.read_photo(files.read(ref), ref)
   return images.read_image(files.read(ref), ref)
 
 
 def _read_label(ref, name):
-  formats = module(name).LABEL_FORMATS
-  return images.read_label(files.read(ref), ref, name, formats)
+  described, data = module(name), files.read(ref)
+  formats = described.LABEL_FORMATS
+  colors = described.colors if own.is_own(name) else {}
+  return images.read_label(data, ref, name, formats, colors)
 
 
 def _check_ids(name, label, ref):

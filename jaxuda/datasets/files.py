@@ -76,6 +76,14 @@ class Found(dict[str, str]):
     super().__init__()
     self.duplicates = []
 
+  def add(self, key: str, ref: str) -> None:
+    """Add a file; a second one of its id is a duplicate."""
+    if key in self:
+      text = f'has the same name as {self[key]}.'
+      self.duplicates.append(Problem('duplicate', ref, text))
+    else:
+      self[key] = ref
+
 
 def pair(
   images: Found, labels: Found | None, problems: Iterable[Problem] = ()
@@ -141,6 +149,15 @@ def tree(
       f'{root}: neither {top}/ nor {archive.name} is there; '
       f'data/{dataset}/README.md shows the expected files.'
     )
+  return below(folder)
+
+
+def below(folder: pathlib.Path) -> dict[str, str]:
+  """Find every file in a folder and in those below it.
+
+  Returns:
+    path relative to the folder, with '/' -> path.
+  """
   found = {}
   for path in _walk(folder, ()):
     # Whoever reads a folder that is named like a file raises the error.
@@ -218,12 +235,7 @@ def _add(found, name, ref, ending, suffixes):
     return
   if not stem.endswith(ending):
     return
-  key = stem.removesuffix(ending)
-  if key in found:
-    text = f'has the same name as {found[key]}.'
-    found.duplicates.append(Problem('duplicate', ref, text))
-    return
-  found[key] = ref
+  found.add(stem.removesuffix(ending), ref)
 
 
 @functools.lru_cache(maxsize=4)

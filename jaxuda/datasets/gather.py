@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from jaxuda.datasets import check, files, specs
+from jaxuda.datasets import check, files, own, specs
 from jaxuda.utils.errors import UserError
 
 
@@ -20,10 +20,12 @@ def gather(
   """
   name, variant = specs.split_spec(spec)
   module = specs.module(name)
+  if own.is_own(spec):
+    raw = module.path
   if module.NEEDS_RAW and not raw:
     raise UserError(
       f'{spec} is made from its download: give its folder with --raw=DIR '
-      f'(data/{name}/README.md says where to get it).'
+      f'({specs.page(name)} says where to get it).'
     )
   splits, left_out = {}, []
   for split, published in module.COUNTS.items():
@@ -44,7 +46,7 @@ def gather(
       )
     if not found.examples:
       raise UserError(
-        f'{raw}: no {split} images of {spec}; data/{name}/README.md shows the '
+        f'{raw}: no {split} images of {spec}; {specs.page(name)} shows the '
         'expected files.'
       )
     if not found.labelled:

@@ -10,10 +10,12 @@ must have.
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
+from jaxuda.datasets import photos
 from jaxuda.datasets.files import Problem
 from jaxuda.datasets.specs import Size
 from jaxuda.utils.tensorflow import import_tensorflow
@@ -21,7 +23,12 @@ from jaxuda.utils.tensorflow import import_tensorflow
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _COLOR_TYPES = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey+alpha', 6: 'RGBA'}
 # Label formats: (bit depth, colour type) of the PNG header.
-LABEL_FORMATS = {'grey8': (8, 0), 'palette8': (8, 3), 'rgb16': (16, 2)}
+LABEL_FORMATS = {
+  'grey8': (8, 0),
+  'palette8': (8, 3),
+  'rgb16': (16, 2),
+  'rgb8': (8, 2),  # painted in the classes' colours
+}
 DEFAULT_JPEG_QUALITY = 95
 
 
@@ -52,8 +59,24 @@ def read_image(data: bytes, ref: str) -> Image.Image:
   return image if image.mode == 'RGB' else image.convert('RGB')
 
 
+def read_photo(data: bytes, ref: str) -> Image.Image:
+  """Decode an image of any format, upright, as `predict` does (photos.py).
+
+  Raises:
+    Problem: it is not an image, or is damaged.
+  """
+  try:
+    return Image.fromarray(photos.read(io.BytesIO(data)))
+  except photos.UnreadableError as e:
+    raise Problem('unreadable', ref, f'cannot be decoded: {e}.') from None
+
+
 def read_label(
-  data: bytes, ref: str, dataset: str, formats: tuple[str, ...]
+  data: bytes,
+  ref: str,
+  dataset: str,
+  formats: tuple[str, ...],
+  colors: Mapping[tuple[int, int, int], int] | None = None,
 ) -> Image.Image:
   """Decode a label file to its raw class ids.
 
@@ -62,6 +85,7 @@ def read_label(
     ref: names the file in messages.
     dataset: names the dataset in messages.
     formats: keys of `LABEL_FORMATS` that this dataset's labels have.
+    colors: RGB -> id, of the format 'rgb8'.
 
   Returns:
     An 8-bit grey ('L') image of ids.
@@ -76,6 +100,8 @@ def read_label(
   for name in formats:
     wanted_depth, wanted_color = LABEL_FORMATS[name]
     if (depth, color) == (wanted_depth, _COLOR_TYPES[wanted_color]):
+      if name == 'rgb8':
+        return _ids_of_colors(data, ref, colors or {})
       return _ids_rgb16(data, ref) if name == 'rgb16' else _ids8(data, ref)
   wanted = ' or '.join(
     f'{d}-bit {_COLOR_TYPES[c]}' for d, c in map(LABEL_FORMATS.get, formats)
@@ -179,6 +205,22 @@ def _ids_rgb16(data, ref):
       outside,
     )
   return Image.fromarray(ids.astype(np.uint8))
+
+
+def _ids_of_colors(data, ref, colors):
+  """Return the ids of a label that is painted in the classes' colours."""
+  pixels = np.asarray(_decode(data, ref), np.uint32)
+  numbers = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+  ids = {r << 16 | g << 8 | b: i for (r, g, b), i in colors.items()}
+  there, where = np.unique(numbers, return_inverse=True)
+  there = there.tolist()
+  if unknown := [n for n in there if n not in ids]:
+    listed = ', '.join(f'#{n:06x}' for n in unknown[:6])
+    more = f' and {len(unknown) - 6} more' if len(unknown) > 6 else ''
+    text = f'has colours that no class has: {listed}{more}.'
+    raise Problem('unknown colors', ref, text)
+  table = np.array([ids[n] for n in there], np.uint8)
+  return Image.fromarray(table[where].reshape(numbers.shape))
 
 
 def describe_ids(counts: dict[int, int]) -> str:

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import time
 
-from jaxuda.datasets import builder, gather, pool, specs, stored
+from jaxuda.datasets import builder, gather, own, pool, specs, stored
 from jaxuda.utils import console, guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
@@ -81,14 +81,19 @@ def ensure(
   for jpeg in (False, True):
     folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg)
     if specs.is_prepared(folder):
+      if own.is_own(spec) and _changed(spec, folder):
+        raise UserError(
+          f'the files of {spec} have changed since they were prepared; delete '
+          f'{folder} and they are prepared again.'
+        )
       return folder
   name, _ = specs.split_spec(spec)
-  if specs.module(name).NEEDS_RAW:
+  if specs.module(name).NEEDS_RAW and not own.is_own(name):
     raise UserError(
       f'{spec} is not prepared at {specs.size_name(size)} in '
       f'{folder.parents[2]}: '
       f'run `{specs.prepare_command(spec, size, data_dir)}` '
-      f'(data/{name}/README.md '
+      f'({specs.page(name)} '
       'says where to get the files), or name the folder where it is prepared '
       'with --config.data_dir=DIR or $TFDS_DATA_DIR, or add :streets to the '
       'config, which needs no download.'
@@ -126,6 +131,8 @@ def _is_done(spec, folder, jpeg, allow_missing):
   if not specs.is_prepared(folder):
     return False
   again = f'delete {folder} and prepare again.'
+  if own.is_own(spec) and _changed(spec, folder):
+    raise UserError(f'the files of {spec} have changed since then; {again}')
   quality = stored.metadata(folder).get('quality')
   if quality != jpeg:
     raise UserError(
@@ -141,6 +148,18 @@ def _is_done(spec, folder, jpeg, allow_missing):
     return True
   print(f'{spec} is prepared already: {folder}')
   return True
+
+
+def _changed(spec, folder):
+  """Return whether own data has other files than when it was prepared.
+
+  Where it is gone, what was prepared of it is what there is.
+  """
+  try:
+    now = own.fingerprint(spec)
+  except (UserError, OSError):
+    return False
+  return stored.metadata(folder).get('fingerprint') != now
 
 
 def _tasks(spec, size, jpeg, splits, allow_ignored):

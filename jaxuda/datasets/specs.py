@@ -5,8 +5,9 @@ turns its raw files into records once, `python -m data.verify` checks both.
 This module imports nothing heavy.
 
 A dataset is named by a *spec*, `NAME` or `NAME/VARIANT` (`gta5`,
-`crosscity/rome`, `streets/game`), and a *size*, (height, width) in pixels or
-None for the size of the raw files.
+`crosscity/rome`, `streets/game`), or, where it is a user's own, the path of a
+TOML file or `folder:PATH` (own.py); and by a *size*, (height, width) in pixels
+or None for the size of the raw files.
 """
 
 import functools
@@ -18,6 +19,7 @@ import re
 import shlex
 import types
 
+from jaxuda.datasets import own
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
@@ -33,12 +35,15 @@ def datasets() -> tuple[str, ...]:
   return tuple(sorted(module.name for module in found if module.ispkg))
 
 
-def module(name: str) -> types.ModuleType:
-  """Return the module that describes a dataset: `data.<name>`.
+def module(name: str) -> types.ModuleType | own.Dataset:
+  """Return the module that describes a dataset: `data.<name>`, or what has its
+  names of a user's own.
 
   Raises:
     UserError: there is no such dataset.
   """
+  if own.is_own(name):
+    return own.describe(name)
   if name not in datasets():
     raise UserError(f'unknown dataset {name!r}{nearest(name, datasets())}')
   return importlib.import_module(f'data.{name}')
@@ -53,6 +58,8 @@ def split_spec(spec: str) -> tuple[str, str]:
   Raises:
     UserError: there is no such dataset, or only a variant of it can be meant.
   """
+  if own.is_own(spec):
+    return own.absolute(spec), ''
   specs = specs_of(spec)
   if len(specs) > 1:
     raise UserError(f'{spec!r} has variants; name one of: {", ".join(specs)}.')
@@ -68,6 +75,8 @@ def specs_of(name_or_spec: str) -> tuple[str, ...]:
   Raises:
     UserError: there is no such dataset or variant.
   """
+  if own.is_own(name_or_spec):
+    return (own.absolute(name_or_spec),)
   name, _, variant = name_or_spec.partition('/')
   variants = module(name).VARIANTS
   if variant and variant not in variants:
@@ -119,7 +128,18 @@ def prepared_dir(
   name, variant = split_spec(spec)
   root = pathlib.Path(data_dir) if data_dir else default_data_dir()
   config = config_name(variant, size, jpeg)
-  return root.expanduser() / name / config / module(name).VERSION
+  version = own.VERSION if own.is_own(name) else module(name).VERSION
+  return root.expanduser() / tfds_name(name) / config / version
+
+
+def tfds_name(name: str) -> str:
+  """Return a dataset's name in TFDS, in which it may have no slash."""
+  return own.slug(name) if own.is_own(name) else name
+
+
+def page(name: str) -> str:
+  """Return what to read of a dataset: its README.md, or a user's own file."""
+  return name if own.is_own(name) else f'data/{name}/README.md'
 
 
 def config_name(variant: str, size: Size, jpeg: bool) -> str:
@@ -138,6 +158,8 @@ def prepare_command(
 ) -> str:
   """Return the exact command that prepares a dataset."""
   name, _ = split_spec(spec)
-  raw = ' --raw=DIR' if module(name).NEEDS_RAW else ''
+  needed = not own.is_own(name) and module(name).NEEDS_RAW
+  raw = ' --raw=DIR' if needed else ''
   where = f' --data_dir={shlex.quote(str(data_dir))}' if data_dir else ''
-  return f'python -m data.prepare {spec}{raw} --size={size_name(size)}{where}'
+  named = f'{shlex.quote(spec)}{raw} --size={size_name(size)}{where}'
+  return f'python -m data.prepare {named}'

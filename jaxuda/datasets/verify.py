@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from jaxuda.datasets import check, files, pool, specs
+from jaxuda.datasets import check, files, own, pool, specs
 from jaxuda.utils import console
 from jaxuda.utils.errors import UserError
 
@@ -20,13 +20,13 @@ class _RawTask(NamedTuple):
 
 
 def verify_raw(
-  spec: str, raw: str | os.PathLike, workers: int | None = None
+  spec: str, raw: str | os.PathLike | None, workers: int | None = None
 ) -> dict:
   """Check every raw file of one dataset.
 
   Args:
     spec: NAME or NAME/VARIANT.
-    raw: folder of the download.
+    raw: folder of the download; None of a user's own data.
     workers: number of processes; None for all cores.
 
   Returns:
@@ -41,6 +41,7 @@ def verify_raw(
     raise UserError(
       f'{name} is rendered, it has no raw files; check its records with --size.'
     )
+  raw = module.path if own.is_own(name) else raw
   splits, problems = {}, []
   with pool.ordered_map(workers) as mapped:
     for split, published in module.COUNTS.items():

@@ -113,7 +113,8 @@ def _described(folder):
 def _tasks(folder, name, split, size, checksums):
   """Yield a task for each record, file after file."""
   index = 0
-  for file in sorted(folder.glob(f'{name}-{split}.array_record-*')):
+  stem = specs.tfds_name(name)
+  for file in sorted(folder.glob(f'{stem}-{split}.array_record-*')):
     for position in range(_reader(str(file))[1]):
       checksum = checksums[index] if index < len(checksums) else -1
       ref = f'{file}[{position}]'

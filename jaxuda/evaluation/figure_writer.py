@@ -116,7 +116,7 @@ class FigureWriter:
       folder: where they go.
       source: records of the source domain, None to show the target alone.
       networks: name -> (params, batch_stats), the trained one last.
-      scores: of the trained one.
+      scores: of the trained one; of no image where there are no labels.
     """
     shown = []
     if source is not None:
@@ -158,9 +158,10 @@ class FigureWriter:
       [e.image for e in self._target],
       entropies,
     )
-    confusion.counts(
-      folder / 'confusion.png', scores.counts, scores.space.classes
-    )
+    if scores.images:
+      confusion.counts(
+        folder / 'confusion.png', scores.counts, scores.space.classes
+      )
 
   def _predict(self, params, batch_stats, example):
     """(u8[H, W] class indices, f32[H, W] entropy) at the image's size."""

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from jaxuda import labels
-from jaxuda.evaluation import inference, photos
+from jaxuda.datasets import photos
+from jaxuda.evaluation import inference
 from jaxuda.experiment import Run
 from jaxuda.figures import segmentation
 from jaxuda.utils import console, files

@@ -13,14 +13,17 @@ from jaxuda.input.order import RareClassSettings
 from jaxuda.input.records import Records, open_pseudo_labels, open_records
 from jaxuda.input.stream import Stream, check_streams
 from jaxuda.utils.console import print0
+from jaxuda.utils.errors import UserError
 
 
 def open_inputs(
   config,
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
-) -> tuple[dict[str, Stream], Records]:
+) -> tuple[dict[str, Stream], Records | None]:
   """Open all that a training reads: its streams, and the scored records.
+
+  The latter are None where nothing is scored (`eval.name`).
 
   Args:
     config: an experiment's.
@@ -32,6 +35,8 @@ def open_inputs(
   """
   streams = open_streams(config, names, pseudo)
   check_streams(streams, jax.process_count())
+  if config.eval.name is None:
+    return streams, None
   return streams, open_eval(config)
 
 
@@ -79,7 +84,17 @@ def open_streams(
 
 
 def open_eval(config) -> Records:
-  """Open the records that are scored."""
+  """Open the records that are scored.
+
+  Raises:
+    UserError: they are not prepared, have no labels, or nothing is scored.
+  """
+  if config.eval.name is None:
+    raise UserError(
+      f'{config.name} was trained without labels of its target '
+      '(config.eval.name=None): name what is to be scored, --dataset=NAME or '
+      '--dataset=PATH.toml.'
+    )
   records = _open(config.eval, config)
   records.require_labels()
   return records

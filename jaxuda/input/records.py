@@ -11,6 +11,7 @@ from typing import Any
 import PIL.Image
 
 from jaxuda.datasets import builder, prepare, specs, stored
+from jaxuda.labels import tables
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
 
@@ -229,7 +230,7 @@ def _open(spec, size, split, path):
     name=spec,
     split=split,
     path=path,
-    encoding=info.metadata['encoding'],
+    encoding=_encoding(path, info.metadata['encoding']),
     size=tuple(own_size) if own_size else None,
     jpeg=info.metadata['jpeg'],
     files=tuple(str(f) for f in shards.filepaths),
@@ -238,6 +239,11 @@ def _open(spec, size, split, path):
   )
   records._source  # noqa: B018  opens every file: a broken one is named here
   return records
+
+
+def _encoding(path, name):
+  """Return the encoding of labels; the path of a table that lies with them."""
+  return str(path / name) if tables.is_file(name) else name
 
 
 def _info(spec, size, path):

@@ -109,16 +109,24 @@ def load(name: str) -> Table:
   if not is_file(name):
     return _load(FOLDER / f'{name}{SUFFIX}', 0)
   path = pathlib.Path(name).expanduser()
+  return _load(path, stamp(path))
+
+
+def stamp(path: pathlib.Path) -> int:
+  """Return when a file was last changed, in nanoseconds.
+
+  Raises:
+    UserError: it is not there.
+  """
   try:
-    stamp = path.stat().st_mtime_ns
+    return path.stat().st_mtime_ns
   except OSError as e:
-    raise UserError(f'{name}: no class table is there ({e.strerror}).') from e
-  return _load(path, stamp)
+    raise UserError(f'{path} is not there ({e.strerror}).') from e
 
 
 @functools.cache
-def _load(path, stamp):
-  del stamp  # a file that was changed is read again
+def _load(path, changed):
+  del changed  # a file that was changed is read again
   return parse(read(path), path)
 
 

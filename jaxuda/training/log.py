@@ -116,7 +116,11 @@ class Log:
       print0(f'data: training spent {share:.1%} of its time waiting for it')
 
   def scores(self, step: int, scores: Scores) -> None:
-    """Log an evaluation."""
+    """Log an evaluation; one without labels has nothing to print."""
+    if not scores.images:
+      if self._first and step not in self.evaluated:
+        self._csv.append(step, {f'eval_{k}': None for k in scores.means})
+      return
     print0(f'\nevaluation at step {step}, {scores.images} images')
     print0(table({f'step {step}': scores}) + '\n')
     if not self._first:

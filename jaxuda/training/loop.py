@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import jax
+import numpy as np
 from ml_collections import FrozenConfigDict
 
 from jaxuda import checkpoints, experiment, state
@@ -43,7 +44,8 @@ class Run:
       config: the experiment's.
       workdir: the run's folder.
       mesh: of all devices.
-      opened: of from_config.open_inputs.
+      opened: of from_config.open_inputs; the second is None where nothing is
+        scored.
       d_start: {discriminator: params} to start from; {} for random ones.
 
     Raises:
@@ -57,9 +59,8 @@ class Run:
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
     segmenter = self.nets.segmenter
     self.count = counting.make_count(segmenter, config.eval, mesh)
-    self.figures = figure_writer.FigureWriter(
-      config, segmenter, self.eval_records
-    )
+    shown = self.eval_records or self._streams_last().records
+    self.figures = figure_writer.FigureWriter(config, segmenter, shown)
     resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
@@ -67,6 +68,10 @@ class Run:
     self.frozen = start.frozen_encoder(config, self.start, self.replicated)
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
+
+  def _streams_last(self):
+    """Return the stream of the target, or the only one that is read."""
+    return self.streams.get('target') or self.streams['source']
 
   def train(self, stop) -> Scores | None:
     """Train to the end; return the scores, None if a signal stopped it."""
@@ -175,14 +180,7 @@ class Run:
     """Score the weights before step i; None if stopped meanwhile."""
     config, scored = self.config, self._scored(current)
     self._refuse_diverged(i, current.skipped_in_row)
-    batches = from_config.batches_of_eval(self.eval_records, config)
-    counts, images = counting.count_all(
-      self.count,
-      scored.params,
-      scored.batch_stats,
-      self.stop.until_requested(batches),
-      self.put,
-    )
+    counts, images = self._counts(scored)
     if self.stop.requested:
       return None
     scores = evaluator.score_as(config, counts, images)
@@ -193,6 +191,20 @@ class Run:
     self.log.panels(i, panels)
     self.log.pause()
     return scores
+
+  def _counts(self, scored):
+    """Return the confusion counts of the scored images, and how many."""
+    if self.eval_records is None:
+      classes = self.nets.segmenter.num_classes
+      return np.zeros((classes, classes), np.int64), 0
+    batches = from_config.batches_of_eval(self.eval_records, self.config)
+    return counting.count_all(
+      self.count,
+      scored.params,
+      scored.batch_stats,
+      self.stop.until_requested(batches),
+      self.put,
+    )
 
   def _scored(self, current):
     """Return the segmenter or its teacher, whichever is scored."""

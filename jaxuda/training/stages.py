@@ -105,22 +105,40 @@ def print_summary(
 ) -> None:
   """Print the table, where the pictures are, and the headline.
 
+  Without labels of the target there is no table and no headline.
+
   Args:
     workdir: of the run.
     scores: its last ones.
     init: the title of what it started from; read where that was scored.
     network: which of its networks was scored.
   """
+  if not scores.images:
+    _print_unscored(workdir)
+    return
   columns = {workdir.name: scores}
   before = scores_lib.read(workdir / START)
   if before:
     columns = {init: before} | columns
   print0('\n' + scores_lib.table(columns) + '\n')
-  for path in sorted((workdir / 'figures').glob('*.png')):
-    print0(f'figure: {path}')
+  _print_figures(workdir)
   name, value = scores.headline
   which = 'last checkpoint' + ("'s teacher" if network == 'ema' else '')
   line = f'{name} {100 * value:.1f} ({which}, {scores.images} images)'
   if before:
     line += f'; {100 * before.headline[1]:.1f} at its start, {init}'
   print0(line)
+
+
+def _print_unscored(workdir):
+  _print_figures(workdir)
+  print0(
+    f'{workdir}: trained without labels of the target, and not scored. '
+    f'`python -m jaxuda.predict --workdir={workdir} --images=DIR --output=DIR` '
+    'segments images.'
+  )
+
+
+def _print_figures(workdir):
+  for path in sorted((workdir / 'figures').glob('*.png')):
+    print0(f'figure: {path}')

@@ -9,7 +9,7 @@ import tiny
 from configs import common
 from jaxuda import config as config_lib
 from jaxuda import experiment, labels, methods, state
-from jaxuda.training import checks
+from jaxuda.training import checks, own_data
 from jaxuda.utils import sharding
 
 
@@ -56,9 +56,13 @@ def test_a_config_weighs_labels_of_the_target(name):
 @pytest.mark.parametrize('preset', common.PRESETS)
 @pytest.mark.parametrize('name', tiny.configs())
 def test_a_config_has_every_preset(name, preset):
-  config = load(name, preset)
+  own = []
+  if preset == 'mine':
+    own = ['target.name=streets/city', 'target.size=96x192']
+  config = load(name, preset, *own)
   assert config.is_locked
   assert config.name == f'{name}-{preset}'
+  own_data.settle(config)
   for each in (config, *config_lib.stages(config).values()):
     experiment.check_values(each)
     checks.check(each, sharding.make_mesh())

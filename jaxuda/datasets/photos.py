@@ -8,11 +8,12 @@ import threading
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from jaxuda.utils.errors import UserError
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+_LYING = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _opening = threading.Lock()
 
 
@@ -116,6 +117,20 @@ def read(path: str | os.PathLike) -> np.ndarray:
       return np.asarray(_rgb(_upright(image)))
   except Exception as e:  # Pillow's decoders raise whatever they meet.
     raise UnreadableError(getattr(e, 'strerror', None) or str(e)) from e
+
+
+def size(path: str | os.PathLike) -> tuple[int, int] | None:
+  """Return an image's (height, width), upright, from its header.
+
+  None where it is not an image.
+  """
+  try:
+    with _open(path) as image:
+      width, height = image.size
+      turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+  except Exception:  # Pillow's decoders raise whatever they meet.
+    return None
+  return (width, height) if turned else (height, width)
 
 
 def _open(path):

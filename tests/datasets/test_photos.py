@@ -5,7 +5,7 @@ import pytest
 from photo_files import noise, save
 from PIL import Image
 
-from jaxuda.evaluation import photos
+from jaxuda.datasets import photos
 from jaxuda.utils.errors import UserError
 
 

@@ -1,0 +1,278 @@
+"""Users' own data: a folder of images, or a dataset that a TOML file describes.
+
+`folder:/path/to/photos` has no labels and one split, train. A TOML file lies
+beside its data:
+
+  [splits.train]
+  images = "images/train"              # a folder and those below it, or
+  labels = "labels/*_ids.png"          # a pattern; without labels: unlabelled
+  [splits.val]
+  images = "val/**/*.jpg"
+  labels = "val/**/*.png"
+
+with a class table (labels/tables.py) of the ids in its label files, or with
+`encoding = "cityscapes"` where they are those of a known dataset. An image and
+its label are those of which the wildcards, or the paths below the folders,
+match the same.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jaxuda import labels
+from jaxuda.datasets import files, photos
+from jaxuda.labels import tables
+from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
+
+FOLDER = 'folder:'
+VERSION = '1.0.0'
+UNLABELLED = 'cityscapes'  # the encoding of labels that are not there
+SPLITS = ('train', 'val', 'test', 'tune')
+_KEYS = (*tables.KEYS, 'splits', 'encoding')
+_WILDCARDS = re.compile(r'\*\*/|\*|\?')
+
+
+def is_own(spec: str) -> bool:
+  """Return whether a dataset's name is a user's own folder or file."""
+  return spec.startswith(FOLDER) or spec.endswith(tables.SUFFIX)
+
+
+def absolute(spec: str) -> str:
+  """Return the name of a user's own data, as it is understood anywhere."""
+  kind, path = _split(spec)
+  return kind + os.path.abspath(os.path.expanduser(path))
+
+
+def slug(spec: str) -> str:
+  """Return a name for folders: the path's last part, and a hash of the whole.
+
+  It begins with a letter and has letters, digits and '_' alone, as TFDS wants.
+  """
+  path = pathlib.Path(_split(absolute(spec))[1])
+  stem = re.sub(r'[^a-z0-9]+', '_', path.stem.lower()).strip('_')
+  digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+  return f'own_{stem}_{digest}'
+
+
+def _split(spec):
+  kind = FOLDER if spec.startswith(FOLDER) else ''
+  return kind, spec.removeprefix(FOLDER)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A user's own data; it has the names that a package in data/ has.
+
+  Attributes:
+    path: of the folder or the TOML file.
+    splits: a split's name to the patterns of its images and its labels.
+    ENCODING: of its label files; the path of its TOML file for its own table.
+    COUNTS: a split's name to None: how many images it has is not published.
+    colors: RGB -> id of label files that are painted.
+  """
+
+  path: pathlib.Path
+  splits: Mapping[str, tuple[str, str | None]]
+  ENCODING: str
+  COUNTS: Mapping[str, None]
+  colors: Mapping[tuple[int, int, int], int]
+
+  NEEDS_RAW = True
+  VERSION = VERSION
+  DEFAULT_SIZE = None
+  VARIANTS = ()
+  LABEL_FORMATS = ('grey8', 'palette8', 'rgb8')
+  ALSO_KNOWN = frozenset()
+  SIZES_DIFFER = frozenset()
+  HOMEPAGE = ''
+  CITATION = ''
+
+  @property
+  def __doc__(self) -> str:
+    return f'Own data: {self.path}.'
+
+  def examples(
+    self, raw: pathlib.Path, variant: str, split: str
+  ) -> files.Split:
+    """List the images of a split, each with its label, if the split has any."""
+    del raw, variant  # the path is known, and there is one variant
+    images, annotations = self.splits[split]
+    if self.path.is_dir():
+      found = files.Found()
+      found |= {p.name: str(p.path) for p in photos.find(self.path)}
+      return files.pair(found, None)
+    root, where = self.path.parent, f'{self.path}: splits.{split}'
+    found = find(root, images, photos.SUFFIXES, f'{where}.images')
+    if annotations is None:
+      return files.pair(found, None)
+    return files.pair(
+      found, find(root, annotations, ('.png',), f'{where}.labels')
+    )
+
+
+def describe(spec: str) -> Dataset:
+  """Return a user's own dataset.
+
+  Raises:
+    UserError: there is no such folder or file, or something is wrong in it.
+  """
+  kind, path = _split(absolute(spec))
+  path = pathlib.Path(path)
+  if kind:
+    if not path.is_dir():
+      raise UserError(f'{spec}: there is no folder {path}.')
+    return Dataset(path, {'train': ('', None)}, UNLABELLED, {'train': None}, {})
+  return _from_file(path, tables.stamp(path))
+
+
+@functools.cache
+def _from_file(path, stamp):
+  del stamp  # a file that was changed is read again
+  content = tables.read(path)
+  for key in content:
+    if key not in _KEYS:
+      raise UserError(f'{path}: {key!r} is no key{nearest(key, _KEYS)}')
+  splits = _splits(content.get('splits'), path)
+  encoding, colors = content.get('encoding'), {}
+  given = ('classes' in content) + (encoding is not None)
+  labelled = any(annotations for _, annotations in splits.values())
+  if given > 1 or (labelled and not given):
+    raise UserError(
+      f'{path}: its label files need a class table, `classes`, or an encoding '
+      f'of {", ".join(labels.ENCODINGS)}, one of the two.'
+    )
+  if not given:
+    encoding = UNLABELLED
+  elif encoding is None:
+    table = tables.parse(content, path)
+    # Where labels are painted, black is of no class unless one has it.
+    colors = {(0, 0, 0): min(table.void[tables.OWN])}
+    colors |= {c.color: c.ids[tables.OWN] for c in table.classes}
+    encoding = str(path)
+  elif encoding not in labels.ENCODINGS:
+    known = nearest(str(encoding), labels.ENCODINGS)
+    raise UserError(f'{path}: there is no encoding {encoding!r}{known}')
+  return Dataset(path, splits, encoding, dict.fromkeys(splits), colors)
+
+
+def _splits(content: Any, path: pathlib.Path) -> dict:
+  """Return {split: (pattern of images, pattern of labels)}, checked."""
+  if not isinstance(content, dict) or not content:
+    raise UserError(f'{path}: there is no [splits.train] with its images.')
+  found = {}
+  for name, patterns in content.items():
+    if name not in SPLITS:
+      raise UserError(f'{path}: {name!r} is no split{nearest(name, SPLITS)}')
+    given = dict(patterns) if isinstance(patterns, dict) else {}
+    images, annotations = given.pop('images', None), given.pop('labels', None)
+    if given or not isinstance(images, str):
+      raise UserError(
+        f'{path}: [splits.{name}] has images = "…" and, where they are there, '
+        f'labels = "…"{", not " + ", ".join(given) if given else ""}.'
+      )
+    if annotations is not None and not isinstance(annotations, str):
+      raise UserError(f'{path}: splits.{name}.labels is no text.')
+    found[name] = images, annotations
+  return found
+
+
+def find(
+  root: pathlib.Path, pattern: str, suffixes: Iterable[str], where: str
+) -> files.Found:
+  """Return the files that a pattern matches, by what its wildcards match.
+
+  Args:
+    root: the folder to which the pattern is relative.
+    pattern: of files, with *, ? and **/; or a folder, for all files in it and
+      below it.
+    suffixes: of files in a folder, or where the pattern ends in a wildcard.
+    where: names the pattern in messages.
+
+  Raises:
+    UserError: no file matches, or the pattern's folder is not there.
+  """
+  if not re.search('[*?]', pattern):
+    pattern = pattern.rstrip('/') + '/**/*'
+  fixed, wild = [], pattern.split('/')
+  while not re.search('[*?]', wild[0]):
+    fixed.append(wild.pop(0))
+  folder = root.joinpath(*fixed)
+  any_suffix = wild[-1].endswith('*')
+  regex = re.compile(_regex('/'.join(wild)))
+  found = files.Found()
+  there = files.below(folder) if folder.is_dir() else {}
+  for path, ref in there.items():
+    match = regex.fullmatch(path)
+    if not match or os.path.basename(path).startswith('.'):
+      continue
+    stem, suffix = os.path.splitext(path)
+    if any_suffix and suffix.lower() not in suffixes:
+      continue
+    match = regex.fullmatch(stem) if any_suffix else match
+    parts = (group.strip('/') for group in match.groups())
+    found.add('/'.join(filter(None, parts)), ref)
+  if not found:
+    raise UserError(f'{where} = "{pattern}" matches no file in {folder}.')
+  return found
+
+
+def _regex(pattern):
+  """Return a glob as a regular expression, a group for each wildcard."""
+  groups = {'**/': '((?:[^/]+/)*)', '*': '([^/]*)', '?': '([^/])'}
+  parts = re.split(f'({_WILDCARDS.pattern})', pattern)
+  return ''.join(groups.get(part) or re.escape(part) for part in parts)
+
+
+def fingerprint(spec: str) -> str:
+  """Return a digest of the names, sizes and times of all files of own data."""
+  described, digest = describe(spec), hashlib.sha256()
+  for split in described.splits:
+    for example in described.examples(described.path, '', split).examples:
+      for ref in filter(None, (example.image, example.label)):
+        info = os.stat(ref)
+        line = f'{split} {ref} {info.st_size} {info.st_mtime_ns}\n'
+        digest.update(os.fsencode(line))
+  return digest.hexdigest()
+
+
+def choose_size(
+  spec: str, split: str, like: tuple[int, int], divisor: int
+) -> tuple[tuple[int, int], int, int]:
+  """Return the size at which images of many sizes are trained.
+
+  It has the pixels of `like` and the images' median shape.
+
+  Args:
+    spec: of own data.
+    split: whose images are looked at, 200 of them at most.
+    like: (height, width).
+    divisor: of both sides.
+
+  Returns:
+    (height, width), how many were looked at, and how many of these are more
+    than a quarter wider or narrower.
+
+  Raises:
+    UserError: none of them can be read.
+  """
+  described = describe(spec)
+  found = described.examples(described.path, '', split).examples
+  refs = [e.image for e in found if e.image][:: max(1, len(found) // 200)]
+  shapes = [s for s in map(photos.size, refs) if s]
+  if not shapes:
+    raise UserError(f'{spec}: none of {len(refs)} files is an image.')
+  ratios = [width / height for height, width in shapes]
+  ratio = statistics.median(ratios)
+  height = (like[0] * like[1] / ratio) ** 0.5
+  sides = (height, height * ratio)
+  size = tuple(max(1, round(side / divisor)) * divisor for side in sides)
+  others = sum(not 0.8 <= r / ratio <= 1.25 for r in ratios)
+  return size, len(shapes), others
