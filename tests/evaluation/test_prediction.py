@@ -13,7 +13,8 @@ from photo_files import noise, save
 from PIL import Image
 
 from jaxuda import experiment, labels, predict
-from jaxuda.datasets import photos, prediction
+from jaxuda.datasets import photos
+from jaxuda.evaluation import prediction
 from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 

@@ -137,7 +137,7 @@ def test_a_global_game_beside_the_local_one():
     'local.mixture=None',
   )
   assert set(local_alignment.discriminators(config)) == {'main', 'aux', 'local'}
-  assert config.loss_weights.adv_main == pytest.approx(0.01)
+  assert config.loss_weights.adv_main == pytest.approx(0.001)
   shown = {
     stream: outputs({'main': normal(2, 8, 8, K)})
     for stream in ('source', 'target')

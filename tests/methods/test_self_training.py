@@ -227,7 +227,7 @@ def test_masks_go_with_any_method(host):
   """The host's inputs and terms stay; a teacher labels one input more."""
   plain = methods.load(host)
   with_masks = methods.load(f'mic+{host}')
-  config = tiny.config(f'mic:on={host}')
+  config = tiny.config(f'mic:on={host}', 'mask.block=32')
   assert config.method == f'mic+{host}'
   assert config_lib.flatten(config).keys() >= with_masks.settings.keys()
   batch = tiny.batch(config)
