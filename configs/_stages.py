@@ -10,7 +10,11 @@ def adapt(config: ConfigDict, preset: str) -> None:
   """Set what every adaptation of the rendered source shares.
 
   The terms have their papers' weights; where a config departs from them it
-  says what was chosen on `tune` (600 steps, seed 100, never on `val`).
+  says what was chosen on `tune` (seed 100, never on `val`), by
+
+    python -m jaxuda.main --config=configs/NAME.py:streets \
+      --config.eval.split=tune --config.seed=100 \
+      --config.loss_weights.adv_main=WEIGHT
   """
   if preset not in common.RENDERED:
     return

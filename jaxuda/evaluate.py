@@ -2,7 +2,7 @@
 
   python -m jaxuda.evaluate --workdir=RUN [--checkpoint=latest|best|STEP]
     [--network=segmenter|ema] [--scales=0.7,1.0,1.3] [--flip] [--split=SPLIT]
-    [--data_dir=DIR]
+    [--dataset=NAME] [--size=HxW] [--classes=SPACE] [--data_dir=DIR]
   python -m jaxuda.evaluate --workdir=RUN,RUN [--mix=0.5,0.5]
   python -m jaxuda.evaluate --weights=FILE --config=FILE
 
@@ -16,6 +16,7 @@ import pathlib
 import sys
 
 from jaxuda import config as config_lib
+from jaxuda.datasets import specs
 from jaxuda.utils import cli, hosts
 from jaxuda.utils.errors import UserError
 
@@ -29,6 +30,9 @@ def define_flags() -> cli.Flags:
   cli.define_checkpoint(command)
   cli.define_averaging(command)
   command.text('split', None, "Score this split instead of the run's.")
+  command.text('dataset', None, "Score this dataset instead of the run's.")
+  command.text('size', None, "HxW of its images; default: the target's.")
+  command.text('classes', None, "The class space; default: the run's.")
   command.text('data_dir', None, 'Where prepared datasets are.')
   hosts.define_flags(command)
   return command
@@ -104,6 +108,13 @@ def _override(config, given, scales) -> None:
     for name in ('flip', 'split'):
       if given[name].value is not None:
         config.eval[name] = given[name].value
+    if given.dataset:
+      config.eval.name = given.dataset
+      config.eval.size = config.eval.size or config.target.size
+    if given.size:
+      config.eval.size = specs.parse_size(given.size)
+    if given.classes:
+      config.eval.classes = given.classes
     if given.data_dir:
       config.data_dir = given.data_dir
 

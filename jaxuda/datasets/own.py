@@ -42,7 +42,7 @@ _WILDCARDS = re.compile(r'\*\*/|\*|\?')
 
 def is_own(spec: str) -> bool:
   """Return whether a dataset's name is a user's own folder or file."""
-  return spec.startswith(FOLDER) or spec.endswith(tables.SUFFIX)
+  return spec.startswith(FOLDER) or tables.is_file(spec)
 
 
 def absolute(spec: str) -> str:
@@ -232,8 +232,13 @@ def _regex(pattern):
 
 
 def fingerprint(spec: str) -> str:
-  """Return a digest of the names, sizes and times of all files of own data."""
+  """Return a digest of own data: the names, sizes and times of all its files.
+
+  And of what a TOML file says of them.
+  """
   described, digest = describe(spec), hashlib.sha256()
+  if described.path.is_file():
+    digest.update(described.path.read_bytes())
   for split in described.splits:
     for example in described.examples(described.path, '', split).examples:
       for ref in filter(None, (example.image, example.label)):

@@ -36,8 +36,7 @@ def datasets() -> tuple[str, ...]:
 
 
 def module(name: str) -> types.ModuleType | own.Dataset:
-  """Return the module that describes a dataset: `data.<name>`, or what has its
-  names of a user's own.
+  """Return what describes a dataset: `data.<name>`, or a user's own.
 
   Raises:
     UserError: there is no such dataset.

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxuda.datasets import specs
 from jaxuda.evaluation import counting, ensemble, figure_writer, inference
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.experiment import Run
@@ -53,7 +54,7 @@ def evaluate_run(
     config.eval.batch_size = mesh.size
   records = from_config.open_eval(config)
   how = _describe(run, records.split, members)
-  folder = workdir / 'evaluation' / _name(how)
+  folder = workdir / 'evaluation' / _name(how, config.target.name)
   title, column = workdir.name, f'step {run.step}'
   if members:
     ensemble.check_free(folder, how['ensemble'])
@@ -95,9 +96,14 @@ def _describe(run, split, members) -> dict[str, Any]:
   return how
 
 
-def _name(how) -> str:
-  """Name the folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip."""
+def _name(how, target) -> str:
+  """Name the folder of an evaluation: val-9, or val-9-scales=0.7,1.0-flip.
+
+  Where it is not the target's dataset that was scored, that is named, too.
+  """
   parts = [how['split'], str(how['step'])]
+  if how['dataset'] != target:
+    parts.insert(0, specs.tfds_name(how['dataset']).replace('/', '_'))
   if 'ensemble' in how:
     parts.append(ensemble.folder_name(how['ensemble']))
   if tuple(how['scales']) != (1.0,):

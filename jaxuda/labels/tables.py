@@ -243,8 +243,7 @@ def _class(row, index, path):
 
 
 def _void(content, classes, path):
-  """Return the void ids of each encoding; where there are none, the last one
-  that no class has."""
+  """Return each encoding's void ids; if none, the last one that is free."""
   encodings = tuple(classes[0].ids)
   if not isinstance(content, dict):
     content = {OWN: [] if content is None else content}

@@ -59,7 +59,9 @@ class Run:
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
     segmenter = self.nets.segmenter
     self.count = counting.make_count(segmenter, config.eval, mesh)
-    shown = self.eval_records or self._streams_last().records
+    # Without scored images, what figures show is the target that is read.
+    read = self.streams.get('target') or self.streams['source']
+    shown = self.eval_records or read.records
     self.figures = figure_writer.FigureWriter(config, segmenter, shown)
     resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
     self.init = stages.init_dir(config, workdir)
@@ -68,10 +70,6 @@ class Run:
     self.frozen = start.frozen_encoder(config, self.start, self.replicated)
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
-
-  def _streams_last(self):
-    """Return the stream of the target, or the only one that is read."""
-    return self.streams.get('target') or self.streams['source']
 
   def train(self, stop) -> Scores | None:
     """Train to the end; return the scores, None if a signal stopped it."""

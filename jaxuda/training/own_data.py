@@ -4,8 +4,6 @@ Paths become absolute, sizes are chosen from the images, and what is mixed is
 cropped alike, so that config.json says all of it.
 """
 
-import math
-
 from jaxuda import config as config_lib
 from jaxuda.datasets import own, specs
 from jaxuda.labels import tables
@@ -81,7 +79,7 @@ def _choose_size(config, key):
       f'config.{key}.size is open, and so are the others: give '
       f'--config.{key}.size=HEIGHTxWIDTH.'
     )
-  divisor = math.lcm(1, segmenter.sides_divide_by(config))
+  divisor = segmenter.sides_divide_by(config)
   divisor = _GRID if divisor == 1 else divisor
   size, count, others = own.choose_size(part.name, part.split, like, divisor)
   part.size = size

@@ -1,0 +1,146 @@
+"""Users' own data, written here by Pillow and read back from the records."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxuda import input as input_lib
+from jaxuda import labels
+from jaxuda.datasets import own, prepare, specs, verify
+from jaxuda.labels import tables
+from jaxuda.utils.errors import UserError
+
+HARBOUR = """
+classes = [
+  { name = "water", color = [0, 80, 200], id = 7 },
+  { name = "quay", color = [200, 100, 0], id = 2, from = { @ } },
+]
+void = [0]
+[splits.train]
+images = "images/train"
+labels = "labels/**/*_gt.png"
+""".replace('@', 'cityscapes19 = ["road", "sidewalk"]')
+MAP = np.array([[0, 7, 2, 2], [7, 7, 2, 0]], np.uint8)
+PAINTED = {0: (0, 0, 0), 7: (0, 80, 200), 2: (200, 100, 0)}
+
+
+@pytest.fixture
+def harbour(tmp_path):
+  """A labelled dataset: one label of ids, one that is painted."""
+  (tmp_path / 'images/train/b').mkdir(parents=True)
+  (tmp_path / 'labels/b').mkdir(parents=True)
+  image = np.full((*MAP.shape, 3), 9, np.uint8)
+  for name in ('a', 'b/c'):
+    Image.fromarray(image).save(tmp_path / f'images/train/{name}.webp')
+  Image.fromarray(MAP).save(tmp_path / 'labels/a_gt.png')
+  painted = np.array([[PAINTED[i] for i in row] for row in MAP], np.uint8)
+  Image.fromarray(painted).save(tmp_path / 'labels/b/c_gt.png')
+  path = tmp_path / 'harbour.toml'
+  path.write_text(HARBOUR)
+  return path
+
+
+def test_own_labels_are_read_back(harbour, tmp_path):
+  """By ids and by colours, also after the file of the classes is gone."""
+  spec, data = str(harbour), tmp_path / 'data'
+  assert verify.verify_raw(spec, None, 1)['ok']
+  prepare.prepare(spec, size=None, data_dir=data, workers=1)
+  harbour.unlink()
+  records = input_lib.open_records(spec, None, 'train', data)
+  assert [records.parse(i)['id'] for i in range(2)] == [b'a', b'b/c']
+  found = []
+  for i in range(2):
+    raw = np.asarray(Image.open(io.BytesIO(records.parse(i)['label'])))
+    found.append(labels.id_map(records.encoding, records.encoding)[raw])
+  expected = np.array([[255, 0, 1, 1], [0, 0, 1, 255]], np.uint8)
+  np.testing.assert_array_equal(found, [expected, expected])
+
+
+def test_changed_files_are_told(harbour, tmp_path):
+  spec, data = str(harbour), tmp_path / 'data'
+  folder = prepare.prepare(spec, size=None, data_dir=data, workers=1)
+  assert prepare.ensure(spec, None, data) == folder
+  harbour.write_text(HARBOUR.replace('id = 7', 'id = 8'))
+  with pytest.raises(UserError, match=f'have changed.*delete {folder}'):
+    prepare.ensure(spec, None, data)
+
+
+def test_colours_without_a_class_are_refused(harbour, tmp_path):
+  painted = np.full((*MAP.shape, 3), 3, np.uint8)
+  Image.fromarray(painted).save(tmp_path / 'labels/b/c_gt.png')
+  with pytest.raises(UserError, match=r'b/c_gt\.png: has colours.*#030303'):
+    prepare.prepare(str(harbour), size=None, data_dir=tmp_path / 'd', workers=1)
+
+
+def test_classes_of_another_table_count_by_from(harbour):
+  merged = labels.merge('cityscapes19', str(harbour)).tolist()
+  assert merged == [1, 1] + 17 * [-1]  # road and sidewalk are quay
+  assert labels.merge(str(harbour), 'cityscapes19').tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+  ('old', 'new', 'told'),
+  [
+    ('id = 7', 'id = 2', 'two classes the id 2'),
+    ('"quay"', '"water"', "names a class twice: 'water'"),
+    ('[0, 80, 200]', '[0, 80, 256]', "class 'water': color must be"),
+    ('id = 7', 'di = 7', "has 'di', which is no key; did you mean 'id'"),
+    ('void = [0]', 'void = [7]', "7 is void and 'water'"),
+    ('"sidewalk"', '"sidewlak"', "did you mean 'sidewalk'"),
+    ('void', 'things = ["boat"]\nvoid', "things: 'boat' is not a class"),
+    ('[splits.train]', '[splits.trian]', "did you mean 'train'"),
+    ('images =', 'image =', r'\[splits.train\] has images'),
+    ('images/train', 'pictures', 'matches no file in .*pictures'),
+    ('classes = [', 'classes = {', 'cannot be read'),
+  ],
+)
+def test_a_wrong_file_is_told(harbour, old, new, told):
+  harbour.write_text(HARBOUR.replace(old, new))
+  with pytest.raises(UserError, match=told) as raised:
+    described = own.describe(str(harbour))
+    described.examples(harbour, '', 'train')
+  assert str(harbour) in str(raised.value)
+
+
+def test_a_folder_has_images_alone(tmp_path):
+  """Turned upright by EXIF, and named by where they lie."""
+  (tmp_path / 'photos/sub').mkdir(parents=True)
+  lying = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3))
+  exif = lying.getexif()
+  exif[274] = 6  # a quarter turn clockwise
+  lying.save(tmp_path / 'photos/sub/x.png', exif=exif)
+  (tmp_path / 'photos/notes.txt').write_text('no image')
+  spec = f'folder:{tmp_path / "photos"}'
+  prepare.prepare(spec, size=None, data_dir=tmp_path / 'd', workers=1)
+  records = input_lib.open_records(spec, None, 'train', tmp_path / 'd')
+  example = records.parse(0)
+  assert len(records) == 1 and not records.labelled
+  assert example['id'] == b'sub/x'
+  image = np.asarray(Image.open(io.BytesIO(example['image'])))
+  np.testing.assert_array_equal(image, np.rot90(np.asarray(lying), -1))
+
+
+def test_the_size_is_that_of_most_images(tmp_path):
+  """4:3 with the pixels of 96x192: 117.6 x 156.8, in steps of 16."""
+  shapes = [(30, 40), (30, 40), (60, 80), (40, 30)]
+  for i, shape in enumerate(shapes):
+    Image.new('RGB', shape[::-1]).save(tmp_path / f'{i}.jpg')
+  spec = f'folder:{tmp_path}'
+  found = own.choose_size(spec, 'train', (96, 192), 16)
+  assert found == ((112, 160), 4, 1)
+  assert own.choose_size(spec, 'train', (96, 192), 14)[0] == (112, 154)
+
+
+def test_names_are_the_same_from_anywhere(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  spec = f'folder:{tmp_path}/Große Fotos'
+  assert own.absolute('folder:Große Fotos') == spec
+  assert specs.tfds_name('folder:Große Fotos') == own.slug(spec)
+  assert own.slug(spec).startswith('own_gro_e_fotos_')
+  assert not own.is_own('streets/game') and tables.is_file('a.toml')
+  with pytest.raises(UserError, match='there is no folder'):
+    own.describe(spec)
+  assert not os.listdir(tmp_path)
