@@ -151,7 +151,7 @@ def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
   if 'of' in content:
     return _without(content, path)
   check = functools.partial(_check, path)
-  rows = content.get('classes')
+  rows = content.get('classes', [])
   check(
     isinstance(rows, list) and rows and all(isinstance(r, dict) for r in rows),
     'classes must be a list of { name = "…", id = … }',
