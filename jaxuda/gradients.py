@@ -257,8 +257,17 @@ def _discriminate(modules, params, name, x):
 
 
 def _weighted_sum(terms, config) -> Array:
-  weighted = (_weight(config, name) * value for name, value in terms.items())
+  weighted = (
+    _weight(config, name) * value
+    for name, value in terms.items()
+    if not is_measurement(name)
+  )
   return sum(weighted, jnp.zeros(()))
+
+
+def is_measurement(name: str) -> bool:
+  """Return whether what a method returns is only logged: <group>/<what>."""
+  return '/' in name
 
 
 def _weight(config, name) -> float:

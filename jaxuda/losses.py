@@ -76,6 +76,24 @@ def domain_loss(logits: Array, domain: float, gan: str = 'vanilla') -> Array:
   return DOMAIN_LOSSES[gan](logits, domain).mean()
 
 
+def domain_accuracy(
+  logits: Array,
+  domain: float,
+  gan: str = 'vanilla',
+  kept: Array | None = None,
+) -> Array:
+  """Return the share of a discriminator's logits that tell the domain right.
+
+  Args:
+    logits, domain, gan: of `domain_loss`; a logit that is as far from both
+      domains is wrong.
+    kept: bool[...], what the mean is over; None for everything.
+  """
+  middle = (SOURCE + TARGET) / 2 if gan == 'lsgan' else 0.0
+  right = logits > middle if domain == TARGET else logits < middle
+  return _mean(right.astype(jnp.float32), kept)
+
+
 def binary_cross_entropy(
   logits: Array, domain: float | Array, kept: Array | None = None
 ) -> Array:
@@ -88,10 +106,7 @@ def binary_cross_entropy(
       gives 0.
   """
   domain = jnp.broadcast_to(domain, logits.shape)
-  loss = optax.sigmoid_binary_cross_entropy(logits, domain)
-  if kept is None:
-    return loss.mean()
-  return jnp.where(kept, loss, 0.0).sum() / jnp.maximum(kept.sum(), 1)
+  return _mean(optax.sigmoid_binary_cross_entropy(logits, domain), kept)
 
 
 def _squared(logits, domain):
@@ -170,6 +185,26 @@ def class_domain_loss(
   """
   halves = jnp.split(jax.nn.log_softmax(logits), 2, axis=-1)
   loss = -(knowledge * halves[domain == TARGET]).sum(-1)
+  return _mean(loss, kept)
+
+
+def class_domain_accuracy(
+  logits: Array, domain: float, kept: Array | None = None
+) -> Array:
+  """Return the share that a fine-grained discriminator gives the right domain.
+
+  That is more than one half of the probability, over all classes.
+
+  Args:
+    logits, domain, kept: of `class_domain_loss`.
+  """
+  source, target = jnp.split(jax.nn.softmax(logits), 2, axis=-1)
+  own, other = (target, source) if domain == TARGET else (source, target)
+  return _mean((own.sum(-1) > other.sum(-1)).astype(jnp.float32), kept)
+
+
+def _mean(values, kept):
+  """Return the mean of what is kept, None for everything; of nothing 0."""
   if kept is None:
-    return loss.mean()
-  return jnp.where(kept, loss, 0.0).sum() / jnp.maximum(kept.sum(), 1)
+    return values.mean()
+  return jnp.where(kept, values, 0.0).sum() / jnp.maximum(kept.sum(), 1)

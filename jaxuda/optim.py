@@ -1,5 +1,6 @@
 """The optimizers of segmenter and discriminators, as optax transformations."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxuda.models import segmenter as segmenter_lib
+from jaxuda.utils.errors import UserError
 
 
 def poly(
@@ -30,11 +32,12 @@ def poly(
       DAFormer's line).
   """
 
+  decay = optax.polynomial_schedule(base, 0.0, power, end)
+  if not warmup:
+    return decay
+
   def schedule(step):
-    rest = jnp.clip(1 - step / end, 0.0, 1.0)
-    rate = base * rest**power
-    if not warmup:
-      return rate
+    rate = decay(step)
     if warmup_from is None:
       low = base * step / warmup
     else:
@@ -58,13 +61,24 @@ class SGDState(NamedTuple):
 
 
 def sgd(
-  rate: Callable,
-  momentum: float,
-  weight_decay: float,
-  times_listed: Callable = lambda params: jax.tree.map(lambda _: 1, params),
-  nesterov: bool = False,
+  rate: Callable, momentum: float, weight_decay: float, nesterov: bool = False
 ) -> optax.GradientTransformation:
-  """Return torch's SGD, of parameters that may be listed several times.
+  """Return torch's SGD, whose decay goes through the momentum, too.
+
+  Args:
+    rate: of the 0-based step.
+    momentum, weight_decay, nesterov: torch's.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay),
+    optax.sgd(rate, momentum, nesterov),
+  )
+
+
+def repeated_sgd(
+  rate: Callable, momentum: float, weight_decay: float, times_listed: Callable
+) -> optax.GradientTransformation:
+  """Return torch's SGD of parameters that are listed several times.
 
   g <- g + decay p; buffer <- momentum buffer + g; p <- p - rate buffer. The
   learning rate multiplies the buffer when it is applied. A parameter listed n
@@ -76,7 +90,6 @@ def sgd(
     rate: of the 0-based step.
     momentum, weight_decay: torch's.
     times_listed: params -> the same tree of how often each one is listed.
-    nesterov: whether p moves by g + momentum buffer in the buffer's place.
   """
 
   def init(params):
@@ -92,8 +105,7 @@ def sgd(
       for _ in range(times):
         grad = grad + weight_decay * param
         buffer = momentum * buffer + grad
-        move = grad + momentum * buffer if nesterov else buffer
-        param = param - lr * move
+        param = param - lr * buffer
       return param - start, buffer
 
     leaves, tree = jax.tree.flatten(grads)
@@ -136,8 +148,16 @@ def segmenter(config) -> optax.GradientTransformation:
   Args:
     config: an experiment's ConfigDict; reads `optim`, `model`, `steps` and
       `train_bn_affine`.
+
+  Raises:
+    UserError: two settings do not go together.
   """
   o = config.optim
+  if o.nesterov and o.duplicate_params:
+    raise UserError(
+      'config.optim.nesterov=True: no original lists parameters several times '
+      'and has this momentum; set config.optim.duplicate_params=False.'
+    )
 
   def group(factor, decay):
     rate = _schedule(config, factor * o.lr)
@@ -145,10 +165,10 @@ def segmenter(config) -> optax.GradientTransformation:
       return of_vector(
         optax.adamw(rate, b1=o.momentum, b2=o.beta2, weight_decay=decay)
       )
-    listed = {}
-    if o.duplicate_params:
-      listed['times_listed'] = lambda p: segmenter_lib.times_listed(p, config)
-    return sgd(rate, o.momentum, decay, nesterov=o.nesterov, **listed)
+    if not o.duplicate_params:
+      return sgd(rate, o.momentum, decay, o.nesterov)
+    listed = functools.partial(segmenter_lib.times_listed, config=config)
+    return repeated_sgd(rate, o.momentum, decay, listed)
 
   groups = {
     'backbone': group(1.0, o.weight_decay),
@@ -168,6 +188,11 @@ def discriminators(config) -> optax.GradientTransformation:
   """
   schedule = _schedule(config, config.discriminator.lr)
   return of_vector(optax.adam(schedule, b1=0.9, b2=0.99))
+
+
+def learning_rate(config) -> Callable:
+  """Return the encoder's learning rate, a function of the 0-based step."""
+  return _schedule(config, config.optim.lr)
 
 
 def _schedule(config, base):

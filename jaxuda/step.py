@@ -63,7 +63,8 @@ def train_step(
 
   Returns:
     The new state, and f32[] measurements: each term unweighted
-    (`loss_<term>`), both gradient norms, and the counts of skipped steps.
+    (`loss/<term>`), what else the method measures, both gradient norms, and the
+    counts of skipped steps.
   """
   rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
   images = max(len(batch[stream]['image']) for stream in method.streams)
@@ -87,15 +88,18 @@ def train_step(
     )
 
   norms = {
-    'grad_norm_segmenter': optax.tree.norm(found.segmenter_grads),
-    'grad_norm_discriminators': jnp.asarray(
+    'grad_norm/segmenter': optax.tree.norm(found.segmenter_grads),
+    'grad_norm/discriminators': jnp.asarray(
       optax.tree.norm(found.discriminator_grads)
     ),
   }
   new = _update(state, found, stats, txs, method, config)
   finite = jnp.isfinite(sum(norms.values()))
   new = _keep_finite(state, new, finite, config.max_nonfinite_steps)
-  measured = {f'loss_{name}': value for name, value in found.terms.items()}
+  measured = {
+    name if gradients.is_measurement(name) else f'loss/{name}': value
+    for name, value in found.terms.items()
+  }
   counts = {'skipped': new.skipped, 'skipped_in_row': new.skipped_in_row}
   return new, measured | norms | counts
 

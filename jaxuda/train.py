@@ -82,12 +82,18 @@ class _Read(NamedTuple):
   stages: list
 
 
-def _open(config, workdir) -> _Read:
-  """Open what a run reads; and what its stages will read."""
+def _open(config, workdir, mesh) -> _Read:
+  """Open what a run reads; and what its stages will read.
+
+  Raises:
+    UserError: something is not there, or a term of a loss is not weighed.
+  """
   streams = methods.load(config.method).streams
   labels = stages.pseudo_label_dirs(config, streams, workdir)
   opened = from_config.open_inputs(config, streams, labels)
   missing = {s: d for s, d in labels.items() if d and not d.is_dir()}
+  if not missing:
+    loop.check_terms(config, mesh, opened[0])
   before = [config[s].labels_stage for s in missing if not config[s].labels]
   if not (config.init or checkpoints.steps(workdir / 'checkpoints')):
     before.insert(0, config.init_stage)
@@ -95,13 +101,13 @@ def _open(config, workdir) -> _Read:
   for stage in before:
     folder = stages.stage_dir(stage, workdir)
     if not scores_lib.read(folder / 'scores.json'):
-      _open(stage, folder)
+      _open(stage, folder, mesh)
   return _Read(opened, missing, before)
 
 
 def _prepare(config, workdir, mesh):
   """Prepare a run, its stages trained before; None if that was stopped."""
-  read, d_start = _open(config, workdir), {}
+  read, d_start = _open(config, workdir, mesh), {}
   if not checkpoints.steps(workdir / 'checkpoints'):
     d_start = load.load_discriminators(config)
   for stage in read.stages:
@@ -110,7 +116,7 @@ def _prepare(config, workdir, mesh):
   for stream, folder in read.labels.items():
     writer.make_for(config, stream, folder)
   if read.labels:
-    read = _open(config, workdir)
+    read = _open(config, workdir, mesh)
   return loop.Run(config, workdir, mesh, read.opened, d_start)
 
 

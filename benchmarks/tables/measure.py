@@ -1,7 +1,7 @@
 """Measure the results tables of the README, by runs that may be interrupted.
 
   python -m benchmarks.tables.measure
-    [--table=methods|self_training|labels|patches|background|camvid]
+    [--table=methods|self_training|high_resolution|labels|patches|background|camvid]
     [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
     [--results=benchmarks/results] [--data_dir=DIR]
 

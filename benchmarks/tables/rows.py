@@ -163,7 +163,7 @@ _LONG = ('steps=2000',)  # as the configs of the self-training line have
 
 # What each part of the line adds to the one before it; the margins are those of
 # DAFormer, 15 and 120 rows of 512, at 96. The row of masks has no margins, as
-# the config has none; HRDA's images are twice as large as the others'.
+# the config has none.
 SELF_TRAINING = {
   'source-only': Row('source_only.py:streets', _LONG),
   'AdaBN control': Row('adabn.py:streets', _LONG),
@@ -177,8 +177,20 @@ SELF_TRAINING = {
   '+ margins': Row('daformer.py:streets', ('teacher.margins=(3,22)',)),
   '+ masks (MIC)': Row('mic.py:streets'),
   'MIC on DACS': Row('mic.py:streets,on=dacs'),
-  'HRDA': Row('hrda.py:streets'),
   'oracle': _alone(*_LONG),
+}
+
+_LARGE = tuple(
+  f'{part}.size=(192,384)' for part in ('source', 'target', 'eval')
+)
+
+# HRDA's images are twice as large as those of the other tables.
+HIGH_RESOLUTION = {
+  'AdaBN control': Row('adabn.py:streets', (*_LONG, *_LARGE)),
+  'DAFormer': Row(
+    'daformer.py:streets', (*_LARGE, 'source.rare_class.pixels=240')
+  ),
+  'HRDA': Row('hrda.py:streets'),
 }
 
 LABELS = {
@@ -229,6 +241,7 @@ CAMVID = {
 TABLES = {
   'methods': METHODS,
   'self_training': SELF_TRAINING,
+  'high_resolution': HIGH_RESOLUTION,
   'labels': LABELS,
   'patches': PATCHES,
   'background': BACKGROUND,

@@ -194,7 +194,9 @@ def functions(
     return NetworkState(params, variables['batch_stats'], tx.init(params))
 
   def step(network, batch, seed):
-    rng = jax.random.fold_in(jax.random.key(seed), network.opt_state.count)
+    rng = jax.random.fold_in(
+      jax.random.key(seed), optax.tree.get(network.opt_state, 'count')
+    )
     keys = jax.random.split(rng, (2, len(batch[0])))
     x = jnp.concatenate([look(*each) for each in zip(batch, keys, strict=True)])
 

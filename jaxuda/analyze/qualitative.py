@@ -38,7 +38,7 @@ def run(given: flags.FlagValues, output: pathlib.Path) -> str:
   count = min(given.images, len(records))
   shown = figure_writer.examples(records, first.eval_space.name, count)
   predicted = {title: predict(one, shown) for title, one in loaded.items()}
-  places = figure_writer.spread(records, count)
+  places = records.spread(count)
   names = [records.parse(i)['id'].decode() for i in places]
   rows = [
     (title, name, share_right(ids, example.label), entropy.mean())

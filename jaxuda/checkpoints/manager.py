@@ -46,6 +46,7 @@ class Checkpoints:
     directory: str | pathlib.Path,
     best_of: str = 'miou',
     keep_latest: int = 2,
+    keep_every: int | None = None,
   ):
     """Open a directory, and create it if needed.
 
@@ -54,12 +55,13 @@ class Checkpoints:
       best_of: the metric whose largest finite value marks the best.
       keep_latest: how many of the newest stay: two, so that there is one to
         fall back to when a disk damages the newest.
+      keep_every: those of every so many steps stay, too; None for none.
     """
     reader.quieten()
     self.failed: dict[int, str] = {}
     self._directory = pathlib.Path(directory).resolve()
     self._best_of = best_of
-    self._keep_latest = keep_latest
+    self._keep_latest, self._keep_every = keep_latest, keep_every
     self._saving: int | None = None
     self._manager = ocp.CheckpointManager(
       self._directory,
@@ -213,7 +215,7 @@ class Checkpoints:
     sharding.barrier('metrics written')
 
   def _prune(self) -> None:
-    """Remove all but the latest and the best.
+    """Remove all but the latest, the best and every so many-th.
 
     Not orbax's preservation policies: they would rank by a metrics file that
     has no checksum, and delete in place, so that a kill leaves half a
@@ -223,6 +225,7 @@ class Checkpoints:
     keep = {
       *ours[-self._keep_latest :],
       reader.best({step: self._metric[step] for step in ours}),
+      *(s for s in ours if self._keep_every and s % self._keep_every == 0),
     }
     if jax.process_index() == 0:
       for step in set(ours) - keep:

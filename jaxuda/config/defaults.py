@@ -340,7 +340,16 @@ TOP = {
   'log_every': Setting(50, 'steps', least=1),
   'eval_every': Setting(5_000, 'steps', least=1),
   'checkpoint_every': Setting(1_000, 'steps', least=1),
-  'num_log_images': Setting(4, 'in figures and TensorBoard', least=1),
+  'keep_checkpoints.latest': Setting(
+    2,
+    'how many of the newest stay, beside the best; with one, nothing is left '
+    'where a disk damages it',
+    least=1,
+  ),
+  'keep_checkpoints.every': Setting(
+    None, 'those of every so many steps stay, too', least=1, optional=int
+  ),
+  'num_log_images': Setting(4, 'in figures and TensorBoard; 0: none', least=0),
 }
 
 

@@ -112,7 +112,7 @@ def _make(spec, folder, tasks, workers, write, done):
     # signal handler because its import can swallow what a handler raises.
     tf_lib.import_tfds()
     with (
-      signals.StopSignal(unwind=True) as stop,
+      signals.Unwinding() as stop,
       guard.explained(root),
       guard.clean(folder),
       lock.hold(lock_file, lambda: print(waiting, flush=True)),

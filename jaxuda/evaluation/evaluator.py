@@ -73,9 +73,10 @@ def evaluate_run(
   scores = score_as(config, counts, images)
   print0(scores_lib.table({column: scores}))
   scores_lib.write(folder / 'scores.json', scores_lib.to_json(scores) | how)
-  figure_writer.FigureWriter(config, run.net, records).draw(
-    folder, figure_writer.open_source(config), {title: variables}, scores
-  )
+  if config.num_log_images:
+    figure_writer.FigureWriter(config, run.net, records).draw(
+      folder, figure_writer.open_source(config), {title: variables}, scores
+    )
   print0(f'scores and figures: {folder}')
   return scores
 

@@ -30,11 +30,6 @@ class Example:
   label: np.ndarray | None
 
 
-def spread(records: input_lib.Records, count: int) -> list[int]:
-  """Return the positions of `count` examples, spread evenly over the split."""
-  return np.linspace(0, len(records) - 1, count).astype(int).tolist()
-
-
 def examples(
   records: input_lib.Records, space: str, count: int
 ) -> list[Example]:
@@ -47,7 +42,7 @@ def examples(
   """
   lookup = labels.id_map(records.encoding, space)
   found = []
-  for index in spread(records, count):
+  for index in records.spread(count):
     features = records.parse(index)
     image = np.asarray(Image.open(io.BytesIO(features['image'])).convert('RGB'))
     stored = features['label_full'] or features['label']

@@ -100,6 +100,24 @@ def open_eval(config) -> Records:
   return records
 
 
+def open_source_val(config, source: Records) -> Records | None:
+  """Open the source's validation split, None where it has none.
+
+  None, too, where it is what is scored anyway.
+
+  Args:
+    config: an experiment's.
+    source: the records that it trains on.
+  """
+  s = config.source
+  if s.split == 'val' or s.name == config.eval.name:
+    return None
+  if 'val' not in stored.lengths(source.path):
+    return None
+  records = open_records(s.name, s.size, 'val', config.data_dir)
+  return records if records.labelled else None
+
+
 def _open(settings, config):
   records = open_records(
     settings.name, settings.size, settings.split, config.data_dir
@@ -120,12 +138,21 @@ def _print_if_partial(spec, split, length, path):
     )
 
 
-def batches_of_eval(records: Records, config) -> Iterator[dict]:
-  """Read this process's share of the scored records, in the model's classes."""
+def batches_of_eval(
+  records: Records, config, count: int | None = None
+) -> Iterator[dict]:
+  """Read this process's share of the scored records, in the model's classes.
+
+  Args:
+    records: the split.
+    config: an experiment's.
+    count: of examples, spread evenly over the split; None for all.
+  """
   return pipeline.eval_batches(
     records,
     space=config.classes,
     batch_size=config.eval.batch_size,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    count=count,
   )

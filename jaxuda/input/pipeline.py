@@ -199,6 +199,7 @@ def eval_batches(
   batch_size: int,
   process_index: int = 0,
   process_count: int = 1,
+  count: int | None = None,
 ) -> Iterator[dict[str, Any]]:
   """Read every example of a split once, in batches of `batch_size` rows each.
 
@@ -213,6 +214,7 @@ def eval_batches(
     batch_size: rows in a batch of this process.
     process_index, process_count: this process gets examples p, p + P, ... of
       each group.
+    count: read so many examples alone, spread evenly over the split.
 
   Returns:
     An iterator over {'image': u8[b, H, W, 3], 'label': u8[b, Hf, Wf], 'id':
@@ -225,7 +227,12 @@ def eval_batches(
       read; while iterating, for an example that cannot be decoded, naming it.
   """
   records.require_labels()
-  plan = _plan(records.sizes, batch_size, process_index, process_count)
+  if count is None or count >= len(records):
+    sizes = dict(enumerate(records.all_sizes))
+  else:
+    chosen = records.spread(count)
+    sizes = dict(zip(chosen, records.sizes(chosen), strict=True))
+  plan = _plan(sizes, batch_size, process_index, process_count)
   decode = decode_lib.decoder(records, space, full=True)
   indices = [index for _, batch in plan for index in batch]
   decoded = decode_lib.decoded(records, indices, decode)
@@ -250,8 +257,8 @@ def _evaluate(decoded, plan, batch_size):
 def _plan(sizes, batch_size, process_index, process_count):
   """Return the (sizes, indices) of this process's batches, in order."""
   plan = []
-  for group in sorted(set(sizes)):
-    members = [i for i, size in enumerate(sizes) if size == group]
+  for group in sorted(set(sizes.values())):
+    members = [i for i, size in sizes.items() if size == group]
     share = members[process_index::process_count]
     largest = -(-len(members) // process_count)  # of all processes' shares
     for start in range(0, largest, batch_size):

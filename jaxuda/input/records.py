@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import PIL.Image
 
 from jaxuda.datasets import builder, prepare, specs, stored
@@ -95,14 +96,15 @@ class Records:
         f'but they are needed here ({self.path}).'
       )
 
-  @functools.cached_property
-  def sizes(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """(H, W) of the image and (H, W) of the full label of each example.
+  def sizes(
+    self, indices: Iterable[int]
+  ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return (H, W) of the image and of the full label of some examples.
 
-    Only headers are decoded, but all records are read, once.
+    Only headers are decoded, but the whole records are read.
     """
     sizes = []
-    for index in range(len(self)):
+    for index in indices:
       example = self.parse(index)
       label = example['label_full'] or example['label']
       try:
@@ -110,6 +112,15 @@ class Records:
       except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as e:
         raise self.broken(index, f'cannot be used ({e})') from e
     return sizes
+
+  @functools.cached_property
+  def all_sizes(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The `sizes` of all examples, read once."""
+    return self.sizes(range(len(self)))
+
+  def spread(self, count: int) -> list[int]:
+    """Return positions of `count` examples, spread evenly over the split."""
+    return np.linspace(0, len(self) - 1, count).astype(int).tolist()
 
   def broken(self, index: int, reason: str) -> UserError:
     """Return the error for an example that cannot be used, naming it."""

@@ -47,6 +47,23 @@ class Stream:
       return np.arange(everything)
     return shuffled_epochs(everything, 0, 'count', 0, self.count)
 
+  def shapes(self) -> dict[str, tuple[int, ...]] | None:
+    """Return the shapes of the u8 arrays in a batch of all processes.
+
+    None where the images keep their own sizes: only reading them tells.
+    """
+    size = self.augment.crop if any(self.augment.crop) else self.records.size
+    if size is None:
+      return None
+    names = ['image']
+    names += ['label'] if self.space else []
+    names += ['soft'] if self.space and self.records.soft else []
+    names += ['valid'] if any(self.margins) else []
+    channels = {'image': (3,), 'soft': (self.records.soft,)}
+    return {
+      name: (self.batch_size, *size, *channels.get(name, ())) for name in names
+    }
+
   @property
   def class_counts(self) -> np.ndarray:
     """How many pixels of each class each chosen record has: i64[count, C]."""

@@ -137,7 +137,8 @@ class Method:
     torch_layout: the layout by which its discriminators, or all its networks,
       are exported; '' for the discriminators' own.
 
-  Each term is multiplied by `config.loss_weights` of its name.
+  Each term is multiplied by `config.loss_weights` of its name. What has a slash
+  in its name, such as d_main/source_accuracy, is no term: it is only logged.
   """
 
   streams: tuple[str, ...]

@@ -5,10 +5,11 @@ discriminator's inputs of one domain, {head: array}, made of the head's logits.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 
-from jaxuda.losses import SOURCE, TARGET, domain_loss
+from jaxuda.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 
 Array = jax.Array
 
@@ -18,6 +19,18 @@ DIRECTIONS = {
   'target_to_source': ('target', SOURCE),
   'source_to_target': ('source', TARGET),
 }
+
+
+class Half(NamedTuple):
+  """What a discriminator makes of one domain.
+
+  Attributes:
+    loss: f32[].
+    accuracy: f32[], the share of what it is shown that it tells right.
+  """
+
+  loss: Array
+  accuracy: Array
 
 
 def adversarial_losses(
@@ -45,16 +58,50 @@ def discriminator_losses(
   target: Mapping[str, Array],
   gan: str = 'vanilla',
 ) -> dict[str, Array]:
-  """Return the discriminators' terms d_<head>; each domain counts one half.
+  """Return `halves` of each head's discriminator.
 
   Args:
     ctx: the step's.
     source, target: a head's name to the discriminator's input of that domain.
     gan: of losses.domain_loss.
   """
+
+  def half(head, x, domain):
+    logits = ctx.discriminate(head, x)
+    return Half(
+      domain_loss(logits, domain, gan), domain_accuracy(logits, domain, gan)
+    )
+
   losses = {}
   for head in target:
-    of_source = domain_loss(ctx.discriminate(head, source[head]), SOURCE, gan)
-    of_target = domain_loss(ctx.discriminate(head, target[head]), TARGET, gan)
-    losses[f'd_{head}'] = of_source / 2 + of_target / 2
+    of_source = half(head, source[head], SOURCE)
+    of_target = half(head, target[head], TARGET)
+    losses |= halves(head, of_source, of_target)
   return losses
+
+
+def halves(name: str, source: Half, target: Half) -> dict[str, Array]:
+  """Return a discriminator's term, to which each domain adds one half.
+
+  Args:
+    name: the discriminator's.
+    source, target: what it makes of each.
+
+  Returns:
+    {'d_<name>': f32[]}, and what `game` returns.
+  """
+  term = {f'd_{name}': source.loss / 2 + target.loss / 2}
+  return term | game(name, source, target)
+
+
+def game(name: str, source: Half, target: Half) -> dict[str, Array]:
+  """Return how a discriminator's game stands; nothing is trained on it.
+
+  Returns:
+    {'d_<name>/<domain>_loss', 'd_<name>/<domain>_accuracy'}, f32[] each.
+  """
+  return {
+    f'd_{name}/{domain}_{what}': value
+    for domain, half in (('source', source), ('target', target))
+    for what, value in half._asdict().items()
+  }

@@ -41,10 +41,9 @@ def segmenter_losses(ctx) -> dict:
   """
   if ctx.config.objective == 'non_saturating':
     return _adversarial.adversarial_losses(ctx, _patches(ctx, 'target'))
-  losses = _adversarial.discriminator_losses(
-    ctx, _patches(ctx, 'source'), _patches(ctx, 'target')
-  )
-  return {k.replace('d_', 'adv_'): -2 * loss for k, loss in losses.items()}
+  source, target = (_patches(ctx, stream) for stream in STREAMS)
+  losses = _adversarial.discriminator_losses(ctx, source, target)
+  return {f'adv_{head}': -2 * losses[f'd_{head}'] for head in target}
 
 
 def discriminator_losses(ctx) -> dict:

@@ -11,7 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import labels, methods
-from jaxuda.losses import SOURCE, TARGET, class_domain_loss
+from jaxuda.losses import (
+  SOURCE,
+  TARGET,
+  class_domain_accuracy,
+  class_domain_loss,
+)
 from jaxuda.methods import Method, _adversarial, _views
 from jaxuda.models import segmenter
 from jaxuda.models.discriminators import ClassDiscriminator, one_per_head
@@ -49,7 +54,7 @@ def segmenter_losses(ctx) -> dict:
   seen = _views.segmentations(ctx.outputs['source'])
   losses = _adversarial.adversarial_losses(ctx, seen, TARGET)
   if ctx.config.semantics:
-    losses['adv_semantic'] = _semantic_loss(ctx, 'source', TARGET)
+    losses['adv_semantic'] = _semantic_half(ctx, 'source', TARGET).loss
   return losses
 
 
@@ -59,13 +64,15 @@ def discriminator_losses(ctx) -> dict:
   target = _views.segmentations(ctx.outputs['target'])
   losses = _adversarial.discriminator_losses(ctx, source, target)
   if ctx.config.semantics:
-    of_source = _semantic_loss(ctx, 'source', SOURCE)
-    of_target = _semantic_loss(ctx, 'labelled', TARGET)
-    losses['d_semantic'] = of_source / 2 + of_target / 2
+    losses |= _adversarial.halves(
+      'semantic',
+      _semantic_half(ctx, 'source', SOURCE),
+      _semantic_half(ctx, 'labelled', TARGET),
+    )
   return losses
 
 
-def _semantic_loss(ctx, stream, domain):
+def _semantic_half(ctx, stream, domain):
   features = ctx.outputs[stream].main_features.astype(jnp.float32)
   label = downsample(ctx.batch[stream]['label'], features.shape[1:3])
   classes = len(labels.space(ctx.config.classes).classes)
@@ -73,9 +80,14 @@ def _semantic_loss(ctx, stream, domain):
   if ctx.config.semantics == 'vectors':
     vectors, present = class_vectors(features, known)
     logits = ctx.discriminate('semantic', vectors)
-    return class_domain_loss(logits, jnp.eye(classes), domain, present)
-  logits = ctx.discriminate('semantic', features)
-  return class_domain_loss(logits, known, domain, label != labels.IGNORE)
+    known, kept = jnp.eye(classes), present
+  else:
+    logits = ctx.discriminate('semantic', features)
+    kept = label != labels.IGNORE
+  return _adversarial.Half(
+    class_domain_loss(logits, known, domain, kept),
+    class_domain_accuracy(logits, domain, kept),
+  )
 
 
 def class_vectors(features, known):

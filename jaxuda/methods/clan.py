@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxuda import optim
-from jaxuda.losses import SOURCE, TARGET, domain_loss
-from jaxuda.methods import Method
+from jaxuda.losses import SOURCE, TARGET, domain_accuracy, domain_loss
+from jaxuda.methods import Method, _adversarial
 from jaxuda.models import layers, segmenter
 from jaxuda.models.discriminators import for_class_maps
 from jaxuda.utils.errors import UserError
@@ -53,9 +53,16 @@ def segmenter_losses(ctx) -> dict:
 def discriminator_losses(ctx) -> dict:
   """Return d_main; the two domains' losses are not halved."""
   weight = disagreement(ctx.outputs['target'].logits)
-  source = domain_loss(_domain_logits(ctx, 'source'), SOURCE)
-  target = _local_loss(ctx, _domain_logits(ctx, 'target'), TARGET, weight)
-  return {'d_main': source + target}
+  of_source, of_target = (_domain_logits(ctx, s) for s in ('source', 'target'))
+  source = _adversarial.Half(
+    domain_loss(of_source, SOURCE), domain_accuracy(of_source, SOURCE)
+  )
+  target = _adversarial.Half(
+    _local_loss(ctx, of_target, TARGET, weight),
+    domain_accuracy(of_target, TARGET),
+  )
+  term = {'d_main': source.loss + target.loss}
+  return term | _adversarial.game('main', source, target)
 
 
 def disagreement(logits):

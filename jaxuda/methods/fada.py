@@ -9,8 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import labels, methods
-from jaxuda.losses import SOURCE, TARGET, class_domain_loss
-from jaxuda.methods import Method
+from jaxuda.losses import (
+  SOURCE,
+  TARGET,
+  class_domain_accuracy,
+  class_domain_loss,
+)
+from jaxuda.methods import Method, _adversarial
 from jaxuda.models import layers, segmenter
 from jaxuda.models.discriminators import PixelDiscriminator
 from jaxuda.utils.settings import Setting
@@ -45,13 +50,14 @@ def segmenter_losses(ctx) -> dict:
   Eq. 6: the class knowledge is the target's own and a constant, so that the
   gradient reaches the features alone.
   """
-  return {'adv_main': _loss(ctx, 'target', SOURCE)}
+  return {'adv_main': _half(ctx, 'target', SOURCE).loss}
 
 
 def discriminator_losses(ctx) -> dict:
   """Return d_main, Eq. 5; each domain's loss counts one half."""
-  source, target = _loss(ctx, 'source', SOURCE), _loss(ctx, 'target', TARGET)
-  return {'d_main': source / 2 + target / 2}
+  return _adversarial.halves(
+    'main', _half(ctx, 'source', SOURCE), _half(ctx, 'target', TARGET)
+  )
 
 
 def encode(logits, encoding: str, clip: float):
@@ -79,7 +85,7 @@ def encode(logits, encoding: str, clip: float):
   return jax.nn.one_hot(p.argmax(-1), p.shape[-1]), p.max(-1) >= clip
 
 
-def _loss(ctx, stream, domain):
+def _half(ctx, stream, domain):
   config, outputs = ctx.config, ctx.outputs[stream]
   logits = outputs.logits['main']
   of_domain = layers.resize(
@@ -88,7 +94,10 @@ def _loss(ctx, stream, domain):
     config.model.align_corners,
   )
   knowledge, kept = encode(logits, config.encoding, config.clip)
-  return class_domain_loss(of_domain, knowledge, domain, kept)
+  return _adversarial.Half(
+    class_domain_loss(of_domain, knowledge, domain, kept),
+    class_domain_accuracy(of_domain, domain, kept),
+  )
 
 
 METHOD = Method(

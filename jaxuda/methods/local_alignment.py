@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxuda import labels, methods
-from jaxuda.losses import SOURCE, TARGET, binary_cross_entropy
+from jaxuda.losses import (
+  SOURCE,
+  TARGET,
+  binary_cross_entropy,
+  domain_accuracy,
+)
 from jaxuda.methods import Method, _adversarial, _views
 from jaxuda.models import layers
 from jaxuda.models.discriminators import OnePixelDiscriminator, one_per_head
@@ -65,9 +70,11 @@ def discriminator_losses(ctx) -> dict:
   """Return Eq. 1 pixel by pixel; the source's background is left out."""
   source = ctx.discriminate('local', _classes(ctx, 'source'))
   target = ctx.discriminate('local', _classes(ctx, 'target'))
-  of_source = binary_cross_entropy(source, SOURCE, _foreground(ctx))
-  of_target = binary_cross_entropy(target, TARGET)
-  losses = {'d_local': of_source / 2 + of_target / 2}
+  losses = _adversarial.halves(
+    'local',
+    _half(source, SOURCE, _foreground(ctx)),
+    _half(target, TARGET),
+  )
   if ctx.config.local.mixture:
     maps, domain, kept = _mixture(ctx)
     logits = ctx.discriminate('local', maps)
@@ -77,6 +84,13 @@ def discriminator_losses(ctx) -> dict:
       ctx, _global(ctx, 'source'), _global(ctx, 'target')
     )
   return losses
+
+
+def _half(logits, domain, kept=None):
+  return _adversarial.Half(
+    binary_cross_entropy(logits, domain, kept),
+    domain_accuracy(logits, domain, kept=kept),
+  )
 
 
 def _classes(ctx, stream):

@@ -45,7 +45,7 @@ def make(
   command = _command(workdir, folder, records, run, chosen)
   waiting = f'{folder}: waiting for another process that makes it'
   with (
-    signals.StopSignal(unwind=True) as stop,
+    signals.Unwinding() as stop,
     guard.explained(folder.parent),
     guard.clean(folder),
     lock.hold(
@@ -69,9 +69,7 @@ def _write(run, records, root, chosen, command, stop):
   print0(f'{records.name}: {len(records):,} images, rule {chosen["rule"]}')
   limits = predicting.thresholds()
   summary = statistics.Summary(predicting.num_classes)
-  shown = dict.fromkeys(
-    figure_writer.spread(records, run.config.num_log_images)
-  )
+  shown = dict.fromkeys(records.spread(run.config.num_log_images))
   ids = labels.stored_ids(run.space.name)
 
   def generate(split):
@@ -127,7 +125,7 @@ def _draw(path, run, records, shown):
   examples = figure_writer.examples(
     records, run.space.name, run.config.num_log_images
   )
-  indices = figure_writer.spread(records, run.config.num_log_images)
+  indices = records.spread(run.config.num_log_images)
   segmentation.qualitative(
     path,
     [

@@ -1,14 +1,21 @@
 """What a run logs: terminal lines, metrics.csv and TensorBoard events."""
 
+import contextlib
+import json
 import pathlib
 import time
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
+from jaxuda import config as config_lib
+from jaxuda.evaluation import alarms
 from jaxuda.evaluation.scores import Scores, table
 from jaxuda.training import metrics_csv
 from jaxuda.utils.console import duration, print0
+
+LOSS = 'loss/'
 
 
 def describe(config, state, mesh: jax.sharding.Mesh) -> None:
@@ -33,7 +40,8 @@ class Log:
 
   metrics.csv holds what is a function of the config alone (losses, scores), so
   that an interrupted and continued run writes the same file as an
-  uninterrupted one. Rates go to the terminal and to TensorBoard.
+  uninterrupted one. Rates go to the terminal and to TensorBoard. Both name a
+  number alike, group/name.
 
   Attributes:
     evaluated: the steps whose scores metrics.csv had when the run was resumed.
@@ -52,13 +60,13 @@ class Log:
 
     self._first = jax.process_index() == 0
     self._csv = metrics_csv.MetricsCsv(folder / 'metrics.csv')
-    self._events = (
-      metric_writers.SummaryWriter(str(folder)) if self._first else None
+    self._events = metric_writers.create_default_writer(
+      folder, just_logging=not self._first, asynchronous=False
     )
     self._steps, self._images = steps, images_per_step
-    self._mark = None
-    self._trained_s = self._waited_s = 0.0
+    self._clock = _Clock()
     self.evaluated: set[int] = set()
+    self._rows: list[dict[str, float]] = []
 
   def resume(self, step: int) -> None:
     """Drop the rows after `step`; note which steps have been evaluated."""
@@ -66,76 +74,127 @@ class Log:
       self._csv.truncate(step)
     rows = metrics_csv.read_metrics(self._csv.path)
     # Other processes may read before the first one has dropped those rows.
+    self._rows = [row for row in rows if row['step'] <= step]
     self.evaluated = {
       row['step']
-      for row in rows
-      if row['step'] <= step and any(k.startswith('eval_') for k in row)
+      for row in self._rows
+      if any(k.startswith('eval/') for k in row)
     }
 
-  def pause(self) -> None:
-    """Keep time that is not spent on training out of the rate."""
-    self._mark = None
+  def config(self, config, params: dict) -> None:
+    """Write the config and the parameters' shapes as texts to TensorBoard."""
+    from clu import parameter_overview
 
-  def train(
-    self, step: int, measured: dict[str, np.ndarray], waited_s: float = 0.0
-  ) -> None:
-    """Log what the step that has just ended measured.
+    def code(text):
+      return '\n'.join(f'    {line}' for line in text.splitlines())
+
+    stored = json.dumps(config_lib.to_json(config), indent=1)
+    shapes = parameter_overview.get_parameter_overview(
+      params, include_stats=False
+    )
+    self._events.write_texts(
+      0, {'config': code(stored), 'parameters': code(shapes)}
+    )
+
+  def start(self, step: int, seconds: float, waited_s: float) -> None:
+    """Say how long the first step took, and measure the time from here on.
 
     Args:
       step: steps done.
-      measured: of step.train_step, on the host.
+      seconds: that it took to compile, and to do one step.
+      waited_s: of `train`.
+    """
+    print0(f'compiled, and one step done, in {seconds:.0f} s')
+    self._clock.start(step, waited_s)
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Keep time that is not spent on training out of the rate."""
+    self._clock.stop()
+    yield
+    self._clock.go_on()
+
+  def train(
+    self, step: int, measured: Mapping[str, float], waited_s: float = 0.0
+  ) -> None:
+    """Log what the steps since the last line measured.
+
+    Args:
+      step: steps done.
+      measured: means over these steps, by name.
       waited_s: seconds that the loop has waited for batches in all.
     """
     if not self._first:
       return
-    values = {k: float(v) for k, v in measured.items()}
-    self._csv.append(step, values)
-    now, rate, eta = time.monotonic(), '', ''
-    if self._mark is not None:
-      mark_step, mark_time, mark_waited = self._mark
-      pace = (now - mark_time) / (step - mark_step)
-      rate = f'  {self._images / pace:.1f} images/s'
-      eta = f'  ETA {duration((self._steps - step) * pace)}'
-      self._events.write_scalars(step, {'images_per_s': self._images / pace})
-      self._trained_s += now - mark_time
-      self._waited_s += waited_s - mark_waited
-    self._mark = (step, now, waited_s)
-    self._events.write_scalars(step, values)
+    self._append(step, measured)
+    self._events.write_scalars(step, measured)
+    rate, pace = '', self._clock.pace(step, waited_s)
+    if pace:
+      left = duration((self._steps - step) * pace)
+      rate = f'  {self._images / pace:.1f} images/s  ETA {left}'
+      self._events.write_scalars(
+        step, {'speed/images_per_s': self._images / pace}
+      )
     losses = '  '.join(
-      f'{k.removeprefix("loss_")} {v:.4f}'
-      for k, v in values.items()
-      if k.startswith('loss_')
+      f'{name.removeprefix(LOSS)} {value:.4f}'
+      for name, value in measured.items()
+      if name.startswith(LOSS)
     )
     width = len(str(self._steps))
-    print0(f'step {step:{width}}/{self._steps}  {losses}{rate}{eta}')
+    print0(f'step {step:{width}}/{self._steps}  {losses}{rate}')
+
+  def _append(self, step, values):
+    self._csv.append(step, values)
+    kept = {k: float(v) for k, v in values.items() if v is not None}
+    self._rows.append({'step': step, **kept})
 
   def waited(self) -> None:
     """Print how much of the training time went into waiting for data."""
-    if self._trained_s:
-      share = self._waited_s / self._trained_s
+    if self._clock.trained_s:
+      share = self._clock.waited_s / self._clock.trained_s
       print0(f'data: training spent {share:.1%} of its time waiting for it')
 
-  def scores(self, step: int, scores: Scores) -> None:
-    """Log an evaluation; one without labels has nothing to print."""
-    if not scores.images:
-      if self._first and step not in self.evaluated:
-        self._csv.append(step, {f'eval_{k}': None for k in scores.means})
-      return
-    print0(f'\nevaluation at step {step}, {scores.images} images')
-    print0(table({f'step {step}': scores}) + '\n')
+  def scores(
+    self, step: int, scores: Scores, unlabelled: Mapping[str, float]
+  ) -> None:
+    """Log an evaluation.
+
+    Args:
+      step: of the weights.
+      scores: of no image where there are no labels.
+      unlabelled: what was measured without labels; see evaluation/unlabelled.
+    """
+    values = {f'eval/{name}': None for name in scores.means}
+    if scores.images:
+      print0(f'\nevaluation at step {step}, {scores.images} images')
+      print0(table({f'step {step}': scores}) + '\n')
+      values = {f'eval/{name}': v for name, v in scores.means.items()}
+      names = [name.replace(' ', '_') for name in scores.space.classes]
+      values |= {
+        f'iou/{name}': float(v)
+        for name, v in zip(names, scores.ious, strict=True)
+      }
     if not self._first:
       return
-    values = {f'eval_{k}': v for k, v in scores.means.items()}
-    names = [name.replace(' ', '_') for name in scores.space.classes]
-    values |= {
-      f'eval_iou_{name}': float(v)
-      for name, v in zip(names, scores.ious, strict=True)
-    }
+    values |= unlabelled
     if step not in self.evaluated:
-      self._csv.append(step, values)
+      self._append(step, values)
+    known = {k: v for k, v in values.items() if v is not None}
     self._events.write_scalars(
-      step, {k: v for k, v in values.items() if np.isfinite(v)}
+      step, {k: v for k, v in known.items() if np.isfinite(v)}
     )
+    self._say(step, unlabelled)
+
+  def _say(self, step, unlabelled):
+    """Print what needs no label, and what looks wrong in it."""
+    if not unlabelled:
+      return
+    print0(alarms.summary(step, unlabelled))
+    rows: Sequence = [row for row in self._rows if row['step'] <= step]
+    for sentence in alarms.balance(rows):
+      print0(sentence)
+    for sentence in alarms.alarms(rows):
+      print0(f'alarm: {sentence}')
 
   def panels(self, step: int, panels: np.ndarray) -> None:
     """Write image panels u8[N, H, W, 3] to TensorBoard."""
@@ -145,5 +204,48 @@ class Log:
   def close(self) -> None:
     """Flush everything to disk."""
     self._csv.close()
-    if self._first:
-      self._events.close()
+    self._events.close()
+
+
+class _Clock:
+  """Measures the time of training alone.
+
+  Attributes:
+    trained_s: seconds of all lines so far.
+    waited_s: of these, how many went into waiting for data.
+  """
+
+  def __init__(self):
+    """Stand still."""
+    self.trained_s = self.waited_s = 0.0
+    self._since = None  # when it went on
+    self._ran_s = 0.0  # before that, since the last line
+    self._line = None  # its step, and the seconds waited up to it
+
+  def start(self, step: int, waited_s: float) -> None:
+    """Go, as if there were a line at this step."""
+    self._line = step, waited_s
+    self.go_on()
+
+  def go_on(self) -> None:
+    """Go on, if it has been started."""
+    if self._line is not None:
+      self._since = time.monotonic()
+
+  def stop(self) -> None:
+    """Stand still up to `go_on`."""
+    if self._since is not None:
+      self._ran_s += time.monotonic() - self._since
+    self._since = None
+
+  def pace(self, step: int, waited_s: float) -> float | None:
+    """Return the seconds of a step since the last line; None for no step."""
+    self.stop()
+    self.go_on()
+    line, self._line = self._line, (step, waited_s)
+    if line is None or step == line[0]:
+      return None
+    ran_s, self._ran_s = self._ran_s, 0.0
+    self.trained_s += ran_s
+    self.waited_s += waited_s - line[1]
+    return ran_s / (step - line[0])

@@ -2,19 +2,20 @@
 
 import contextlib
 import functools
+import time
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from jaxuda import checkpoints, experiment, state
+from jaxuda import checkpoints, experiment, optim, state
 from jaxuda import input as input_lib
-from jaxuda.evaluation import counting, evaluator, figure_writer
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
-from jaxuda.input import from_config
 from jaxuda.training import stages, start
+from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import Log, describe
+from jaxuda.training.means import Means
 from jaxuda.utils import sharding, xla
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
@@ -28,6 +29,46 @@ def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
     donate_argnums=0,
     out_shardings=sharding.replicated(mesh),
     compiler_options=xla.options(mesh),
+  )
+
+
+def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
+  """Refuse a step with a term that is not weighed, before anything is written.
+
+  The step is traced for that, which training then need not do again.
+
+  Args:
+    config: the experiment's.
+    mesh: of all devices.
+    streams: that the run reads; nothing is checked where only their images
+      would tell the shapes.
+
+  Raises:
+    UserError: names the term.
+  """
+  shapes = {name: stream.shapes() for name, stream in streams.items()}
+  if None in shapes.values():
+    return
+  split = jax.NamedSharding(mesh, jax.P('data'))
+  batch = {
+    name: {
+      key: jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split)
+      for key, shape in given.items()
+    }
+    for name, given in shapes.items()
+  }
+  abstract = state.abstract(*experiment.build(config))
+  frozen = experiment.frozen_encoder(config, abstract.segmenter)
+  step = _jitted_step(FrozenConfigDict(config), mesh)
+  whole = sharding.replicated(mesh)
+  step.trace(_placed(abstract, whole), batch, _placed(frozen, whole))
+
+
+def _placed(abstract, sharding):
+  """Return the same tree of shapes, on the devices of a sharding."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    abstract,
   )
 
 
@@ -52,17 +93,14 @@ class Run:
       UserError: what the run starts from is missing or does not fit.
     """
     self.config, self.workdir = config, workdir
-    self.streams, self.eval_records = opened
+    self.streams, scored = opened
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
     self.put = sharding.shard_batch(mesh)
     self.nets, self.txs = experiment.build(config)
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
-    segmenter = self.nets.segmenter
-    self.count = counting.make_count(segmenter, config.eval, mesh)
-    # Without scored images, what figures show is the target that is read.
-    read = self.streams.get('target') or self.streams['source']
-    shown = self.eval_records or read.records
-    self.figures = figure_writer.FigureWriter(config, segmenter, shown)
+    self.evaluations = Evaluations(
+      config, self.nets.segmenter, mesh, self.streams, scored, workdir
+    )
     resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
@@ -75,13 +113,20 @@ class Run:
     """Train to the end; return the scores, None if a signal stopped it."""
     config, self.stop = self.config, stop
     images = sum(stream.batch_size for stream in self.streams.values())
-    self.checkpoints = checkpoints.Checkpoints(self.workdir / 'checkpoints')
+    self.checkpoints = checkpoints.Checkpoints(
+      self.workdir / 'checkpoints',
+      keep_latest=config.keep_checkpoints.latest,
+      keep_every=config.keep_checkpoints.every,
+    )
     with contextlib.closing(self.checkpoints):
       current = self._first_state()
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):
         self.log.resume(first)
+        self.evaluations.resume(first)
+        if first == 0:
+          self.log.config(config, current.segmenter.params)
         batches = input_lib.train_batches(
           self.streams,
           seed=config.seed,
@@ -106,14 +151,11 @@ class Run:
     """Return the newest checkpoint, or a fresh state, made on its devices."""
     abstract = state.abstract(self.nets, self.txs)
     describe(self.config, abstract, self.mesh)
+    self.means = Means()
     if self.checkpoints.latest_step() is not None:
-      abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(
-          x.shape, x.dtype, sharding=self.replicated
-        ),
-        abstract,
-      )
-      current, _ = self.checkpoints.restore('latest', abstract)
+      abstract = _placed(abstract, self.replicated)
+      current, notes = self.checkpoints.restore('latest', abstract)
+      self.means.restore(notes['means'], self.replicated)
       print0(f'continuing at step {int(current.step)}')
       return current
     current = start.init_state(
@@ -134,24 +176,32 @@ class Run:
     """At step i: evaluate, save, then update; all see the same weights."""
     config = self.config
     for i in range(first, config.steps + 1):
-      last, scores = i == config.steps, None
+      last, found = i == config.steps, None
       due = i % config.eval_every == 0 and not self._scored_before(i)
       if last or (due and (i > 0 or self.scored_start)):
-        scores = self._evaluate(i, current)
+        found = self._evaluate(i, current)
       stopping = self.stop.requested_at(i)
       # What was scored is saved, so that the best one is there afterwards.
-      due = scores or i % config.checkpoint_every == 0
+      due = found or i % config.checkpoint_every == 0
       if last or stopping or (due and i > 0):
-        self._save(i, current, scores)
+        self._save(i, current, found)
       if last or stopping:
         break
       batch = next(stream)
+      if i == first:
+        began = time.monotonic()
+        print0('compiling the training step ...')
       with jax.transfer_guard('disallow'):
         current, measured = self.step(current, batch, self.frozen)
-      if i == first or (i + 1) % config.log_every == 0:
-        self._log(i + 1, measured, stream.waited_s)
+        self.means.add(measured)
+      if i == first:
+        self._refuse_diverged(i + 1, self.means.skipped_in_row)
+        self.log.start(i + 1, time.monotonic() - began, stream.waited_s)
+      if (i + 1) % config.log_every == 0:
+        self._refuse_diverged(i + 1, self.means.skipped_in_row)
+        self.log.train(i + 1, self._measured(i), stream.waited_s)
     self.log.waited()
-    return current, scores if last else None
+    return current, found.scores if last and found else None
 
   def _scored_before(self, i) -> bool:
     """Whether a run that was stopped here has left the scores everywhere."""
@@ -168,53 +218,33 @@ class Run:
         'config.max_nonfinite_steps.'
       )
 
-  def _log(self, done, measured, waited_s):
-    measured = jax.device_get(measured)
-    self._refuse_diverged(done, measured.pop('skipped_in_row'))
-    if done % self.config.log_every == 0:
-      self.log.train(done, measured, waited_s)
+  def _measured(self, i):
+    """Return the means since the last line, and the rate of step i."""
+    rate = optim.learning_rate(self.config)(i)
+    return self.means.take() | {'optim/lr': float(rate)}
 
-  def _evaluate(self, i, current) -> Scores | None:
-    """Score the weights before step i; None if stopped meanwhile."""
-    config, scored = self.config, self._scored(current)
+  def _evaluate(self, i, current) -> Evaluation | None:
+    """Evaluate the weights before step i; None if stopped meanwhile."""
     self._refuse_diverged(i, current.skipped_in_row)
-    counts, images = self._counts(scored)
-    if self.stop.requested:
-      return None
-    scores = evaluator.score_as(config, counts, images)
-    if i == 0:  # what a method gains is measured from here
-      scores_lib.write(self.workdir / stages.START, scores_lib.to_json(scores))
-    self.log.scores(i, scores)
-    panels = self.figures.panels(scored.params, scored.batch_stats)
-    self.log.panels(i, panels)
-    self.log.pause()
-    return scores
+    with self.log.paused():
+      found = self.evaluations.evaluate(i, current, self.stop)
+      if found is None:
+        return None
+      if i == 0:  # what a method gains is measured from here
+        start_scores = scores_lib.to_json(found.scores)
+        scores_lib.write(self.workdir / stages.START, start_scores)
+      self.log.scores(i, found.scores, found.measured)
+      if found.panels is not None:
+        self.log.panels(i, found.panels)
+      return found
 
-  def _counts(self, scored):
-    """Return the confusion counts of the scored images, and how many."""
-    if self.eval_records is None:
-      classes = self.nets.segmenter.num_classes
-      return np.zeros((classes, classes), np.int64), 0
-    batches = from_config.batches_of_eval(self.eval_records, self.config)
-    return counting.count_all(
-      self.count,
-      scored.params,
-      scored.batch_stats,
-      self.stop.until_requested(batches),
-      self.put,
-    )
-
-  def _scored(self, current):
-    """Return the segmenter or its teacher, whichever is scored."""
-    of_teacher = self.config.eval.network == 'ema'
-    return current.ema if of_teacher else current.segmenter
-
-  def _save(self, i, current, scores):
+  def _save(self, i, current, found):
     self._refuse_diverged(i, current.skipped_in_row)
     # What a run starts from is not a candidate for its best.
-    metrics = {'miou': scores.headline[1]} if scores and i > 0 else {}
-    self.checkpoints.save(i, current, metrics)
-    self.log.pause()
+    metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
+    with self.log.paused():
+      notes = {'means': self.means.to_json()}
+      self.checkpoints.save(i, current, metrics, notes)
 
   def _print_saves(self, step, stopped):
     """Print which checkpoints failed, and after a signal how to continue."""
@@ -235,8 +265,9 @@ class Run:
     if self.scored_start:
       title = stages.init_title(self.config)
       networks[title] = self.start.params, self.start.batch_stats
-    after = self._scored(current)
+    after = self.evaluations.shown(current)
     networks[self.workdir.name] = after.params, after.batch_stats
-    source = self.streams['source'].records
-    self.figures.draw(self.workdir / 'figures', source, networks, scores)
+    if figures := self.evaluations.figures:
+      source = self.streams['source'].records
+      figures.draw(self.workdir / 'figures', source, networks, scores)
     scores_lib.write(self.workdir / 'scores.json', scores_lib.to_json(scores))

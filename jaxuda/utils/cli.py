@@ -11,32 +11,43 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from jaxuda.utils import memory
+from jaxuda.utils import memory, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
-
-INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT
 
 
 def run_cli(main: Callable[..., int | None], *args) -> None:
   """Run `main(*args)` and exit with its status.
 
-  A UserError becomes its message on stderr and status 2, Ctrl-C a line and 130.
-  A reader that has left the pipe (`| head`) ends the program without a word.
+  A UserError becomes its message on stderr and status 2. A signal becomes a
+  sentence and 128 + its number (Ctrl-C: 130), whatever libraries make of it. A
+  reader that has left the pipe (`| head`) ends the program without a word.
   """
   memory.keep_freed()
+  stop = signals.Unwinding()
   try:
-    sys.exit(main(*args))
-  except BrokenPipeError:
+    with stop:
+      status = main(*args)
+  except BaseException as e:
+    if stop.number is None:
+      status = _status(e)
+  if stop.number is not None:
+    # Everything is cleaned up; what threads would say now is of no interest.
+    sys.stdout.flush()
+    os._exit(128 + stop.number)
+  sys.exit(status)
+
+
+def _status(error: BaseException) -> int:
+  """Return the exit status of an error, and say what it is, or raise it."""
+  if isinstance(error, BrokenPipeError):
     # Python would complain once more when it flushes stdout at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(141)  # 128 + SIGPIPE
-  except KeyboardInterrupt:
-    print('interrupted; nothing was left half-written', file=sys.stderr)
-    sys.exit(INTERRUPTED)
-  except UserError as e:
-    print(f'error: {e}', file=sys.stderr)
-    sys.exit(2)
+    return 141  # 128 + SIGPIPE
+  if isinstance(error, UserError):
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  raise error
 
 
 class Flags:

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxuda.utils.errors import UserError
 
 
@@ -68,6 +70,16 @@ def write_csv(
       writer = csv.writer(stream, lineterminator='\n')
       writer.writerow(header)
       writer.writerows(rows)
+
+  write(path, write_to)
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+  """Write an array as .npy, whole; see `write`."""
+
+  def write_to(file):
+    with file.open('wb') as stream:
+      np.save(stream, array)
 
   write(path, write_to)
 

@@ -5,66 +5,44 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# `timeout -s INT` and some shells signal a process twice at once.
+_SAME_S = 1.0
+_RETRY_S = 0.05
 
 
 class StopSignal:
-  """A context manager that turns signals into a flag, or into an exception.
+  """A context manager that turns signals into a flag.
 
-  As a flag: the first SIGTERM or SIGINT is noted, a second one exits at once.
-  With several processes the signals stay with jax's preemption service, which
-  lets all of them stop at the same step.
-
-  With `unwind`: the first one raises where the program is, so that everything
-  is cleaned up; so does a SIGHUP, unless `nohup` or the like told this process
-  to outlive its terminal. What a handler raises inside a callback of some
-  library is lost: call `check` between the steps of the work.
+  The first SIGTERM or SIGINT is noted; another one, a second later or more,
+  ends the process at once. With several processes the signals stay with jax's
+  preemption service, which lets all of them stop at the same step.
 
   At its end the earlier handlers come back. Only in the main thread are
   signals handled.
   """
 
-  def __init__(self, unwind: bool = False):
-    """Handle nothing yet.
-
-    Args:
-      unwind: whether a signal raises, in place of setting the flag.
-    """
-    self._unwind = unwind
+  def __init__(self):
+    """Handle nothing yet."""
     self._received = threading.Event()
-    self._number: int | None = None
     self._before: dict = {}
-    self._writer: int | None = None
+    self._watch = _Watch(self._note)
 
   def __enter__(self) -> 'StopSignal':
-    if threading.current_thread() is not threading.main_thread():
-      return self
-    if self._unwind:
-      stops = [*_STOP_SIGNALS]
-      if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        stops.append(signal.SIGHUP)
-      self._before = {s: signal.signal(s, self._raise) for s in stops}
-    elif _process_count() == 1:
-      self._watch_signals()
+    if _in_main_thread() and _process_count() == 1:
+      self._watch.open()
       self._before = {
         s: signal.signal(s, lambda *_: None) for s in _STOP_SIGNALS
       }
     return self
 
   def __exit__(self, *exc_info) -> None:
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-    self._before = {}
-    if self._writer is not None:
-      signal.set_wakeup_fd(self._wakeup_before)
-      os.close(self._writer)
-      self._thread.join()
-      self._writer = None
-    if self._unwind:
-      self.check()
+    _restore(self._before)
+    self._watch.close()
 
   @property
   def requested(self) -> bool:
@@ -93,53 +71,144 @@ class StopSignal:
         return
       yield item
 
+  def _note(self, name):
+    self._received.set()
+    return (
+      f'{name}: saving at the next step, then stopping; a second one stops at '
+      'once'
+    )
+
+
+class Unwinding:
+  """A context manager in which a signal raises, so that all is cleaned up.
+
+  The first SIGTERM or SIGINT raises where the program is: KeyboardInterrupt, or
+  SystemExit of 128 + its number. So does a SIGHUP, unless `nohup` or the like
+  told this process to outlive its terminal. Another one, a second later or
+  more, ends the process at once. What a handler raises inside a callback of
+  some library is lost, or comes out as another error: `check` raises again, as
+  the end of the context does, and `number` tells.
+
+  At its end the earlier handlers come back. Only in the main thread are
+  signals handled.
+
+  Attributes:
+    number: of the signal that has come, or None.
+  """
+
+  def __init__(self):
+    """Handle nothing yet."""
+    self.number: int | None = None
+    self._before: dict = {}
+    self._watch = _Watch(
+      lambda name: f'{name}: stopping; nothing is left half-written'
+    )
+
+  def __enter__(self) -> 'Unwinding':
+    if _in_main_thread():
+      stops = [*_STOP_SIGNALS]
+      if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        stops.append(signal.SIGHUP)
+      self._watch.open()
+      self._before = {s: signal.signal(s, self._handle) for s in stops}
+      self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
+    return self
+
+  def __exit__(self, *exc_info) -> None:
+    _restore(self._before)
+    self._watch.close()
+    self.check()
+
   def check(self) -> None:
     """Raise KeyboardInterrupt or SystemExit if a signal has come."""
-    if self._number == signal.SIGINT:
+    if self.number == signal.SIGINT:
       raise KeyboardInterrupt
-    if self._number is not None:
-      sys.exit(128 + self._number)
+    if self.number is not None:
+      sys.exit(128 + self.number)
 
-  def _raise(self, number, frame):
-    self._number = number
+  def _handle(self, number, frame):
+    if self.number is None:  # else what was raised is on its way
+      self.number = number
+      self._raise(number, frame)
+
+  def _raise(self, _, frame):
     # Python prints and drops what is raised inside a callback of its collector.
     collecting = {getattr(call, '__code__', None) for call in gc.callbacks}
     while frame:
       if frame.f_code in collecting:
+        signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
         return
       frame = frame.f_back
     self.check()
 
-  def _watch_signals(self):
-    # A Python handler runs only between bytecodes, so not while XLA compiles
-    # for minutes. The system also writes each signal's number to this pipe.
+
+class _Watch:
+  """Reads stop signals as the system delivers them, in a thread.
+
+  A Python handler runs only between bytecodes, so not while XLA compiles for
+  minutes. The system also writes each signal's number to a pipe, which is read
+  here: what is said about the first signal is said at once, and a second one
+  ends the process wherever it is.
+  """
+
+  def __init__(self, on_first: Callable[[str], str]):
+    """Read nothing yet.
+
+    Args:
+      on_first: the first signal's name -> the sentence that is said about it.
+    """
+    self._on_first = on_first
+    self._writer: int | None = None
+
+  def open(self) -> None:
+    """Start to read."""
     reader, self._writer = os.pipe()
     os.set_blocking(self._writer, False)
     self._thread = threading.Thread(
-      target=self._watch, args=(reader,), daemon=True
+      target=self._read, args=(reader,), daemon=True
     )
     self._thread.start()
     self._wakeup_before = signal.set_wakeup_fd(
       self._writer, warn_on_full_buffer=False
     )
 
-  def _watch(self, reader: int) -> None:
-    """Read signal numbers until the pipe is closed."""
+  def close(self) -> None:
+    """End the thread, once it has read what is there."""
+    if self._writer is None:
+      return
+    signal.set_wakeup_fd(self._wakeup_before)
+    os.close(self._writer)
+    self._thread.join()
+    self._writer = None
+
+  def _read(self, reader):
+    first = None  # when the first one came
     while numbers := os.read(reader, 1):
       number = numbers[0]
-      if number not in _STOP_SIGNALS:
+      if number not in (*_STOP_SIGNALS, signal.SIGHUP):
         continue
       name = signal.Signals(number).name
-      if self._received.is_set():
-        os.write(2, f'\n{name} again: stopping at once\n'.encode())
+      if first is None:
+        first = time.monotonic()
+        _say(self._on_first(name))
+      elif time.monotonic() - first >= _SAME_S:
+        _say(f'{name} again: stopping at once')
         os._exit(128 + number)
-      self._received.set()
-      os.write(
-        2,
-        f'\n{name}: saving at the next step, then stopping; a second one '
-        'stops at once\n'.encode(),
-      )
     os.close(reader)
+
+
+def _say(text):
+  os.write(2, f'\n{text}\n'.encode())
+
+
+def _restore(handlers):
+  for number, handler in handlers.items():
+    signal.signal(number, handler)
+  handlers.clear()
+
+
+def _in_main_thread() -> bool:
+  return threading.current_thread() is threading.main_thread()
 
 
 def _process_count() -> int:

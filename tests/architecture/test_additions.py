@@ -136,7 +136,7 @@ def test_a_method(add, tmp_path):
   spec = f'{tmp_path}/page.py:streets'
   config = config_lib.load(spec)
   assert config.method == 'toy' and config.toy.power == 1.0
-  assert {'loss_toy_main', 'loss_seg_source_main'} <= set(one_step(config))
+  assert {'loss/toy_main', 'loss/seg_source_main'} <= set(one_step(config))
   wrong = config_lib.load(spec, ['toy.power=3.0'])
   with pytest.raises(UserError, match=r'config\.toy\.power=3\.0 .* at most 2'):
     experiment.check_values(wrong)
@@ -176,7 +176,7 @@ def test_an_encoder(add):
   _, first = run(start, batch)
   _, again = run(start, batch)
   _, later = run(start.replace(step=start.step + 1), batch)
-  loss = 'loss_seg_source_main'
+  loss = 'loss/seg_source_main'
   assert first[loss] == again[loss] != later[loss]  # another mask each step
   # Its runs are exported by our own names, and read again.
   tensors = export.to_tensors(start.segmenter.params, layouts.OWN)

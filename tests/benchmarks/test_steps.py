@@ -145,12 +145,12 @@ def test_pytorch_takes_the_same_step(name):
     batch = tiny.batch(config, seed=i)
     current, measured = step(current, batch, config.loss_weights.to_dict())
     theirs = net(net.load(batch))
-    assert {f'loss_{k}' for k in theirs} == {
-      k for k in measured if k.startswith('loss_')
+    assert {f'loss/{k}' for k in theirs} == {
+      k for k in measured if k.startswith('loss/')
     }
     for term, value in theirs.items():
       np.testing.assert_allclose(
-        measured[f'loss_{term}'], float(value), rtol=2e-4, err_msg=f'{term} {i}'
+        measured[f'loss/{term}'], float(value), rtol=2e-4, err_msg=f'{term} {i}'
       )
 
 
@@ -217,12 +217,12 @@ def test_pytorch_has_the_network_of_dacs(encoder, layout, settings):
   step = tiny.stepper(spec, *settings)
   _, measured = step(current, batch, config.loss_weights.to_dict())
   found = net(net.load(batch))
-  assert {f'loss_{k}' for k in found} == {
-    k for k in measured if k.startswith('loss_')
+  assert {f'loss/{k}' for k in found} == {
+    k for k in measured if k.startswith('loss/')
   }
   source = float(found['seg_source_main'])
   np.testing.assert_allclose(
-    measured['loss_seg_source_main'], source, rtol=2e-4
+    measured['loss/seg_source_main'], source, rtol=2e-4
   )
   assert np.isfinite(float(found['seg_mixed_main']))
 

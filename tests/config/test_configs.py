@@ -24,7 +24,7 @@ def emitted(config) -> set[str]:
   frozen = experiment.frozen_encoder(config, start.segmenter)
   batch = tiny.batch(config, size=1)
   _, measured = jax.eval_shape(step, start, batch, frozen)
-  return {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  return {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def of_segmenter(term):
 def test_measurements(method_config):
   """Each term is finite and has a weight, and each weight a term."""
   _, measured = one_step(method_config)
-  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  terms = {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}
   assert terms == tiny.terms(method_config)
   assert all(np.isfinite(v) for v in measured.values())
   assert all(v.shape == () for v in measured.values())
@@ -43,15 +43,15 @@ def test_one_mean_over_all_labelled_pixels():
     ('seg_target_main', 'target'),
   ):
     share = pixels[stream] / sum(pixels.values())
-    expected = share * float(apart[f'loss_{term}'])
-    assert float(together[f'loss_{term}']) == pytest.approx(expected, rel=1e-4)
+    expected = share * float(apart[f'loss/{term}'])
+    assert float(together[f'loss/{term}']) == pytest.approx(expected, rel=1e-4)
 
 
 def test_both_networks_learn(method_config):
   start = tiny.first_state(method_config)
   after, measured = one_step(method_config)
   assert after.step == 1
-  assert measured['grad_norm_segmenter'] > 0
+  assert measured['grad_norm/segmenter'] > 0
   assert not same(after.segmenter.params, start.segmenter.params)
   assert not same(after.segmenter.batch_stats, start.segmenter.batch_stats)
   for name, params in after.discriminators.params.items():
@@ -61,7 +61,7 @@ def test_both_networks_learn(method_config):
     ):
       assert (new != old).any(), name
   if not start.discriminators.params:
-    assert measured['grad_norm_discriminators'] == 0
+    assert measured['grad_norm/discriminators'] == 0
 
 
 def test_each_term_trains_one_network(method_config):
@@ -169,8 +169,8 @@ def test_forward_passes_before_the_update(statistics):
   expected |= method.discriminator_losses(ctx)
   run = tiny.stepper(config_name, override)
   after, measured = run(start, batch, tiny.weights(config_name))
-  assert abs(measured['loss_d_main'] - np.log(2)) > 0.01
-  measured = {k: measured[f'loss_{k}'] for k in expected}
+  assert abs(measured['loss/d_main'] - np.log(2)) > 0.01
+  measured = {k: measured[k if '/' in k else f'loss/{k}'] for k in expected}
   assert_close(measured, expected, rtol=1e-4)
   assert_close(after.segmenter.batch_stats, stats, rtol=1e-4, atol=1e-4)
 
@@ -184,8 +184,8 @@ def test_patches_differ_from_step_to_step():
     later = start.replace(step=jnp.int32(5))
     _, first = run(start, batch, tiny.weights(config_name))
     _, second = run(later, batch, tiny.weights(config_name))
-    assert (first['loss_d_main'] != second['loss_d_main']) == moves
-    assert first['loss_seg_source_main'] == second['loss_seg_source_main']
+    assert (first['loss/d_main'] != second['loss/d_main']) == moves
+    assert first['loss/seg_source_main'] == second['loss/seg_source_main']
 
 
 @pytest.mark.slow
@@ -206,7 +206,7 @@ def test_a_batch_in_parts():
     start = tiny.first_state(config_name, *settings)
     found.append(run(start, batch, weights))
   (whole, once), (parted, twice) = found
-  assert once['loss_seg_source_main'] > 1 and once['loss_adv_main'] > 0.1
+  assert once['loss/seg_source_main'] > 1 and once['loss/adv_main'] > 0.1
   assert_close(twice, once, rtol=1e-4)
   start = tiny.first_state(config_name, *settings)
   # Of Adam its moments: its first step divides the gradient by its size.
@@ -260,7 +260,7 @@ def test_bfloat16():
   _, expected = one_step(config_name)
   for name, value in measured.items():
     assert value.dtype in (jnp.float32, jnp.int32)
-    if name.startswith('loss_'):
+    if name.startswith('loss/'):
       assert value == pytest.approx(float(expected[name]), rel=0.05)
-      if name.startswith('loss_seg'):
+      if name.startswith('loss/seg'):
         assert value != expected[name]  # it did compute otherwise

@@ -90,7 +90,7 @@ def test_nohup_is_respected(ignored):
   before = signal.getsignal(signal.SIGHUP)
   signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
   try:
-    with contextlib.suppress(SystemExit), signals.StopSignal(unwind=True):
+    with contextlib.suppress(SystemExit), signals.Unwinding():
       signal.raise_signal(signal.SIGHUP)
       assert ignored
     expected = signal.SIG_IGN if ignored else signal.SIG_DFL

@@ -137,7 +137,7 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
   assert f'{names[name]} tensors' in said
 
   rows = metrics_csv.read_metrics(run / 'metrics.csv')
-  losses = [row for row in rows if 'loss_seg_source_main' in row]
+  losses = [row for row in rows if 'loss/seg_source_main' in row]
   recorded.check_losses(trace, losses)
   found = experiment.load(run)
   recorded.check_logits(trace, found.net, found)

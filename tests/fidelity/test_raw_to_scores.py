@@ -194,7 +194,7 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path):
   assert train.train(config, path) == 0
 
   rows = metrics_csv.read_metrics(path / 'metrics.csv')
-  assert [r['step'] for r in rows if 'loss_seg_source_main' in r] == [1, 2]
+  assert [r['step'] for r in rows if 'loss/seg_source_main' in r] == [1, 2]
   assert rows[-2]['skipped'] == 0
   trained = json.loads((path / 'scores.json').read_text())
   scores = scores_lib.from_json(trained)

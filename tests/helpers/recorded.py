@@ -5,7 +5,7 @@ import numpy as np
 import originals
 import pytest
 
-# The name of each loss in the originals' logs.
+# What we log, by its name in the originals' logs.
 LOSSES = {
   'AdaptSegNet': {
     'seg_source_aux': 'loss_seg1',
@@ -20,8 +20,8 @@ LOSSES = {
     'seg_source_main': 'loss_seg_src_main',
     'adv_aux': 'loss_adv_trg_aux',
     'adv_main': 'loss_adv_trg_main',
-    # It logs the target's half of d_aux and d_main, which the changes of the
-    # discriminators tell as well.
+    'd_aux/target_loss': 'loss_d_aux',
+    'd_main/target_loss': 'loss_d_main',
   },
   'MinEnt': {
     'seg_source_aux': 'loss_seg_src_aux',
@@ -33,6 +33,8 @@ LOSSES = {
     'seg_source_main': 'loss_seg',
     'adv_main': 'loss_adv_tgt',
     'd_main': 'loss_D',
+    'd_main/source_loss': 'loss_D_src',
+    'd_main/target_loss': 'loss_D_tgt',
   },
 }
 
@@ -41,11 +43,14 @@ def check_losses(trace, losses):
   """Every loss of every step to 1e-4."""
   for ours, theirs in zip(losses, trace['losses'], strict=True):
     for name, key in LOSSES[trace['method']].items():
-      if f'loss_{name}' not in ours:  # the aux head of single-level ADVENT
+      logged = name if '/' in name else f'loss/{name}'
+      if logged not in ours:  # the aux head of single-level ADVENT
         assert theirs[key] == 0
         continue
       weight = 0.001 if key == 'loss_adv_tgt' else 1  # FADA logs it weighted
-      value = weight * ours[f'loss_{name}']
+      if '/' in name:  # and the halves as halves
+        weight = 0.5
+      value = weight * ours[logged]
       assert value == pytest.approx(theirs[key], rel=1e-4), name
 
 

@@ -119,7 +119,7 @@ def test_more_processes_than_examples(records):
 
 
 def test_plan_is_in_order():
-  sizes = ['b', 'a', 'b', 'b']
+  sizes = dict(enumerate('babb'))
   assert pipeline._plan(sizes, 2, 0, 1) == [
     ('a', [1]),
     ('b', [0, 2]),

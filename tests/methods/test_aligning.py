@@ -124,9 +124,15 @@ def test_semantic_losses(semantics):
 
   hiding = ass.segmenter_losses(given)['adv_semantic']
   assert hiding == pytest.approx(expected('source', K), rel=1e-4)
-  tell = ass.discriminator_losses(given)['d_semantic']
+  tell = ass.discriminator_losses(given)
   halves = expected('source', 0) / 2 + expected('labelled', K) / 2
-  assert tell == pytest.approx(halves, rel=1e-4)
+  assert tell['d_semantic'] == pytest.approx(halves, rel=1e-4)
+  if semantics == 'pixels':
+    for stream, domain in (('source', 'source'), ('labelled', 'target')):
+      p = softmax(features[stream] @ wide)[batch[stream]['label'] != 255]
+      right = (p[:, :K] if domain == 'source' else p[:, K:]).sum(-1) > 0.5
+      found = tell[f'd_semantic/{domain}_accuracy']
+      assert found == pytest.approx(right.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize('size', [(91, 160), (64, 128)])
@@ -181,10 +187,15 @@ def test_clans_terms(step):
   assert found['adv_main'] == pytest.approx(expected, rel=1e-4)
   alike = 1 + cosine(heads['layer5']['a'], heads['layer6']['a'])
   assert found['heads'] == pytest.approx((1 - step / 100) * alike, rel=1e-4)
-  told = clan.discriminator_losses(given)['d_main']
-  expected = bce(answers['source'], 0).mean()
-  expected += (weight * bce(answers['target'], 1)).mean()
-  assert told == pytest.approx(expected, rel=1e-4)
+  told = clan.discriminator_losses(given)
+  halves = {
+    'd_main/source_loss': bce(answers['source'], 0).mean(),
+    'd_main/source_accuracy': np.mean(answers['source'] < 0),
+    'd_main/target_loss': (weight * bce(answers['target'], 1)).mean(),
+    'd_main/target_accuracy': np.mean(answers['target'] > 0),
+  }
+  total = halves['d_main/source_loss'] + halves['d_main/target_loss']
+  assert told == pytest.approx(halves | {'d_main': total}, rel=1e-4)
 
 
 def test_twin_heads_predict_by_their_sum():

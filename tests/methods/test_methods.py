@@ -119,12 +119,24 @@ def test_terms_on_whole_maps(config_name, form):
   hiding = run(method, config, 'segmenter')
   tell = run(method, config, 'discriminator')
   assert set(hiding) == {'adv_main', 'adv_aux'}
-  assert set(tell) == {'d_main', 'd_aux'}
+  assert {name for name in tell if '/' not in name} == {'d_main', 'd_aux'}
   for head in ('main', 'aux'):
     source, target = see['source', head], see['target', head]
     assert hiding[f'adv_{head}'] == pytest.approx(bce(target, 0), rel=1e-5)
     expected = (bce(source, 0) + bce(target, 1)) / 2
     assert tell[f'd_{head}'] == pytest.approx(expected, rel=1e-5)
+    # What is logged beside it: each half, and how often the logit's sign says
+    # the domain.
+    assert {
+      name.partition('/')[2]: pytest.approx(float(value), rel=1e-5)
+      for name, value in tell.items()
+      if name.startswith(f'd_{head}/')
+    } == {
+      'source_loss': bce(source, 0),
+      'source_accuracy': np.mean(source < 0),
+      'target_loss': bce(target, 1),
+      'target_accuracy': np.mean(target > 0),
+    }
 
 
 def test_reversal_is_equation_4():

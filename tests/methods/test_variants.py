@@ -107,7 +107,7 @@ def expected_terms(variant):
 
 def terms_of(measured):
   """Return the names of the terms among a step's measurements."""
-  return {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  return {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_each_config_trains_on_them(name, half, streets_data):
     batch = next(batches)
     assert {'image', 'label'} == set(batch[stream])
     current, measured = run(current, batch, tiny.weights(name))
-  terms = {k.removeprefix('loss_') for k in measured if k.startswith('loss_')}
+  terms = {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}
   weights = {k for k in tiny.weights(name) if not k.endswith('_aux')}
   assert terms == weights
   assert all(np.isfinite(v) for v in measured.values())
@@ -100,9 +100,9 @@ def test_a_run_predicts_labels_that_are_missing(
   [row] = [
     row
     for row in metrics_csv.read_metrics(workdir / 'metrics.csv')
-    if 'loss_kld_main' in row
+    if 'loss/kld_main' in row
   ]
-  assert row['loss_kld_main'] > 0 and row['loss_seg_target_main'] > 0
+  assert row['loss/kld_main'] > 0 and row['loss/seg_target_main'] > 0
   # They are made once; a process that waited for another finds them there.
   before = folder.stat().st_mtime_ns
   writer.make_for(config_lib.read_run(workdir), 'target', folder)

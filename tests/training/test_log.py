@@ -64,6 +64,7 @@ def test_the_folder(finished_run):
     'checkpoints',
     'figures',
     'scores.json',
+    'unlabelled',
   }
   assert [p.name for p in sorted((folder / 'figures').iterdir())] == [
     'confusion.png',
@@ -78,21 +79,30 @@ def test_the_folder(finished_run):
 
 
 def test_metrics(rows, finished_run):
-  steps = [(r['step'], 'eval_mIoU' in r) for r in rows]
+  steps = [(r['step'], 'eval/mIoU' in r) for r in rows]
   assert steps == [
     (2, False), (4, False), (4, True), (6, False), (8, False), (8, True),
     (9, True),
   ]  # fmt: skip
   for row in rows:
-    if 'eval_mIoU' not in row:
-      assert all(np.isfinite(row[f'loss_{term}']) for term in TERMS)
-      assert row['grad_norm_segmenter'] > 0 and row['skipped'] == 0
+    if 'eval/mIoU' not in row:
+      assert all(np.isfinite(row[f'loss/{term}']) for term in TERMS)
+      assert row['grad_norm/segmenter'] > 0 and row['skipped'] == 0
+      # Of the last step, 0-based: 2.5e-4 or what the config has in its place.
+      rate = config_lib.read_run(finished_run.workdir).optim.lr
+      expected = rate * (1 - (row['step'] - 1) / 100) ** 0.9
+      assert row['optim/lr'] == pytest.approx(expected, rel=1e-5)
+    else:
+      shares = [v for k, v in row.items() if k.startswith('share/')]
+      assert sum(shares) == pytest.approx(1) and len(shares) == 19
+      assert ('target/ensv' in row) == (row['step'] > 4)
+      assert 0 < row['source/mIoU'] < 1
   scores = json.loads((finished_run.workdir / 'scores.json').read_text())
   assert scores['images'] == 3
   mean = scores['means']['mIoU']  # to six places
-  assert rows[-1]['eval_mIoU'] == pytest.approx(mean, abs=1e-6)
+  assert rows[-1]['eval/mIoU'] == pytest.approx(mean, abs=1e-6)
   for name, value in scores['iou'].items():
-    logged = rows[-1][f'eval_iou_{name.replace(" ", "_")}']
+    logged = rows[-1][f'iou/{name.replace(" ", "_")}']
     assert np.isnan(logged) if value is None else abs(logged - value) < 1e-6
   counts = np.array(scores['confusion'])
   labelled = [
@@ -104,13 +114,25 @@ def test_metrics(rows, finished_run):
 
 
 def test_scalars_are_those_of_the_table(rows, events):
-  trained = [row for row in rows if 'eval_mIoU' not in row]
-  for name in (*(f'loss_{term}' for term in TERMS), 'grad_norm_segmenter'):
+  trained = [row for row in rows if 'eval/mIoU' not in row]
+  for name in (*(f'loss/{term}' for term in TERMS), 'grad_norm/segmenter'):
     assert scalars(events, name) == {r['step']: r[name] for r in trained}
-  means = scalars(events, 'eval_mIoU')
+  means = scalars(events, 'eval/mIoU')
   assert list(means) == list(EVALUATIONS)
-  assert means[9] == pytest.approx(rows[-1]['eval_mIoU'])
-  assert all(rate > 0 for rate in scalars(events, 'images_per_s').values())
+  assert means[9] == pytest.approx(rows[-1]['eval/mIoU'])
+  rates = scalars(events, 'speed/images_per_s')
+  assert list(rates) == [2, 4, 6, 8] and min(rates.values()) > 0
+
+
+def test_texts(events, finished_run):
+  """The config, to the letter, and each parameter with its shape."""
+  [config] = events.Tensors('config')
+  text = config.tensor_proto.string_val[0].decode()
+  stored = (finished_run.workdir / 'config.json').read_text()
+  assert json.loads(text) == json.loads(stored)
+  [shapes] = events.Tensors('parameters')
+  text = shapes.tensor_proto.string_val[0].decode()
+  assert '| encoder/conv1/kernel' in text and 'Total: ' in text
 
 
 def test_panels(events):
@@ -151,8 +173,8 @@ def test_what_it_says(finished_run):
   for line in progress:
     for term in TERMS:
       assert re.search(rf'  {term} \d+\.\d{{4}}\b', line)
-  # The rate and what it promises need two lines without a pause between.
-  assert re.search(r'  \d+\.\d images/s  ETA \d+:\d\d$', progress[1])
+    assert re.search(r'  \d+\.\d images/s  ETA \d+:\d\d$', line)
+  assert re.search(r'^compiled, and one step done, in \d+ s$', said, re.M)
   [share] = re.findall(
     r'^data: training spent (.*)% of its time waiting', said, re.M
   )
@@ -167,13 +189,13 @@ def test_tables(finished_run, rows):
   for name in CLASSES:
     assert len(re.findall(rf'^  {name} +[\d.n/a]+ *$', said, re.M)) == 4
   # At step 8 a class of which there is no pixel is not counted as zero.
-  row = next(r for r in rows if r['step'] == 8 and 'eval_mIoU' in r)
+  row = next(r for r in rows if r['step'] == 8 and 'eval/mIoU' in r)
   table = said.split('evaluation at step 8')[1].split('evaluation')[0]
   for name in CLASSES:
-    value = row[f'eval_iou_{name.replace(" ", "_")}']
+    value = row[f'iou/{name.replace(" ", "_")}']
     shown = re.search(rf'^  {name} +(\S+)', table, re.M)[1]
     assert shown == ('n/a' if np.isnan(value) else f'{100 * value:.1f}')
-  mean = 100 * rows[-1]['eval_mIoU']
+  mean = 100 * rows[-1]['eval/mIoU']
   assert said.splitlines()[-1] == f'mIoU {mean:.1f} (last checkpoint, 3 images)'
   figures = re.findall('^figure: (.*)$', said, re.M)
   assert figures == [
@@ -262,7 +284,7 @@ def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path):
   """On the processes, too, that read before the first one truncates."""
   rows = metrics_csv.MetricsCsv(tmp_path / 'metrics.csv')
   for step in (4, 8):
-    rows.append(step, {'eval_mIoU': 0.5})
+    rows.append(step, {'eval/mIoU': 0.5})
   ours = log.Log(tmp_path, 9, 4)
   ours._first = False
   ours.resume(5)

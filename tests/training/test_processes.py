@@ -84,8 +84,8 @@ def copy_back_to(step: int, finished, path):
 def last_losses(path) -> dict[str, float]:
   """Return what step 9 measured."""
   rows = metrics_csv.read_metrics(path / 'metrics.csv')
-  [row] = [r for r in rows if r['step'] == 9 and 'loss_seg_source_main' in r]
-  return {k: v for k, v in row.items() if k.startswith('loss_')}
+  [row] = [r for r in rows if r['step'] == 9 and 'loss/seg_source_main' in r]
+  return {k: v for k, v in row.items() if k.startswith('loss/')}
 
 
 @pytest.fixture(scope='module')

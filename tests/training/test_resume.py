@@ -106,7 +106,7 @@ def test_stopped_and_continued_with_a_teacher(
   log = (tmp_path / 'straight' / 'metrics.csv').read_text()
   assert (tmp_path / 'stopped' / 'metrics.csv').read_text() == log
   columns = log.splitlines()[0].split(',')
-  at = columns.index('loss_feature_distance')
+  at = columns.index('loss/feature_distance')
   far = [row.split(',')[at] for row in log.splitlines()[1:]]
   assert any(float(value) > 0 for value in far if value)
   teacher, student = found['ema'], found['segmenter']
@@ -175,7 +175,7 @@ def test_stopped_in_an_evaluation(
   with tiny_runs.signalled_at(*then):
     assert tiny_runs.run(*arguments) == (143 if then else 0)
   rows = metrics_csv.read_metrics(finished_run.workdir / 'metrics.csv')
-  expected = {r['step']: r['eval_mIoU'] for r in rows if 'eval_mIoU' in r}
+  expected = {r['step']: r['eval/mIoU'] for r in rows if 'eval/mIoU' in r}
   assert score() == expected[step]
   if then:
     assert tiny_runs.run(*arguments) == 0

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -59,9 +61,53 @@ def test_second_signal_exits_even_inside_native_code(number):
   child.send_signal(number)
   assert child.stderr.readline() == '\n'
   assert 'a second one stops at once' in child.stderr.readline()
+  child.send_signal(number)  # at once: the same one, as `timeout -s INT` sends
+  time.sleep(1.2)
+  assert child.poll() is None
   child.send_signal(number)
-  child.communicate(timeout=60)
+  _, said = child.communicate(timeout=60)
+  assert said == f'\n{signal.Signals(number).name} again: stopping at once\n'
   assert child.returncode == 128 + number
+
+
+# What a library makes of the exception: nothing, another error, or a callback
+# of the collector, in which it is lost.
+SWALLOWED = {
+  'unwound': 'wait()',
+  'swallowed': """
+try: wait()
+except BaseException: pass
+return 0""",
+  'turned': """
+try: wait()
+except BaseException as e: raise RuntimeError('in a callback') from e""",
+  'collected': """
+gc.callbacks.append(lambda *_: wait())
+gc.collect()
+time.sleep(60)""",
+}
+
+
+@pytest.mark.parametrize('body', SWALLOWED)
+def test_a_command_ends_with_one_sentence(body):
+  """And with the signal's status, whatever becomes of what is raised."""
+  child = run_child(
+    f"""
+import gc, time
+from jaxuda.utils import cli
+def wait():
+  print('on', flush=True)
+  time.sleep(2 if {body == 'collected'} else 60)
+def main():
+{textwrap.indent(SWALLOWED[body].strip(), '  ')}
+cli.run_cli(main)
+"""
+  )
+  assert child.stdout.readline() == 'on\n'
+  child.send_signal(signal.SIGINT)
+  _, said = child.communicate(timeout=30)
+  assert child.returncode == 130
+  assert said == '\nSIGINT: stopping; nothing is left half-written\n'
 
 
 @pytest.mark.slow

@@ -1,0 +1,191 @@
+"""What unlabelled target images tell of a network: alarms, not a score.
+
+Each measure is of the images as they are read for training, without
+augmentation. None of them says how good a network is: self-training lowers its
+own entropy, and networks agree on what all of them get wrong. They say when
+something breaks (alarms.py), and docs/unlabelled.md how they rank networks
+beside mIoU.
+"""
+
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from jaxuda import labels
+from jaxuda.evaluation import inference
+from jaxuda.input import Records, decode
+from jaxuda.models.segmenter import Segmenter
+from jaxuda.utils import files
+from jaxuda.utils.errors import UserError
+
+IMAGES = 32  # of the target, spread evenly over its training split
+PIXELS = 128  # of each image, of which probabilities are kept
+SURE = 0.968  # of a pixel's likeliest class: DACS's threshold
+
+FOLDER = 'unlabelled'  # of a run: the kept probabilities of each evaluation
+
+
+class Unlabelled:
+  """Measures networks on images of the target's training split."""
+
+  def __init__(
+    self, net: Segmenter, config, records: Records, workdir: pathlib.Path
+  ):
+    """Read the images.
+
+    Args:
+      net: the segmenter.
+      config: the experiment's; reads `classes` and `eval.upsample`.
+      records: the target's; labels that they may have are not read.
+      workdir: the run's folder.
+
+    Raises:
+      UserError: an image cannot be read; names it.
+    """
+    self._classes = labels.space(config.classes).classes
+    self._folder = workdir / FOLDER
+    indices = records.spread(min(IMAGES, len(records)))
+    examples = decode.decoded(records, indices, decode.decoder(records, None))
+    self._images = [example['image'] for example in examples]
+    rng = np.random.default_rng(0)  # the same pixels in every run
+    self._pixels = [
+      rng.integers(0, image.shape[0] * image.shape[1], PIXELS)
+      for image in self._images
+    ]
+    self._view = _jitted_view(net, config.eval.upsample)
+
+  def measure(
+    self, step: int, network: tuple, other: tuple | None = None
+  ) -> dict[str, float]:
+    """Measure a network; the first process keeps its probabilities.
+
+    Args:
+      step: of the network, by which what is kept is named.
+      network: (params, batch_stats) of the one that is scored.
+      other: of its teacher, or of the segmenter where the teacher is scored;
+        None where there is no other.
+
+    Returns:
+      'target/entropy': the mean entropy of a pixel, in 0..1.
+      'target/confident_share': of pixels with a probability of SURE or more.
+      'target/flip_agreement': the share of pixels whose class stays when the
+        image is mirrored.
+      'target/teacher_agreement': the same of the other network.
+      'target/ensv': the share of the kept pixels in which the network agrees
+        with the mean of all evaluations up to this one (EnsV); from the second
+        one on.
+      'share/<class>': the share of pixels that are predicted as a class.
+    """
+    found = [
+      self._of_image(image, pixels, network, other)
+      for image, pixels in zip(self._images, self._pixels, strict=True)
+    ]
+    means = {
+      f'target/{name}': float(np.mean([one[name] for one in found]))
+      for name in found[0]
+      if name not in ('counts', 'probabilities')
+    }
+    shares = np.mean([one['counts'] / one['counts'].sum() for one in found], 0)
+    means |= {
+      f'share/{name.replace(" ", "_")}': float(share)
+      for name, share in zip(self._classes, shares, strict=True)
+    }
+    kept = np.concatenate([one['probabilities'] for one in found])
+    if jax.process_index() == 0 and self._keep(step, kept):
+      agreement = ensv(self._folder)
+      if len(agreement) > 1:
+        means['target/ensv'] = agreement[step]
+    return means
+
+  def _keep(self, step, probabilities) -> bool:
+    """Write f16[N, C]; a full disk costs a warning, and the measure."""
+    try:
+      files.write_array(
+        self._folder / f'{step}.npy', probabilities.astype(np.float16)
+      )
+    except UserError as e:
+      logging.warning('%s', e)
+      return False
+    return True
+
+  def _of_image(self, image, pixels, network, other):
+    ids, entropy, sure, kept = jax.device_get(
+      self._view(*network, image, pixels)
+    )
+    mirrored = jax.device_get(self._view(*network, image[:, ::-1], pixels)[0])
+    found = {
+      'entropy': entropy,
+      'confident_share': sure,
+      'flip_agreement': (ids == mirrored[:, ::-1]).mean(),
+      'counts': np.bincount(ids.ravel(), minlength=len(self._classes)),
+      'probabilities': kept,
+    }
+    if other is not None:
+      others = jax.device_get(self._view(*other, image, pixels)[0])
+      found['teacher_agreement'] = (ids == others).mean()
+    return found
+
+  def resume(self, step: int) -> None:
+    """Forget the evaluations after a step, which will be made again."""
+    if jax.process_index() == 0:
+      for later, path in _kept(self._folder).items():
+        if later > step:
+          path.unlink(missing_ok=True)
+
+
+@functools.cache
+def _jitted_view(net, upsample):
+  """Return (params, batch_stats, image, pixels) -> what one view shows.
+
+  That is u8[H, W] class indices, the mean entropy, the share of sure pixels and
+  the probabilities of some pixels, f32[PIXELS, C].
+  """
+
+  def view(params, batch_stats, image, pixels):
+    p = inference.one_view(
+      *(params, batch_stats, image[None]),
+      net=net,
+      size=image.shape[:2],
+      upsample=upsample,
+    )[0]
+    return (
+      jnp.argmax(p, -1).astype(jnp.uint8),
+      inference.entropy(p).mean(),
+      (p.max(-1) >= SURE).mean(),
+      p.reshape(-1, p.shape[-1])[pixels],
+    )
+
+  return jax.jit(view)
+
+
+def ensv(folder: pathlib.Path) -> dict[int, float]:
+  """Return how far each evaluation of a run agrees with their mean.
+
+  (Hu et al., "Towards Reliable Model Selection for Unsupervised Domain
+  Adaptation", NeurIPS 2024: the mean of all candidates' probabilities labels
+  the pixels, and the candidate that agrees most is taken.)
+
+  Args:
+    folder: <run>/unlabelled.
+
+  Returns:
+    step -> the share of the kept pixels, in 0..1; {} where nothing is kept.
+  """
+  kept = {step: np.load(path) for step, path in _kept(folder).items()}
+  if not kept:
+    return {}
+  total = sum(p.astype(np.float32) for p in kept.values())
+  proxy = total.argmax(-1)
+  return {
+    step: float((p.argmax(-1) == proxy).mean()) for step, p in kept.items()
+  }
+
+
+def _kept(folder) -> dict[int, pathlib.Path]:
+  """{step: file} of a folder, ascending."""
+  paths = {int(path.stem): path for path in folder.glob('[0-9]*.npy')}
+  return dict(sorted(paths.items()))
