@@ -23,6 +23,7 @@ COMMANDS = {
   'pseudo_label': 'jaxuda.pseudo_label',
   'weights': 'jaxuda.weights',
   'analyze': 'jaxuda.analyze.__main__',
+  'report': 'jaxuda.report',
   'prepare': 'data.prepare',
   'verify': 'data.verify',
 }

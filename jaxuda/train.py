@@ -11,6 +11,7 @@ from jaxuda import config as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.input import from_config
 from jaxuda.pseudo_labels import writer
+from jaxuda.reports import page
 from jaxuda.torch_weights import load
 from jaxuda.training import checks, loop, own_data, stages
 from jaxuda.training import workdir as workdir_lib
@@ -55,7 +56,17 @@ def train(config, workdir: pathlib.Path) -> int:
   started = config.init or config.init_stage
   title = stages.init_title(config) if started else None
   stages.print_summary(workdir, scores, title, config.eval.network)
+  if run and jax.process_index() == 0:
+    _write_report(workdir)
   return 0
+
+
+def _write_report(workdir):
+  """Write the run's page, without which it is done as well."""
+  try:
+    page.write([workdir], workdir / 'report.html')
+  except UserError as e:
+    print0(f'no report: {e}')
 
 
 def _check(config, mesh, key='config'):

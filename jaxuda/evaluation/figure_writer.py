@@ -16,6 +16,8 @@ from jaxuda.figures import confusion, segmentation
 from jaxuda.input import from_config
 from jaxuda.utils.errors import UserError
 
+PANELS = 'panels'  # the folder of single pictures, NUMBER-NAME.png
+
 
 @dataclasses.dataclass(frozen=True)
 class Example:
@@ -153,10 +155,27 @@ class FigureWriter:
       [e.image for e in self._target],
       entropies,
     )
+    self._write_panels(folder / PANELS, predicted)
     if scores.images:
       confusion.counts(
         folder / 'confusion.png', scores.counts, scores.space.classes
       )
+
+  def _write_panels(self, folder, predicted):
+    """Write what the page of a run shows of each example, one by one."""
+    names = list(predicted)
+    for i, example in enumerate(self._target):
+      ids, entropy = predicted[names[-1]][i]
+      pictures = {'image': example.image}
+      if len(names) > 1:
+        before = predicted[names[0]][i][0]
+        pictures['before'] = labels.colorize(before, self._space)
+      pictures['after'] = labels.colorize(ids, self._space)
+      if example.label is not None:
+        pictures['truth'] = labels.colorize(example.label, self._space)
+      pictures['entropy'] = segmentation.entropy_map(entropy)
+      for name, picture in pictures.items():
+        segmentation.write_png(folder / f'{i + 1}-{name}.png', picture)
 
   def _predict(self, params, batch_stats, example):
     """(u8[H, W] class indices, f32[H, W] entropy) at the image's size."""

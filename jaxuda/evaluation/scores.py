@@ -11,6 +11,8 @@ import numpy as np
 from jaxuda import labels, metrics
 from jaxuda.utils import console, files
 
+START = 'start_scores.json'  # of the network that a run starts from
+
 
 @dataclasses.dataclass(frozen=True)
 class Scores:

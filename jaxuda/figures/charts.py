@@ -99,6 +99,40 @@ def curves(
   page.save(path, figure)
 
 
+def history(
+  series: Mapping[str, tuple[Sequence[float], Sequence[float]]], legend: bool
+) -> bytes:
+  """Draw a number over the steps of training, small enough for a phone.
+
+  Args:
+    series: a line's name to its steps and values.
+    legend: whether the names are shown.
+
+  Returns:
+    A PNG.
+  """
+  figure, axis = _chart((4.4, 2.6))
+  shades = colors(len(series))
+  for color, (name, (steps, values)) in zip(
+    shades, series.items(), strict=True
+  ):
+    few = len(steps) < 30  # a marker for each, where they can be told apart
+    style = {'marker': '.'} if few else {}
+    axis.plot(steps, values, color=color, label=_short(name), **style)
+  axis.set(xlabel='step')
+  axis.margins(x=0.02)
+  axis.grid(axis='y', **_GRID)
+  if legend:
+    _legend(figure, axis, size=8)
+  return page.png(figure)
+
+
+def _short(name: str, most: int = 40) -> str:
+  """Return a name, of a long one its beginning and its end."""
+  half = (most - 1) // 2
+  return name if len(name) <= most else f'{name[:half]}…{name[-half:]}'
+
+
 def bars(
   path: str | pathlib.Path,
   names: Sequence[str],
@@ -163,15 +197,15 @@ def _chart(size):
   return figure, axis
 
 
-def _legend(figure, axis):
+def _legend(figure, axis, size=10):
   handles, names = axis.get_legend_handles_labels()
   figure.legend(
     handles,
     names,
     loc='outside upper center',
-    ncols=min(len(names), 3),
+    ncols=min(len(names), 3 if max(map(len, names)) < 25 else 1),
     frameon=False,
-    fontsize=10,
+    fontsize=size,
   )
 
 

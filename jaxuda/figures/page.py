@@ -4,6 +4,7 @@ matplotlib is imported where it is used, and draws into memory (Agg): there is
 no display, and no global figure.
 """
 
+import io
 import pathlib
 import textwrap
 from collections.abc import Sequence
@@ -110,6 +111,13 @@ def color_bar(
   bar.ax.set_xticklabels(['0', unit, '1'])
   bar.ax.tick_params(labelsize=10, length=2)
   bar.outline.set_visible(False)
+
+
+def png(figure) -> bytes:
+  """Return a figure as a PNG."""
+  content = io.BytesIO()
+  figure.savefig(content, format='png', dpi=DPI)
+  return content.getvalue()
 
 
 def save(path: str | pathlib.Path, figure) -> None:

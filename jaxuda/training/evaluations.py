@@ -100,7 +100,7 @@ class Evaluations:
       measured = self._unlabelled.measure(
         step, variables, other and (other.params, other.batch_stats)
       )
-    if self._source:
+    if self._source and not stop.requested:
       measured |= self._source_score(variables, stop)
     if stop.requested:
       return None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxuda import config as config_lib
 from jaxuda.evaluation import alarms
 from jaxuda.evaluation.scores import Scores, table
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.console import duration, print0
 
 LOSS = 'loss/'
@@ -147,6 +147,11 @@ class Log:
     self._csv.append(step, values)
     kept = {k: float(v) for k, v in values.items() if v is not None}
     self._rows.append({'step': step, **kept})
+
+  @property
+  def trained_s(self) -> float:
+    """Seconds of training up to the last line, waiting for data included."""
+    return self._clock.trained_s
 
   def waited(self) -> None:
     """Print how much of the training time went into waiting for data."""

@@ -12,6 +12,7 @@ from jaxuda import checkpoints, experiment, optim, state
 from jaxuda import input as input_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
+from jaxuda.reports import sessions
 from jaxuda.training import stages, start
 from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import Log, describe
@@ -123,6 +124,7 @@ class Run:
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):
+        self.session = sessions.Session(self.workdir, self.mesh)
         self.log.resume(first)
         self.evaluations.resume(first)
         if first == 0:
@@ -136,6 +138,7 @@ class Run:
         )
         with input_lib.prefetch(batches, self.put) as stream:
           current, scores = self._loop(current, first, stream)
+        self.session.write(first, int(current.step))
         self._print_saves(int(current.step), stopped=scores is None)
         if scores is None:
           return None
@@ -144,7 +147,9 @@ class Run:
             f'the last checkpoint of {self.workdir} was not written ({reason}):'
             ' make room and start again.'
           )
-        self._finish(current, scores)
+        with self.session.time('drawing'):
+          self._finish(current, scores)
+        self.session.write(first, int(current.step))
         return scores
 
   def _first_state(self) -> state.TrainState:
@@ -196,11 +201,14 @@ class Run:
         self.means.add(measured)
       if i == first:
         self._refuse_diverged(i + 1, self.means.skipped_in_row)
+        self.session.add('compiling', time.monotonic() - began)
         self.log.start(i + 1, time.monotonic() - began, stream.waited_s)
       if (i + 1) % config.log_every == 0:
         self._refuse_diverged(i + 1, self.means.skipped_in_row)
         self.log.train(i + 1, self._measured(i), stream.waited_s)
     self.log.waited()
+    self.session.add('training', self.log.trained_s - stream.waited_s)
+    self.session.add('waiting for data', stream.waited_s)
     return current, found.scores if last and found else None
 
   def _scored_before(self, i) -> bool:
@@ -226,13 +234,13 @@ class Run:
   def _evaluate(self, i, current) -> Evaluation | None:
     """Evaluate the weights before step i; None if stopped meanwhile."""
     self._refuse_diverged(i, current.skipped_in_row)
-    with self.log.paused():
+    with self.log.paused(), self.session.time('evaluating'):
       found = self.evaluations.evaluate(i, current, self.stop)
       if found is None:
         return None
       if i == 0:  # what a method gains is measured from here
         start_scores = scores_lib.to_json(found.scores)
-        scores_lib.write(self.workdir / stages.START, start_scores)
+        scores_lib.write(self.workdir / scores_lib.START, start_scores)
       self.log.scores(i, found.scores, found.measured)
       if found.panels is not None:
         self.log.panels(i, found.panels)
@@ -242,7 +250,7 @@ class Run:
     self._refuse_diverged(i, current.skipped_in_row)
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
-    with self.log.paused():
+    with self.log.paused(), self.session.time('saving'):
       notes = {'means': self.means.to_json()}
       self.checkpoints.save(i, current, metrics, notes)
 

@@ -12,8 +12,6 @@ from jaxuda.torch_weights import pretrained
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
-START = 'start_scores.json'  # of the network that a run starts from
-
 
 def stage_dir(stage, workdir: pathlib.Path) -> pathlib.Path:
   """Return the folder of a stage of the run in `workdir`, beside it.
@@ -117,7 +115,7 @@ def print_summary(
     _print_unscored(workdir)
     return
   columns = {workdir.name: scores}
-  before = scores_lib.read(workdir / START)
+  before = scores_lib.read(workdir / scores_lib.START)
   if before:
     columns = {init: before} | columns
   print0('\n' + scores_lib.table(columns) + '\n')

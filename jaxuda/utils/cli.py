@@ -71,7 +71,11 @@ class Flags:
     self.enum = define(flags.DEFINE_enum, flag_values=self.values)
 
   def parse(
-    self, argv: Sequence[str], doc: str, places: Sequence[str] = ()
+    self,
+    argv: Sequence[str],
+    doc: str,
+    places: Sequence[str] = (),
+    more: bool = False,
   ) -> list[str] | None:
     """Read a command line.
 
@@ -79,6 +83,7 @@ class Flags:
       argv: the command and its arguments.
       doc: what --help prints before the flags.
       places: names of the arguments that are not flags, all required.
+      more: whether the last of them may be given several times.
 
     Returns:
       Those arguments; None where help was asked for, and printed: nothing more
@@ -95,7 +100,8 @@ class Flags:
       given = self.values(argv)[1:]
     except flags.Error as e:
       raise UserError(str(e)) from e
-    return placed(given, places)
+    again = len(given) - len(places) if more else 0
+    return placed(given, [*places, *places[-1:] * again])
 
   def require(self, *names: str) -> None:
     """Raise UserError where one of these flags has no value."""

@@ -16,7 +16,7 @@ import tiny
 import tiny_runs
 
 from jaxuda import experiment, main, predict
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.cli import run_cli
 from jaxuda.utils.errors import UserError
 

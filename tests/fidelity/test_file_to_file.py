@@ -16,7 +16,7 @@ import tiny_runs
 
 from data import prepare
 from jaxuda import experiment, main, state, weights
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 
 pytestmark = pytest.mark.slow
 

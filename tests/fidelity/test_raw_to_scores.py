@@ -25,7 +25,7 @@ from jaxuda.datasets import specs
 from jaxuda.evaluation import evaluator
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.models import segmenter
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 
 RAW_SIZE, SIZE, COUNT = (72, 144), '64x96', 2
 SPECS = ('gta5', 'synthia', 'cityscapes', 'crosscity/rome', 'camvid')

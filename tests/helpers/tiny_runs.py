@@ -154,12 +154,15 @@ def signalled_at(*steps: int):
 
 @contextlib.contextmanager
 def signalled_in_evaluation(number: int):
-  """Send this process a SIGTERM when its evaluation of that number begins."""
+  """Send this process a SIGTERM when its evaluation of that number begins.
+
+  Each goes through images twice: the target's, then the source's.
+  """
   begun = []
 
   class StopSignal(signals.StopSignal):
     def until_requested(self, items):
-      if len(begun) == number:
+      if len(begun) == 2 * number:
         os.kill(os.getpid(), signal.SIGTERM)
         assert self._received.wait(60)
       begun.append(items)
@@ -168,7 +171,7 @@ def signalled_in_evaluation(number: int):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train.signals, 'StopSignal', StopSignal)
     yield
-  assert len(begun) == number + 1
+  assert len(begun) == 2 * number + 1
 
 
 @contextlib.contextmanager

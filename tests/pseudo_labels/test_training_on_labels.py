@@ -14,8 +14,8 @@ from jaxuda import input as input_lib
 from jaxuda import methods, pseudo_label
 from jaxuda.input import from_config
 from jaxuda.pseudo_labels import rules, writer
-from jaxuda.training import checks, metrics_csv, stages
-from jaxuda.utils import sharding
+from jaxuda.training import checks, stages
+from jaxuda.utils import metrics_csv, sharding
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow

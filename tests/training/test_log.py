@@ -20,7 +20,8 @@ from data.streets import render
 from jaxuda import config as config_lib
 from jaxuda import experiment, labels
 from jaxuda.evaluation import evaluator
-from jaxuda.training import log, metrics_csv
+from jaxuda.training import log
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -65,14 +66,22 @@ def test_the_folder(finished_run):
     'figures',
     'scores.json',
     'unlabelled',
+    'sessions.json',
+    'report.html',
   }
-  assert [p.name for p in sorted((folder / 'figures').iterdir())] == [
+  figures = folder / 'figures'
+  assert [p.name for p in sorted(figures.glob('*.png'))] == [
     'confusion.png',
     'entropy.png',
     'qualitative.png',
   ]
-  for path in (folder / 'figures').iterdir():
+  for path in figures.glob('*.png'):
     assert min(Image.open(path).size) > 100
+  assert {p.name for p in (figures / 'panels').iterdir()} == {
+    f'{i}-{kind}.png'
+    for i in (1, 2)
+    for kind in ('image', 'after', 'truth', 'entropy')
+  }
   config = json.loads((folder / 'config.json').read_text())
   assert config['method'] == 'advent_patch' and config['steps'] == 9
   assert config_lib.read_run(folder).patch.size == 32

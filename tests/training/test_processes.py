@@ -18,7 +18,7 @@ from jaxuda import experiment
 from jaxuda.evaluation import figure_writer
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.input import from_config
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from small_state import equal
 from jaxuda import experiment
 from jaxuda.checkpoints import reader
 from jaxuda.evaluation import evaluator
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -38,9 +38,12 @@ def assert_same(workdir, finished):
   assert state['step'] == 9
   for name in ('metrics.csv', 'scores.json', 'config.json'):
     assert (workdir / name).read_bytes() == (finished / name).read_bytes()
-  for picture in (finished / 'figures').iterdir():
-    ours = workdir / 'figures' / picture.name
-    assert ours.read_bytes() == picture.read_bytes()
+  pictures = list((finished / 'figures').rglob('*.png'))
+  kept = list((finished / 'unlabelled').iterdir())
+  assert len(pictures) == 11 and len(kept) == len(EVALUATIONS)
+  for theirs in (*pictures, *kept):
+    ours = workdir / theirs.relative_to(finished)
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_the_state_holds_all_that_evolves(finished_run):
@@ -278,7 +281,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   assert 'continuing at step 4' in again and 'stage: ' not in again
   assert f'the figures leave out what the run started from: {first}' in again
   assert again.splitlines()[-1] == said.splitlines()[-1]
-  assert len(list((workdir / 'figures').iterdir())) == 3
+  assert len(list((workdir / 'figures').glob('*.png'))) == 3
   assert not first.exists()
 
 

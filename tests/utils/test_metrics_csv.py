@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_state import run_child
 
-from jaxuda.training import metrics_csv
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.errors import UserError
 
 
@@ -115,7 +115,7 @@ def test_kill_leaves_a_readable_log(tmp_path):
   child = run_child(
     """
     import sys
-    from jaxuda.training import metrics_csv
+    from jaxuda.utils import metrics_csv
     log = metrics_csv.MetricsCsv(sys.argv[1])
     for step in range(10**6):
       log.append(step, {'loss': 1 / (1 + step)})

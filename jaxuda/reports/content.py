@@ -1,0 +1,159 @@
+"""What a run's folder tells: read once, as plain values."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import ml_collections
+import numpy as np
+
+from jaxuda import config as config_lib
+from jaxuda.evaluation import alarms, unlabelled
+from jaxuda.evaluation import scores as scores_lib
+from jaxuda.reports import sessions
+from jaxuda.utils import metrics_csv
+from jaxuda.utils.errors import UserError
+
+# Groups of metrics.csv that have a table of their own.
+_TABLES = ('iou', 'share')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContent:
+  """A run, finished or not.
+
+  Attributes:
+    workdir: its folder.
+    config: the experiment's.
+    rows: of its metrics.csv.
+    scores: its last ones; None before its end, of no image without labels.
+    start: the scores of what it started from, if that was scored.
+  """
+
+  workdir: pathlib.Path
+  config: ml_collections.ConfigDict
+  rows: Sequence[Mapping[str, float]]
+  scores: scores_lib.Scores | None
+  start: scores_lib.Scores | None
+
+  @property
+  def name(self) -> str:
+    """The folder's name."""
+    return self.workdir.name
+
+  @property
+  def step(self) -> int:
+    """The last step that was logged."""
+    return max((row['step'] for row in self.rows), default=0)
+
+  @property
+  def headline(self) -> str:
+    """How good the last network is, in a sentence."""
+    if self.scores is None:
+      return f'not finished: step {self.step:,} of {self.config.steps:,}'
+    if not self.scores.images:
+      return 'trained without labels of its target, and not scored'
+    name, value = self.scores.headline
+    whose = "'s teacher" if self.config.eval.network == 'ema' else ''
+    text = (
+      f'{name} {100 * value:.1f} (last checkpoint{whose}, '
+      f'{self.scores.images} images of {self.config.eval.name}, '
+      f'{self.config.eval.split})'
+    )
+    if self.start:
+      text += f'; {100 * self.start.headline[1]:.1f} at its start'
+    return text
+
+  @functools.cached_property
+  def terms(self) -> dict[str, tuple[list[int], list[float]]]:
+    """Each number that was logged: its steps, and its values."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for row in self.rows:
+      for name, value in row.items():
+        if name == 'step' or name.partition('/')[0] in _TABLES:
+          continue
+        steps, values = found.setdefault(name, ([], []))
+        steps.append(int(row['step']))
+        values.append(value)
+    return found
+
+  @functools.cached_property
+  def alarms(self) -> list[tuple[int, str]]:
+    """The step and the sentence of each alarm, in order."""
+    return [
+      (int(row['step']), sentence)
+      for i, row in enumerate(self.rows)
+      if 'target/entropy' in row
+      for sentence in alarms.alarms(self.rows[: i + 1])
+    ]
+
+  @property
+  def balance(self) -> list[str]:
+    """A sentence on each discriminator's game at the end."""
+    return alarms.balance(self.rows)
+
+  @functools.cached_property
+  def shares(self) -> list[tuple[str, float, float]]:
+    """(class, share of the target at the first evaluation, at the last)."""
+    rows = [row for row in self.rows if 'target/entropy' in row]
+    if not rows:
+      return []
+    return [
+      (name.partition('/')[2].replace('_', ' '), rows[0][name], rows[-1][name])
+      for name in rows[-1]
+      if name.startswith('share/')
+    ]
+
+  @functools.cached_property
+  def ensv(self) -> dict[int, float]:
+    """The step of each evaluation to its agreement with the mean of all."""
+    return unlabelled.ensv(self.workdir / unlabelled.FOLDER)
+
+  @functools.cached_property
+  def sessions(self) -> list[dict]:
+    """Of sessions.read."""
+    return sessions.read(self.workdir)
+
+  @property
+  def seconds(self) -> list[tuple[str, float]]:
+    """What time went into, most first, over all sessions."""
+    total: dict[str, float] = {}
+    for session in self.sessions:
+      known = session['of_which']
+      rest = session['seconds'] - sum(known.values())
+      for what, seconds in {**known, 'starting, and the rest': rest}.items():
+        total[what] = total.get(what, 0.0) + seconds
+    return sorted(total.items(), key=lambda pair: -pair[1])
+
+  def picture(self, *parts: str) -> pathlib.Path | None:
+    """Return the path of one of the run's figures, if it is there."""
+    path = self.workdir.joinpath('figures', *parts)
+    return path if path.is_file() else None
+
+  def iou(self, name: str) -> float:
+    """Return the IoU of a class in percent; NaN where it has none."""
+    if not self.scores or not self.scores.images:
+      return float('nan')
+    named = dict(zip(self.scores.space.classes, self.scores.ious, strict=True))
+    return 100 * float(named.get(name, np.nan))
+
+
+def read(workdir: str | pathlib.Path) -> RunContent:
+  """Read a run's folder.
+
+  Raises:
+    UserError: it is no run, or a file in it is damaged.
+  """
+  workdir = pathlib.Path(workdir).resolve()
+  config = config_lib.read_run(workdir)
+  try:
+    return RunContent(
+      workdir,
+      config,
+      metrics_csv.read_metrics(workdir / 'metrics.csv'),
+      scores_lib.read(workdir / 'scores.json'),
+      scores_lib.read(workdir / scores_lib.START),
+    )
+  except (ValueError, KeyError) as e:
+    raise UserError(f'{workdir}: a file is damaged ({e}).') from e
