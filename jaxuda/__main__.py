@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 import jaxuda
+from jaxuda.datasets import specs
 from jaxuda.utils import cli, names
 from jaxuda.utils.errors import UserError
 
@@ -24,6 +25,7 @@ COMMANDS = {
   'weights': 'jaxuda.weights',
   'analyze': 'jaxuda.analyze.__main__',
   'report': 'jaxuda.report',
+  'compare': 'jaxuda.compare',
   'prepare': 'data.prepare',
   'verify': 'data.verify',
 }
@@ -33,6 +35,7 @@ def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   word = argv[1] if len(argv) > 1 else '--help'
   if word in COMMANDS:
+    specs.package()  # of which some commands are
     return importlib.import_module(COMMANDS[word]).main(argv[1:])
   if word == '--version':
     print(f'jaxuda {jaxuda.__version__}')

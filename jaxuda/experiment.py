@@ -56,13 +56,17 @@ def check_values(config) -> None:
   # None of a stage is no level below.
   settings.check_all(
     {k: v for k, v in flat.items() if not k.endswith('_stage')},
-    defaults.SETTINGS | methods.load(config.method).settings,
+    settings_of(config),
   )
+
+
+def settings_of(config) -> dict[str, settings.Setting]:
+  """Return the settings of a config's keys, dots for levels."""
+  known = defaults.SETTINGS | methods.load(config.method).settings
   for part, package in (('encoder', encoders), ('decoder', decoders)):
-    known = package.load(config.model[part].name).SETTINGS
-    settings.check_all(
-      flat, {f'model.{part}.{key}': s for key, s in known.items()}
-    )
+    of_part = package.load(config.model[part].name).SETTINGS
+    known |= defaults.below(f'model.{part}', of_part)
+  return known
 
 
 def segmenter(config) -> segmenter_lib.Segmenter:

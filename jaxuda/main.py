@@ -2,7 +2,10 @@
 
   python -m jaxuda.main --config=configs/advent_patch.py:streets
 
---config.KEY=VALUE overrides any key of the config.
+--config.KEY=VALUE overrides any key of the config. Several runs, one after the
+other or one on each GPU, each in a folder of its own, and then compared:
+
+  --seeds=0,1,2  --sweep.optim.lr=1e-4,1e-3
 """
 
 import os
@@ -10,6 +13,7 @@ import pathlib
 import sys
 
 from jaxuda import config as config_lib
+from jaxuda.training import first_checks, sweep
 from jaxuda.utils import cli, hosts
 from jaxuda.utils.errors import UserError
 
@@ -23,17 +27,29 @@ def main(argv: list[str]) -> int:
     'Folder of the run; started again in it, a run continues. Default: '
     'runs/<config>.',
   )
+  # Taken off the command line before absl sees it; here for --help.
+  command.text('seeds', None, 'Seeds of several runs: 0,1,2.')
+  command.text('sweep', None, '--sweep.KEY=VALUE,VALUE: values of a key.')
+  command.boolean(
+    'profile',
+    False,
+    "Write a profile of some steps, from the tenth on, for TensorBoard's "
+    'profile page.',
+  )
   hosts.define_flags(command)
+  argv, values = sweep.take(argv)
   argv = config_lib.define(command.values, argv)
   if cli.wants_help(argv):
-    command.parse(argv, __doc__)
-    return 0
+    return _print_help(command, argv)
   cli.placed(config_lib.parse_flags(command.values, argv), ())
   config = config_lib.value(command.values)
   if config is None:
     raise UserError('--config=configs/NAME.py is needed; see --help.')
   name = config_lib.run_name(command.values, argv)
+  if values:
+    return _train_several(argv, values, command.values.workdir, name)
   workdir = pathlib.Path(command.values.workdir or os.path.join('runs', name))
+  first_checks.check(config)
 
   hosts.join(command.values)
 
@@ -42,7 +58,39 @@ def main(argv: list[str]) -> int:
 
   compile_cache.enable()
   with hosts.exit_if_peer_lost():
-    return train.train(config, workdir)
+    return train.train(config, workdir, command.values.profile)
+
+
+def _print_help(command, argv) -> int:
+  """Print the flags, and all configs or the keys of the one that is named."""
+  from jaxuda.config import help as help_lib
+
+  doc = f'{__doc__}\n{help_lib.configs()}\n'
+  if any(argument.startswith('--config=') for argument in argv):
+    rest = [a for a in argv if not cli.wants_help([a])]
+    config_lib.parse_flags(command.values, rest)
+
+    from jaxuda import experiment
+
+    config = config_lib.value(command.values)
+    known = help_lib.keys(config, experiment.settings_of(config))
+    doc = f'{__doc__}\n{known}\n'
+  command.parse(argv, doc)
+  return 0
+
+
+def _train_several(argv, values, workdir, name) -> int:
+  """Train all runs of a sweep, then compare them; exit status."""
+  planned = sweep.plan(argv, values, workdir)
+  status = sweep.run(planned)
+  if status:
+    return status
+
+  from jaxuda.reports import compare
+
+  output = pathlib.Path(f'{workdir or os.path.join("runs", name)}-comparison')
+  compare.write([str(each.workdir) for each in planned], output)
+  return 0
 
 
 if __name__ == '__main__':

@@ -22,12 +22,17 @@ from jaxuda.utils.errors import UserError
 STOPPED = 143  # exit status after a signal: 128 + SIGTERM
 
 
-def train(config, workdir: pathlib.Path) -> int:
+def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
   """Train an experiment in `workdir`, or continue it there.
 
   The stages before it are trained first, in folders of their own beside
   `workdir`, unless they are there already or not needed any more, as `workdir`
   has checkpoints of its own, or a stream's pseudo labels are made.
+
+  Args:
+    config: the experiment's.
+    workdir: the run's folder.
+    profile: whether some of its steps are profiled; of stages none are.
 
   Returns:
     The exit status: 0 at the end, 143 when a signal stopped it earlier.
@@ -50,7 +55,7 @@ def train(config, workdir: pathlib.Path) -> int:
   with workdir_lib.open_workdir(workdir, stored):
     if run:
       with signals.StopSignal() as stop:
-        scores = run.train(stop)
+        scores = run.train(stop, profile)
   if scores is None:
     return STOPPED
   started = config.init or config.init_stage

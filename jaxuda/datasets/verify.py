@@ -55,7 +55,7 @@ def verify_raw(
       problems += [(split, p) for p in found.problems]
       if published not in (None, count):
         text = f'{count:,} {split} images, but {published:,} are published.'
-        problems.append((split, files.Problem('count', str(raw), text)))
+        problems.append((split, files.Problem('wrong count', str(raw), text)))
       tasks = [
         _RawTask(name, variant, e, found.labelled) for e in found.examples
       ]

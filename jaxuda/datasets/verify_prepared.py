@@ -68,7 +68,7 @@ def _verify_folder(spec, size, folder, workers):
       else:
         if len(tasks) != expected:
           text = f'{len(tasks):,} {split} records, {expected:,} were prepared.'
-          problems.append((split, Problem('count', str(folder), text)))
+          problems.append((split, Problem('wrong count', str(folder), text)))
       splits[split] = {
         'found': len(tasks),
         'expected': short.get(split, expected),
@@ -92,7 +92,7 @@ def _partial(folder, lengths, short):
   for split, published in short.items():
     text = f'prepared from {lengths[split]:,} {split} images, but '
     text += f'{published:,} are published.'
-    kind = 'partial' if allowed else 'count'
+    kind = 'partial' if allowed else 'wrong count'
     yield split, Problem(kind, str(folder), text)
 
 

@@ -1,6 +1,7 @@
 """Runs that are scored together, as ADVENT's A+E: AdvEnt with MinEnt."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import pathlib
@@ -11,6 +12,7 @@ from jaxuda import experiment
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.utils.errors import UserError
 
+_LONGEST_NAME = 120
 _BY_FLAG = ('scales', 'flip', 'split')  # which flags set for all runs
 _PROTOCOL = (
   *_BY_FLAG,
@@ -162,10 +164,18 @@ def title(record: Sequence[dict]) -> str:
 
 
 def folder_name(record: Sequence[dict]) -> str:
-  """Return 'with=minent-9-mix=0.5,0.5'; the folder lies in the first run's."""
+  """Return 'with=minent-9-mix=0.5,0.5'; the folder lies in the first run's.
+
+  A long one is cut off, and told apart by a hash.
+  """
   others = ','.join(f'{_name(m)}-{m["step"]}' for m in record[1:])
   mix = ','.join(f'{m["weight"]:g}' for m in record)
-  return f'with={others}-mix={mix}'
+  name = f'with={others}-mix={mix}'
+  if len(name) <= _LONGEST_NAME:
+    return name
+  # File systems take 255 bytes; what is cut off still makes a difference.
+  digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+  return f'{name[:_LONGEST_NAME]}-{digest}'
 
 
 def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:

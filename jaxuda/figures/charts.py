@@ -72,7 +72,8 @@ def curves(
     UserError: the file cannot be written.
   """
   levels = levels or {}
-  figure, axis = _chart((7.2, 4.4))
+  names = [*series, *levels]
+  figure, axis = _chart((7.2, 4.0 + 0.2 * _legend_rows(names)))
   shades = colors(len(series), ordered)
   for color, (name, curve) in zip(shades, series.items(), strict=True):
     mean, low, high = _band(curve.values)
@@ -185,6 +186,50 @@ def bars(
   page.save(path, figure)
 
 
+def heat_map(
+  path: str | pathlib.Path,
+  values: Sequence[Sequence[float]],
+  *,
+  rows: Sequence[str],
+  columns: Sequence[str],
+  names: Sequence[str],
+) -> None:
+  """Draw numbers in cells, coloured by their difference to the first column.
+
+  Args:
+    path: of the PNG.
+    values: f64[R, C]; NaN leaves a cell empty.
+    rows: R names.
+    columns: C short names.
+    names: C whole names, which stand below.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  import textwrap
+
+  cells = np.array(values, float)
+  over = cells - cells[:, :1]
+  most = max(1.0, np.nanmax(np.abs(over)) if np.isfinite(over).any() else 1.0)
+  lines = [line for name in names for line in textwrap.wrap(name, 60)]
+  height = 0.26 * len(rows) + 0.2 * len(lines) + 0.8
+  figure, axis = _chart((max(5.0, 1.8 + 0.62 * len(columns)), height))
+  axis.imshow(over, cmap='RdBu', vmin=-most, vmax=most, aspect='auto')
+  for i, j in np.ndindex(*cells.shape):
+    if np.isfinite(cells[i, j]):
+      dark = abs(over[i, j]) > 0.6 * most
+      color = 'white' if dark else 'black'
+      text = f'{cells[i, j]:.1f}'
+      axis.text(j, i, text, ha='center', va='center', fontsize=9, color=color)
+  axis.set_yticks(range(len(rows)), rows)
+  axis.set_xticks(range(len(columns)), columns)
+  axis.xaxis.tick_top()
+  axis.tick_params(length=0)
+  axis.spines[:].set_visible(False)
+  figure.supxlabel('\n'.join(lines), fontsize=9, ha='left', x=0.02)
+  page.save(path, figure)
+
+
 def _chart(size):
   import matplotlib.figure
 
@@ -201,12 +246,20 @@ def _legend(figure, axis, size=10):
   handles, names = axis.get_legend_handles_labels()
   figure.legend(
     handles,
-    names,
+    [_short(name, 80) for name in names],
     loc='outside upper center',
-    ncols=min(len(names), 3 if max(map(len, names)) < 25 else 1),
+    ncols=_legend_columns(names),
     frameon=False,
     fontsize=size,
   )
+
+
+def _legend_columns(names) -> int:
+  return min(len(names), 3 if max(map(len, names)) < 25 else 1)
+
+
+def _legend_rows(names) -> int:
+  return -(-len(names) // _legend_columns(names))
 
 
 def _band(values):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -58,6 +58,7 @@ class Log:
     # Its summary writers need TensorFlow, which takes seconds to import.
     from clu import metric_writers
 
+    self._folder = folder
     self._first = jax.process_index() == 0
     self._csv = metrics_csv.MetricsCsv(folder / 'metrics.csv')
     self._events = metric_writers.create_default_writer(
@@ -94,6 +95,22 @@ class Log:
     )
     self._events.write_texts(
       0, {'config': code(stored), 'parameters': code(shapes)}
+    )
+
+  def profiler(self, first: int) -> Callable[[int], object]:
+    """Return what is called before each step, and profiles five of them.
+
+    Args:
+      first: the step at which training begins.
+    """
+    from clu import periodic_actions
+
+    return periodic_actions.Profile(
+      logdir=self._folder,
+      first_profile=first + 10,
+      num_profile_steps=5,
+      profile_duration_ms=None,
+      every_secs=None,
     )
 
   def start(self, step: int, seconds: float, waited_s: float) -> None:

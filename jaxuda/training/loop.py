@@ -110,8 +110,13 @@ class Run:
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
 
-  def train(self, stop) -> Scores | None:
-    """Train to the end; return the scores, None if a signal stopped it."""
+  def train(self, stop, profile: bool = False) -> Scores | None:
+    """Train to the end; return the scores, None if a signal stopped it.
+
+    Args:
+      stop: of signals.StopSignal.
+      profile: whether some steps are profiled for TensorBoard.
+    """
     config, self.stop = self.config, stop
     images = sum(stream.batch_size for stream in self.streams.values())
     self.checkpoints = checkpoints.Checkpoints(
@@ -126,6 +131,7 @@ class Run:
       with contextlib.closing(self.log):
         self.session = sessions.Session(self.workdir, self.mesh)
         self.log.resume(first)
+        self.profile = self.log.profiler(first) if profile else None
         self.evaluations.resume(first)
         if first == 0:
           self.log.config(config, current.segmenter.params)
@@ -193,6 +199,8 @@ class Run:
       if last or stopping:
         break
       batch = next(stream)
+      if self.profile:
+        self.profile(i)
       if i == first:
         began = time.monotonic()
         print0('compiling the training step ...')

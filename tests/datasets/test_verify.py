@@ -97,7 +97,7 @@ def test_counts_against_the_published_ones(tmp_path):
   code, [report] = run(tmp_path, 'synthia', f'--raw={tmp_path}')
   assert code == 1
   assert report['splits'] == {'train': {'found': 3, 'expected': 9400}}
-  assert [p['kind'] for p in report['problems']] == ['count']
+  assert [p['kind'] for p in report['problems']] == ['wrong count']
 
 
 def test_warnings_alone_are_no_failure(tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_records_of_a_part_of_the_download(tmp_path, monkeypatch, camvid):
   assert code == 1
   assert report['splits']['val'] == {'found': 3, 'expected': 101}
   [problem] = report['problems']
-  assert (problem['split'], problem['kind']) == ('val', 'count')
+  assert (problem['split'], problem['kind']) == ('val', 'wrong count')
   assert '3 val images, but 101 are published' in problem['message']
   # Where --allow_missing was given, that is known and no fault.
   metadata = json.loads((camvid / 'metadata.json').read_text())
@@ -261,8 +261,8 @@ def test_a_truncated_and_a_missing_record_file(tmp_path, camvid):
   assert code == 1
   # ArrayRecord opens a truncated file without a word, and finds nothing in it.
   assert [(p['split'], p['kind']) for p in report['problems']] == [
-    ('val', 'count'),
-    ('test', 'count'),
+    ('val', 'wrong count'),
+    ('test', 'wrong count'),
   ]
   assert '0 val records, 3 were prepared' in report['problems'][0]['message']
 
