@@ -1,0 +1,137 @@
+"""Runs side by side: groups, names, means and differences by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import run_folders
+from PIL import Image
+
+from jaxuda import compare as command
+from jaxuda.reports import compare, content
+from jaxuda.utils.errors import UserError
+
+RATES = {'1e-3': (0.30, 0.34, 0.32), '5e-4': (0.40, 0.40)}
+
+
+def rows(mean):
+  return [
+    (10, {'loss/d_main': 0.7}),
+    (10, {'eval/mIoU': mean - 0.1}),
+    (20, {'eval/mIoU': mean}),
+  ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Three seeds of one rate, two of another; one that is not finished."""
+  for rate, means in RATES.items():
+    for seed, mean in enumerate(means):
+      run_folders.write(
+        tmp_path / f'advent-{rate}-{seed}',
+        f'optim.lr={rate}',
+        f'seed={seed}',
+        # What does not matter to a number does not part them either.
+        f'log_every={10 + seed}',
+        ious=[mean] * 19,
+        rows=rows(mean),
+      )
+  run_folders.write(
+    tmp_path / 'advent-5e-4-2', 'optim.lr=5e-4', 'seed=2', rows=rows(0.3)[:1]
+  )
+  (tmp_path / 'advent-notes').mkdir()
+  return tmp_path
+
+
+def test_seeds_are_one_line(folder, capsys):
+  out = folder / 'out'
+  assert command.main(['', f'{folder}/advent-*', f'--output={out}']) == 0
+  said = capsys.readouterr().out
+  assert 'advent-5e-4-2: not finished: step 10 of 600' in said
+  lines = [line.split('  ') for line in said.splitlines() if ' [' in line]
+  first, second = (
+    [x.strip() for x in line if x.strip()] for line in lines[1:3]
+  )
+  assert first == [
+    '[1] advent-streets optim.lr=0.001',
+    '0, 1, 2',
+    '30.0, 34.0, 32.0',
+    '32.0 ± 2.0',
+  ]
+  # +10 and +6, of the seeds that both have.
+  assert second == [
+    '[2] advent-streets optim.lr=0.0005',
+    '0, 1',
+    '40.0, 40.0',
+    '40.0 ± 0.0',
+    '+8.0 ± 2.8',
+  ]
+  with open(out / 'summary.csv') as file:
+    table = list(csv.DictReader(file))
+  assert [float(row['mIoU']) for row in table] == [32.0, 40.0]
+  assert [float(row['deviation']) for row in table] == [2.0, 0.0]
+  assert [float(row['sky']) for row in table] == [32.0, 40.0]
+  with open(out / 'runs.csv') as file:
+    assert [float(r['mIoU']) for r in csv.DictReader(file)] == [
+      *(30.0, 34.0, 32.0),
+      *(40.0, 40.0),
+    ]
+  for name in ('curves', 'classes'):
+    assert min(Image.open(out / f'{name}.png').size) > 300
+
+
+def test_eight_configs_with_long_names_are_readable(tmp_path):
+  """Nothing is cut: the legend stands above and below the axes."""
+  for i in range(8):
+    run_folders.write(
+      tmp_path / f'{"long-" * 30}{i}',
+      f'optim.lr={1e-4 * (i + 1)}',
+      f'temperature={1 + i}',
+      f'eval.scales=({1 + i}.0,)',
+      f'optim.power={0.1 * (i + 1):.1f}',
+      ious=[0.1 * i] * 19,
+      rows=rows(0.1 * i + 0.1),
+    )
+  runs = [content.read(path) for path in compare.find([f'{tmp_path}/long*'])]
+  names = [group.name for group in compare.group(runs)]
+  assert len(set(names)) == 8 and all('and 1 more' in name for name in names)
+  compare.write([f'{tmp_path}/long*'], tmp_path / 'out')
+  short = tmp_path / 'short'
+  compare.write([str(runs[0].workdir)], short)
+  for name in ('curves', 'classes'):
+    eight, one = (
+      np.asarray(Image.open(path / f'{name}.png').convert('L'))
+      for path in (tmp_path / 'out', short)
+    )
+    assert eight.shape[0] > one.shape[0] + 100  # room for the names
+    for edge in (eight[0], eight[-1], eight[:, 0], eight[:, -1]):
+      assert edge.min() == 255  # no letter is cut off
+
+
+def test_a_start_counts_for_what_it_is(tmp_path):
+  """Runs of two seeds that go on from runs of two seeds are one config."""
+  for seed in (0, 1):
+    start = run_folders.write(tmp_path / f'start-{seed}', f'seed={seed}')
+    run_folders.write(
+      tmp_path / f'run-{seed}',
+      f'seed={seed}',
+      f'init={start}',
+      ious=[0.5] * 19,
+    )
+  other = run_folders.write(tmp_path / 'start-other', 'optim.lr=0.1')
+  run_folders.write(tmp_path / 'run-9', f'init={other}', ious=[0.5] * 19)
+  runs = [content.read(path) for path in compare.find([f'{tmp_path}/run-*'])]
+  assert [list(group.runs) for group in compare.group(runs)] == [[0, 1], [0]]
+
+
+def test_what_is_no_run(tmp_path):
+  with pytest.raises(UserError, match=r'nothing\* names no run'):
+    compare.find([str(tmp_path / 'nothing*')])
+  run = run_folders.write(tmp_path / 'run')
+  with pytest.raises(UserError, match='none of these runs has been scored'):
+    compare.write([str(run)], tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+  (run / 'scores.json').write_text(json.dumps({'classes': 'cityscapes19'}))
+  with pytest.raises(UserError, match='a file is damaged'):
+    content.read(run)
