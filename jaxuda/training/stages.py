@@ -8,7 +8,7 @@ from jaxuda import config as config_lib
 from jaxuda.datasets import specs, stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.pseudo_labels import rules
-from jaxuda.torch_weights import pretrained
+from jaxuda.torch_weights import pretrained, published
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -34,7 +34,7 @@ def init_dir(config, workdir: pathlib.Path) -> pathlib.Path | None:
   if config.init == pretrained.IMAGENET:
     return pretrained.find(config)
   if config.init:
-    return pathlib.Path(config.init)
+    return published.located(config.init)
   return config.init_stage and stage_dir(config.init_stage, workdir)
 
 
