@@ -52,9 +52,7 @@ def train(config, workdir: pathlib.Path) -> int:
         scores = run.train(stop)
   if scores is None:
     return STOPPED
-  started = config.init or config.init_stage
-  title = stages.init_title(config) if started else None
-  stages.print_summary(workdir, scores, title, config.eval.network)
+  stages.print_summary(workdir, scores, config)
   return 0
 
 
