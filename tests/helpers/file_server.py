@@ -43,7 +43,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     if self.path in server.missing:
       self.send_error(404)
       return
-    if asked and server.ranges and self.headers['If-Range'] == server.etag:
+    same = self.headers.get('If-Range', server.etag) == server.etag
+    if asked and server.ranges and same:
       start = int(asked.removeprefix('bytes=').rstrip('-'))
     body = server.content[start:]
     if start and not body:
