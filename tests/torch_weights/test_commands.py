@@ -130,7 +130,7 @@ def test_training_from_a_published_encoder(
     ('init=mit_b5', r'is not there yet: run `python -m jaxuda\.weights fetch'),
     ('init=mit_b', "neither a run nor published weights; did you mean 'mit_b"),
     ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
-    ('discriminator.init=left=x,main=y', 'is neither a run nor main=FILE'),
+    ('discriminator.init=left=x,main=y', "no discriminator 'left'; there are"),
   ],
 )
 def test_files_are_refused_before_anything_is_written(
