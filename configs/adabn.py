@@ -6,7 +6,8 @@ About 19 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 No term asks anything of the target, but its statistics enter the running batch
 norm, as they do in every adversarial method. The gain of a method is its gain
-over this control.
+over this control, which starts where the method does, as ADVENT by
+`--config.init=resnet101_caffe`.
 """
 
 from configs import _stages, common

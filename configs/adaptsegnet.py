@@ -8,7 +8,8 @@ train_gta2cityscapes_multi.py. GTA5 -> Cityscapes 42.4 mIoU, multi-level; 41.4
 for its single-level form, `levels=1`, and 44.1 with `--config.gan=lsgan` and
 `--config.loss_weights.adv_main=0.01` on top (README of its repository). SYNTHIA
 -> Cityscapes, 13 classes: 46.7 and 45.9 (ACCV 2020, Table 1; ICIP 2020, Table
-1). VGG-16, which learns at one rate, 35.0 and 37.6:
+1). It starts from ImageNet and COCO by `--config.init=resnet101_caffe_coco`.
+VGG-16, which learns at one rate, 35.0 and 37.6:
 
   --config=configs/adaptsegnet.py:gta5,encoder=vgg16
 """

@@ -7,7 +7,8 @@ About 26 hours on one V100 (estimated by benchmarks/perf/hours.py).
 A binary discriminator on the features that the main head reads (FADA, Eqs. 1 to
 4): GTA5 -> Cityscapes 39.3 mIoU (Table 3), SYNTHIA -> Cityscapes 35.4 / 40.8 on
 16 / 13 classes. AdaptSegNet's code has no such form: the discriminator is
-FADA's, which keeps the size of the map, and all else AdaptSegNet's.
+FADA's, which keeps the size of the map, and all else AdaptSegNet's, as its
+start, `--config.init=resnet101_caffe_coco`.
 """
 
 from configs import _stages, common

@@ -6,7 +6,8 @@ About 22 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 GTA5 -> Cityscapes 43.8 mIoU; SYNTHIA -> Cityscapes 40.8 / 47.6 on 16 / 13
 classes (AdvEnt, Tables 1 and 2 of ACCV 2020, which quotes it). With VGG-16,
-`encoder=vgg16`, 36.1; 31.4 / 36.6 (FADA's tables).
+`encoder=vgg16`, 36.1; 31.4 / 36.6 (FADA's tables). It starts from ImageNet
+weights by `--config.init=resnet101_caffe`.
 """
 
 from configs import _stages, common

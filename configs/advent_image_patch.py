@@ -7,7 +7,8 @@ About 3 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Not the predictions are cropped but the images, and with them the source's
 labels (section 4.2): GTA5 -> Cityscapes 20.62 mIoU, SYNTHIA -> Cityscapes 16.97
 / 20.04 on 16 / 13 classes (Tables 3 and 4). Whether the cross entropy is on the
-crop is not said; the paper contrasts its own, on entire images, with it.
+crop is not said; the paper contrasts its own, on entire images, with it. Its
+start is that of configs/advent_patch.py, `--config.init=resnet101_caffe`.
 """
 
 from configs import _stages, common

@@ -5,7 +5,8 @@
 Eqs. 1 to 4. GTA5 -> Cityscapes 46.98 mIoU (Table 2); `:synthia` 44.84 / 51.99
 on 16 / 13 classes (Table 1). About 25 hours on one V100 in the paper.
 `--config.patch.size=None` is the paper's global baseline AGP-GI: 40.56, and
-40.31 / 47.3 (Tables 3 and 4).
+40.31 / 47.3 (Tables 3 and 4). Its start is ADVENT's, ImageNet weights by
+`--config.init=resnet101_caffe`.
 
 No code was published. What the paper leaves open is a setting here:
 """

@@ -9,8 +9,9 @@ Eqs. 1 to 11. `labelled.count` is n, the number of labelled target images; the
 argument `semantics` is pixels (GA+CSA, default), vectors (GA+FCSA) or none
 (GA). GTA5 -> Cityscapes with n = 100: 54.2, 54.1 and 53.5 mIoU; n = 500: 60.2,
 59.9 and 56.5 (Table 1). SYNTHIA -> Cityscapes, 13 classes: GA 62.1 and GA+CSA
-58.3; 69.1 and 69.8 (Table 3). n = 0 is configs/ass_global.py; the oracle, n
-images alone, 43.6 and 53.6; 57.6 and 66.5, with the same optimizer:
+58.3; 69.1 and 69.8 (Table 3). n = 0 is configs/ass_global.py, which names the
+start; the oracle, n images alone, 43.6 and 53.6; 57.6 and 66.5, with the same
+optimizer:
 
   --config=configs/oracle.py:gta5 --config.source.count=n
   --config.optim.nesterov=True --config.optim.duplicate_params=False

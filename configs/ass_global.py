@@ -7,6 +7,7 @@ About 20 hours on one V100 (estimated by benchmarks/perf/hours.py).
 ASS (CVPRW 2020), Eqs. 1 to 3: AdaptSegNet's adversarial loss the other way
 round. The row n = 0 of its tables, GTA5 -> Cityscapes 42.4 mIoU and SYNTHIA ->
 Cityscapes 46.7 on 13 classes, is what AdaptSegNet published for its two levels.
+Its start, too, is AdaptSegNet's here: `--config.init=resnet101_caffe_coco`.
 """
 
 from configs import _stages, common

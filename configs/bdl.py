@@ -12,8 +12,9 @@ names of the originals, is prepared by
 
   python -m data.prepare gta5/translated --raw=DIR --size=720x1280
 
-and named by `--config.source.name=gta5/translated`. Its VGG-16 (41.3) is an
-FCN-8s, which is not here. configs/bdl_ssl.py goes on from here.
+and named by `--config.source.name=gta5/translated`. Its start is
+`--config.init=resnet101_caffe_bdl`. Its VGG-16 (41.3) is an FCN-8s, which is
+not here. configs/bdl_ssl.py goes on from here.
 """
 
 from configs import _stages, common

@@ -14,10 +14,10 @@ repository); SYNTHIA 51.4 on 13 classes (ICIP 2020, Table 1).
 `target.labels_stage` is the stage before, which is trained where it is not
 there; it has this one's `init` and source, so that
 
-  --config=configs/bdl_ssl.py:gta5,round=2 --config.init=FILE
+  --config=configs/bdl_ssl.py:gta5,round=2 --config.init=resnet101_caffe_bdl
   --config.source.name=gta5/translated
 
-trains all three stages from that file on translated images (configs/bdl.py).
+trains all three stages from its file on translated images (configs/bdl.py).
 """
 
 from configs import _stages, bdl, common

@@ -11,9 +11,10 @@ its repository), where CBST has 46.5 and MRKLD 47.4. SYNTHIA 42.6 / 48.9 and
 43.8 / 50.1 on 16 / 13 classes.
 
 A round starts from a network, and from its pseudo labels: first from the source
-stage, which is trained where it is not there. There are three rounds, `round=3`
-with all before it, and `pseudo.portion` grows by 0.05. A round that goes on
-from any run:
+stage, which is trained where it is not there, from ImageNet weights by
+`--config.init_stage.init=resnet101_torchvision`. There are three rounds,
+`round=3` with all before it, and `pseudo.portion` grows by 0.05. A round that
+goes on from any run:
 
   --config.init=RUN --config.target.labels=RUN
 

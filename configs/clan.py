@@ -7,8 +7,8 @@ About 18 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Two heads on the same features; where they disagree, the adversarial loss counts
 more. GTA5 -> Cityscapes 43.2 mIoU, SYNTHIA -> Cityscapes 47.8 on 13 classes
 (its tables; 41.3 reproduced for GTA5, issue 19 of its repository;
-CLAN_train.py). Its VGG-16 (36.6; 39.3) is in no code, and one head is what ours
-has.
+CLAN_train.py). It starts as AdaptSegNet, `--config.init=resnet101_caffe_coco`.
+Its VGG-16 (36.6; 39.3) is in no code, and one head is what ours has.
 
 The code also enlarges or shrinks an image at random beside a label that keeps
 its size; here images keep theirs.

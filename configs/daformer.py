@@ -11,7 +11,7 @@ that warms up, and no pseudo labels in the lowest 120 and the highest 15 rows.
 GTA5 -> Cityscapes 68.3 mIoU, SYNTHIA -> Cityscapes 60.9 on 16 classes; on
 DeepLabV2, `encoder=resnet`, 56.0 and 54.7. The images are prepared at
 --size=704x1280 (GTA5), 760x1280 (SYNTHIA) and 512x1024 (Cityscapes); start it
-from SegFormer's ImageNet weights by `--config.init=mit_b5.pth`.
+from SegFormer's ImageNet weights by `--config.init=mit_b5`.
 """
 
 from configs import _self_training, common

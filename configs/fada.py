@@ -9,7 +9,8 @@ train_adv.py, configs/deeplabv2_r101_adv.yaml): GTA5 -> Cityscapes 46.9 mIoU,
 SYNTHIA -> Cityscapes 41.5 on 16 classes (Table 5); 49.2 and 45.2 after
 self-distillation (Tables 4 and 2). `--config.encoding=hard`: 45.7 (Table 5);
 the baseline of Eqs. 1 to 4 is configs/adaptsegnet_features.py. `init_stage` is
-its source stage, which is trained where it is not there. Published with
+its source stage, which is trained where it is not there, from ImageNet weights
+by `--config.init_stage.init=resnet101_torchvision`. Published with
 self-distillation alone: VGG-16, 43.8; 39.5 / 46.0 on 16 / 13 classes,
 
   --config=configs/fada_distill.py:gta5,encoder=vgg16

@@ -11,8 +11,9 @@ Cityscapes 45.2 / 52.5 on 16 / 13 classes (Tables 2 to 4); VGG-16,
 `encoder=vgg16`, 43.8; 39.5 / 46.0.
 
 `source.labels_stage` is the second stage, which is trained where it is not
-there. `init` is torchvision's ResNet-101, in all three stages: the first one
-has this one's. Training and scoring take Cityscapes at --size=1024x2048
+there. `init` is torchvision's ResNet-101,
+`--config.init=resnet101_torchvision`, in all three stages: the first one has
+this one's. Training and scoring take Cityscapes at --size=1024x2048
 (`python -m data.prepare`), the stages before at 512x1024.
 """
 

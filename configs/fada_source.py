@@ -7,8 +7,9 @@ About 16 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Eq. 3; train_src.py, configs/deeplabv2_r101_src.yaml: GTA5 -> Cityscapes 36.8
 mIoU, SYNTHIA -> Cityscapes 33.5 / 38.6 on 16 / 13 classes; VGG-16 28.3; 25.6 /
 29.6 (Tables 2 and 3). The paper states half of this rate and a decay of 1e-4;
-these are the code's. configs/fada.py goes on from here, and trains it where it
-is not there.
+these are the code's. It starts from ImageNet weights by
+`--config.init=resnet101_torchvision`, VGG-16 by `--config.init=vgg16_caffe`.
+configs/fada.py goes on from here, and trains it where it is not there.
 """
 
 from configs import common

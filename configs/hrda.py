@@ -11,7 +11,7 @@ in full, and that learns where which of the two counts. GTA5 -> Cityscapes 73.8
 mIoU, SYNTHIA -> Cityscapes 65.8 on 16 classes; on DeepLabV2, `encoder=resnet`,
 63.0 and 61.2. The images are prepared at --size=1407x2560 (GTA5), 1520x2560
 (SYNTHIA) and 1024x2048 (Cityscapes); start it from SegFormer's ImageNet weights
-by `--config.init=mit_b5.pth`.
+by `--config.init=mit_b5`.
 """
 
 from configs import _self_training, common

@@ -7,8 +7,9 @@ About 8 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Goes on from a globally aligned network, which `start` names: it is trained
 where it is not there, has this one's network, optimizer and scoring, and where
 it was trained on pseudo labels, new ones are made. `--config.init=RUN` goes on
-from a run of the same network, whatever `start` says. Eq. 1 at each pixel, its
-slip log(1 - D) mended; from Tables 1 to 3:
+from a run of the same network, whatever `start` says;
+`--config.init_stage.init=resnet101_caffe_coco` has AdaptSegNet start as in its
+paper. Eq. 1 at each pixel, its slip log(1 - D) mended; from Tables 1 to 3:
 
 | goes on from | GTA5 -> Cityscapes | SYNTHIA -> Cityscapes, 13 classes |
 |---|---|---|

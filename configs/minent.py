@@ -7,7 +7,8 @@ About 20 hours on one V100 (estimated by benchmarks/perf/hours.py).
 GTA5 -> Cityscapes 42.3 mIoU, 43.1 with the entropy range (ACCV 2020, Table 2);
 SYNTHIA -> Cityscapes 38.1 / 44.2 on 16 / 13 classes. With a run of advent.py
 the one with the entropy range makes AdvEnt+MinEnt (A+E), an ensemble: 45.5;
-41.2 / 48.0 (its Tables 2 and 1; issue 7 of ADVENT's repository).
+41.2 / 48.0 (its Tables 2 and 1; issue 7 of ADVENT's repository). All start from
+ImageNet weights by `--config.init=resnet101_caffe`.
 
   python -m jaxuda.evaluate --workdir=runs/advent,runs/minent_er --mix=0.5,0.5
 """

@@ -6,7 +6,8 @@ About 9 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Source-only training whose source is the target's labelled training set.
 AdaptSegNet reports 65.1 mIoU on Cityscapes with one head of two branches, which
-it is here, too; ASS, with SGD as in configs/ass.py, 65.9.
+it is here, too; ASS, with SGD as in configs/ass.py, 65.9. AdaptSegNet's start,
+ImageNet and COCO, is `--config.init=resnet101_caffe_coco`.
 """
 
 import copy

@@ -6,7 +6,8 @@ About 16 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Cross entropy on the labelled source (ACCV 2020, Eq. 1); the target is never
 seen. GTA5 -> Cityscapes 37.8 mIoU in ACCV 2020 (Table 4), 36.6 in AdaptSegNet;
-SYNTHIA -> Cityscapes 32.0 / 36.9 on 16 / 13 classes (Table 3).
+SYNTHIA -> Cityscapes 32.0 / 36.9 on 16 / 13 classes (Table 3). It starts where
+what is compared with it does, as ADVENT by `--config.init=resnet101_caffe`.
 """
 
 from configs import common

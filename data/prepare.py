@@ -38,7 +38,9 @@ def define_flags() -> cli.Flags:
     f'{images.DEFAULT_JPEG_QUALITY}: a third of the size, not lossless.',
   )
   command.boolean(
-    'allow_missing', False, 'Prepare what is there although files are missing.'
+    'allow_missing',
+    False,
+    'Prepare what is there although files, or whole splits, are missing.',
   )
   command.boolean(
     'allow_ignored', False, 'Keep images whose label has no pixel of any class.'

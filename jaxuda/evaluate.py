@@ -26,7 +26,11 @@ def define_flags() -> cli.Flags:
   command = cli.Flags()
   command.text('workdir', None, 'Folder of the run, or RUN,RUN.')
   command.list('mix', None, "The runs' weights; default: equal.")
-  command.text('weights', None, 'A PyTorch file to score instead.')
+  command.text(
+    'weights',
+    None,
+    'A PyTorch file, or the name of published weights, to score.',
+  )
   cli.define_checkpoint(command)
   cli.define_averaging(command)
   command.text('split', None, "Score this split instead of the run's.")
@@ -86,9 +90,9 @@ def main(argv: list[str]) -> int:
 def _of_file(config, given):
   """Return the PyTorch file as a member of an ensemble of one."""
   from jaxuda.evaluation import ensemble
-  from jaxuda.torch_weights import load
+  from jaxuda.torch_weights import load, published
 
-  path = pathlib.Path(given.weights)
+  path = published.find(given.weights)
   run, found = load.load_segmenter(config, path)
   if not found.complete:
     raise UserError(

@@ -58,11 +58,9 @@ def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
         scores = run.train(stop, profile)
   if scores is None:
     return STOPPED
-  started = config.init or config.init_stage
-  title = stages.init_title(config) if started else None
-  stages.print_summary(workdir, scores, title, config.eval.network)
   if run and jax.process_index() == 0:
     _write_report(workdir)
+  stages.print_summary(workdir, scores, config)
   return 0
 
 

@@ -1,5 +1,6 @@
-"""Read and write files of PyTorch weights.
+"""Fetch, read and write files of PyTorch weights.
 
+  python -m jaxuda.weights fetch [NAME] [--folder=DIR]
   python -m jaxuda.weights inspect FILE
   python -m jaxuda.weights import FILE --config=CONFIG --workdir=RUN
   python -m jaxuda.weights export --workdir=RUN --output=FILE
@@ -8,6 +9,10 @@
 Files are .safetensors or .pth, which run no code; the keys of a file
 tell what kind of model it holds. `--config.init=FILE` starts a training from
 one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
+
+`fetch` downloads what papers have published and lists it where no NAME is
+given. It lies in $JAXUDA_WEIGHTS, by default ~/.cache/jaxuda/weights, and its
+NAME does for FILE everywhere.
 """
 
 import pathlib
@@ -20,7 +25,12 @@ from jaxuda.utils.errors import UserError
 
 def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
-  commands = {'inspect': _inspect, 'import': _import, 'export': _export}
+  commands = {
+    'fetch': _fetch,
+    'inspect': _inspect,
+    'import': _import,
+    'export': _export,
+  }
   name = argv[1] if len(argv) > 1 else None
   if name in commands:
     return commands[name]([argv[0], *argv[2:]])
@@ -32,15 +42,34 @@ def main(argv: list[str]) -> int:
   )
 
 
+def _fetch(argv):
+  command = cli.Flags()
+  command.text('folder', None, 'Where files are put and looked for.')
+  places = ['NAME'] if any(not a.startswith('-') for a in argv[1:]) else []
+  found = command.parse(argv, __doc__, places)
+  if found is None:
+    return 0
+
+  from jaxuda.torch_weights import fetch
+
+  given = command.values.folder
+  folder = pathlib.Path(given).expanduser() if given else None
+  if found:
+    fetch.fetch(found[0], folder)
+  else:
+    fetch.print_list(folder)
+  return 0
+
+
 def _inspect(argv):
   command = cli.Flags()
   found = command.parse(argv, __doc__, ['FILE'])
   if found is None:
     return 0
 
-  from jaxuda.torch_weights import export
+  from jaxuda.torch_weights import export, published
 
-  export.inspect(pathlib.Path(found[0]))
+  export.inspect(published.find(found[0]))
   return 0
 
 
@@ -55,11 +84,12 @@ def _import(argv):
   [path] = cli.placed(extra, ['FILE'])
   command.require('config', 'workdir')
 
+  from jaxuda.torch_weights import published
   from jaxuda.training import start
 
   config = config_lib.value(command.values)
   workdir = pathlib.Path(command.values.workdir)
-  start.import_file(pathlib.Path(path), config, workdir)
+  start.import_file(published.find(path), config, workdir)
   return 0
 
 

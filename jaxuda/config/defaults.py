@@ -286,7 +286,8 @@ TOP = {
   'init': Setting(
     None,
     "where training starts in place of init_stage: a run's folder, a PyTorch "
-    "file, or `imagenet`, the encoder's own weights from a package. The "
+    'file, published weights by the name that `python -m jaxuda.weights fetch` '
+    "gives them, or `imagenet`, the encoder's own from a package. The "
     'originals start from weights trained on ImageNet, AdaptSegNet and CLAN on '
     'COCO, too',
     optional=str,

@@ -48,6 +48,10 @@ class Problem(UserError):
     return f'{self.path}: {self.text}'
 
 
+class AbsentError(UserError):
+  """A folder is not there, and with it perhaps a whole split."""
+
+
 class Example(NamedTuple):
   """One image and its label, by reference; None is a missing file."""
 
@@ -115,7 +119,7 @@ def listing(
     raises the error.
 
   Raises:
-    UserError: there is no such folder.
+    AbsentError: there is no such folder.
   """
   check_folder(folder, dataset)
   found = Found()
@@ -199,9 +203,9 @@ def select(
 
 
 def check_folder(folder: pathlib.Path, dataset: str) -> None:
-  """Raise UserError where a folder is not there."""
+  """Raise AbsentError where a folder is not there."""
   if not folder.is_dir():
-    raise UserError(
+    raise AbsentError(
       f'{folder}: no such folder; data/{dataset}/README.md shows the expected '
       'files.'
     )

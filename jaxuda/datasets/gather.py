@@ -12,6 +12,9 @@ def gather(
 ) -> tuple[dict[str, files.Split], list[str]]:
   """Find every example of a dataset and check that none is missing.
 
+  What is missing although it is allowed to be is printed: single files, and
+  splits of which nothing is there, as long as one split has examples.
+
   Returns:
     split -> its examples, and the files left out because they lack a partner.
 
@@ -27,10 +30,14 @@ def gather(
       f'{spec} is made from its download: give its folder with --raw=DIR '
       f'({specs.page(name)} says where to get it).'
     )
-  splits, left_out = {}, []
+  splits, left_out, absent = {}, [], {}
   for split, published in module.COUNTS.items():
     folder = pathlib.Path(raw or '.').expanduser()
-    found = module.examples(folder, variant, split)
+    try:
+      found = module.examples(folder, variant, split)
+    except files.AbsentError as e:
+      absent[split] = e
+      continue
     if found is None:
       print(f'{spec}: there is no {split} split in {raw}')
       continue
@@ -45,14 +52,26 @@ def gather(
         f'partner, the first is {without_partner[0]}'
       )
     if not found.examples:
-      raise UserError(
+      absent[split] = files.AbsentError(
         f'{raw}: no {split} images of {spec}; {specs.page(name)} shows the '
         'expected files.'
       )
+      continue
     if not found.labelled:
       print(f'{spec}, {split}: without labels')
     splits[split] = found
+  _settle_absent(spec, absent, splits, allow_missing)
   return splits, left_out
+
+
+def _settle_absent(spec, absent, splits, allow_missing):
+  """Print which splits are left out; refuse where they may not be."""
+  for split, error in absent.items():
+    if not splits:
+      raise error
+    if not allow_missing:
+      raise UserError(f'{error} --allow_missing leaves the {split} split out.')
+    print(f'{spec}: left out the {split} split: {error}')
 
 
 def _refuse_duplicates(found):

@@ -37,7 +37,8 @@ def prepare(
     raw: folder of the download; not for streets.
     data_dir: root of the prepared datasets; None for the default.
     jpeg: quality of lossy images, None for lossless PNG.
-    allow_missing: prepare what is there although files are missing.
+    allow_missing: prepare what is there although files, or whole splits, are
+      missing.
     allow_ignored: prepare images whose label has no pixel of any class, too.
     workers: number of processes; None for all cores.
 
@@ -138,16 +139,27 @@ def _is_done(spec, folder, jpeg, allow_missing):
     raise UserError(
       f'{spec} is prepared at JPEG quality {quality}, not {jpeg}; {again}'
     )
-  lengths = stored.lengths(folder)
-  if short := stored.shortfall(spec, lengths):
-    there = sum(lengths[split] for split in short)
-    some = f'{there:,} of {sum(short.values()):,} images'
+  if some := _part(spec, folder):
     if not allow_missing:
-      raise UserError(f'{spec} was prepared from {some}; {again}')
-    print(f'{spec} is prepared already, from {some}: {folder}')
+      raise UserError(f'{spec} was prepared {some}; {again}')
+    print(f'{spec} is prepared already, {some}: {folder}')
     return True
   print(f'{spec} is prepared already: {folder}')
   return True
+
+
+def _part(spec, folder):
+  """Return what a prepared dataset was made from, '' for all that there is."""
+  lengths, parts = stored.lengths(folder), []
+  if short := stored.shortfall(spec, lengths):
+    there = sum(lengths[split] for split in short)
+    parts.append(f'from {there:,} of {sum(short.values()):,} images')
+  # Without --allow_missing a split is left out only where it always may be.
+  if stored.metadata(folder).get('allow_missing'):
+    name, _ = specs.split_spec(spec)
+    absent = specs.module(name).COUNTS.keys() - lengths
+    parts += [f'without its {split} split' for split in sorted(absent)]
+  return ' and '.join(parts)
 
 
 def _changed(spec, folder):

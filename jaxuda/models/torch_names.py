@@ -6,8 +6,8 @@ files call that instead; it stands in the file of the network that it is for.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 _LEAVES = {
   'kernel': 'weight',
@@ -41,6 +41,7 @@ class Layout(NamedTuple):
       both networks and has them in its 'state_dict'.
     deepest_first: regex of plain names of kernels whose inputs are the maps of
       all levels, ours from the finest, the file's from the deepest.
+    told: {setting of config.model: value}, what a network's keys tell of it.
   """
 
   name: str
@@ -55,6 +56,7 @@ class Layout(NamedTuple):
   prefixes: Mapping[str, str] = {}
   teacher: str = ''
   deepest_first: str = ''
+  told: Callable[[Iterable[str]], dict[str, Any]] = lambda _: {}
 
   def key(self, path: tuple[str, ...]) -> str | None:
     """Return the file's name of a variable; None for what it never holds."""

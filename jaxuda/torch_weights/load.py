@@ -9,6 +9,7 @@ from jaxuda import experiment, state
 from jaxuda.models import segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import matching
+from jaxuda.utils import names
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -71,7 +72,8 @@ def load_discriminators(config) -> dict[str, dict]:
   That is a run, one file for all (FADA's), or NAME=FILE,NAME=FILE.
 
   Raises:
-    UserError: there is no such discriminator, or one does not fit.
+    UserError: there is no such discriminator, or one does not fit. One that is
+      not named is reported.
   """
   init = config.discriminator.init
   if not init:
@@ -90,17 +92,33 @@ def load_discriminators(config) -> dict[str, dict]:
         "this experiment's."
       )
     return found
-  files = dict(item.partition('=')[::2] for item in init.split(','))
-  if not files.keys() <= wanted.keys():
-    files = {}
-    if torch_files.is_weights_file(init) and len(wanted) == 1:
-      files = dict.fromkeys(wanted, init)
-  if not files:
-    names = ','.join(f'{name}=FILE' for name in wanted)
-    raise UserError(
-      f'config.discriminator.init={init} is neither a run nor {names}.'
+  files = _discriminator_files(init, wanted)
+  if left := ', '.join(wanted.keys() - files.keys()):
+    print0(
+      f'note: config.discriminator.init={init} names no file for {left}, which '
+      'starts from random weights.'
     )
   return {k: _load_discriminator(wanted[k], path) for k, path in files.items()}
+
+
+def _discriminator_files(init, wanted):
+  """Return {discriminator: path} of a setting that is no run."""
+  is_path = '=' not in init or pathlib.Path(init).is_file()
+  if is_path and torch_files.is_weights_file(init) and len(wanted) == 1:
+    return dict.fromkeys(wanted, init)
+  pairs = [item.partition('=')[::2] for item in init.split(',')]
+  files = dict(pairs)
+  if not all(files.values()) or len(files) < len(pairs):
+    forms = ','.join(f'{name}=FILE' for name in wanted)
+    raise UserError(
+      f'config.discriminator.init={init} is neither a run nor {forms}.'
+    )
+  for name in files.keys() - wanted.keys():
+    raise UserError(
+      f'config.discriminator.init={init}: this experiment has no discriminator '
+      f'{name!r}{names.nearest(name, wanted)}'
+    )
+  return files
 
 
 def _load_discriminator(abstract, path):

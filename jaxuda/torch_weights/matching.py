@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -108,8 +109,9 @@ def match(
     part: 'segmenter' or 'discriminator', which of them `wanted` is.
 
   Raises:
-    UserError: the layout is unknown, or a tensor has no counterpart or another
-      shape; both sides are listed.
+    UserError: the layout is unknown; the keys tell of another network, whose
+      settings are named; or a tensor has no counterpart or another shape, and
+      both sides are listed.
   """
   layout = layouts.detect(tensors, where)
   rest, reasons = _split(tensors, layout, part)
@@ -131,7 +133,7 @@ def match(
     elif path[-1] == COUNTER:  # files before torch 0.4.1, or of frozen norms
       arrays[path] = np.zeros((), np.int64)
     elif key is None:
-      kept[name] = layout.fresh
+      kept[name] = layout.fresh or 'such files have none'
     else:
       missing.append(key)
   unread = []
@@ -143,8 +145,25 @@ def match(
     else:
       unread.append(key)
   if missing or unread or shapes or not arrays:
+    if wants := _other_network(layout, tensors, wanted):
+      raise UserError(f'{where} ({layout.name}) {wants}.')
     raise UserError(_differences(where, layout, missing, unread, shapes))
   return Match(layout, arrays, reasons, kept)
+
+
+def _other_network(layout, tensors, wanted):
+  """Return which settings a file's keys tell, where the config has others."""
+  ours = layout.told(filter(None, map(layout.key, wanted)))
+  theirs = layout.told(tensors)
+  others = [key for key in theirs if ours.get(key) != theirs[key]]
+  if not others or not ours.keys() >= theirs.keys():  # of another encoder
+    return ''
+  has = ', '.join(f'model.{key}={ours[key]}' for key in others)
+  flags = ' '.join(
+    f'--config.model.{key}={shlex.quote(repr(theirs[key]).replace(" ", ""))}'
+    for key in others
+  )
+  return f'is of another network; the config has {has}: set {flags}'
 
 
 def _reason(layout, key):

@@ -22,8 +22,8 @@ def find(config) -> pathlib.Path:
   key = f'config.init={IMAGENET}'
   if package is None:
     raise UserError(
-      f'{key}: no package brings weights of {encoder.name}; name a file: '
-      'docs/weights.md says which ones there are.'
+      f'{key}: no package brings weights of {encoder.name}; name a file, or '
+      'one of those that `python -m jaxuda.weights fetch` lists.'
     )
   wanted = package(encoder)
   spec = importlib.util.find_spec(wanted.module)

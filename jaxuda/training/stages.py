@@ -8,7 +8,7 @@ from jaxuda import config as config_lib
 from jaxuda.datasets import specs, stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.pseudo_labels import rules
-from jaxuda.torch_weights import pretrained
+from jaxuda.torch_weights import pretrained, published
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -32,7 +32,7 @@ def init_dir(config, workdir: pathlib.Path) -> pathlib.Path | None:
   if config.init == pretrained.IMAGENET:
     return pretrained.find(config)
   if config.init:
-    return pathlib.Path(config.init)
+    return published.located(config.init)
   return config.init_stage and stage_dir(config.init_stage, workdir)
 
 
@@ -96,40 +96,53 @@ def _made_by(run, config, stream):
 
 
 def print_summary(
-  workdir: pathlib.Path,
-  scores: scores_lib.Scores,
-  init: str | None,
-  network: str,
+  workdir: pathlib.Path, scores: scores_lib.Scores, config
 ) -> None:
-  """Print the table, where the pictures are, and the headline.
+  """Print the table, where the pictures are, a random start and the headline.
 
   Without labels of the target there is no table and no headline.
 
   Args:
     workdir: of the run.
     scores: its last ones.
-    init: the title of what it started from; read where that was scored.
-    network: which of its networks was scored.
+    config: of the run.
   """
   if not scores.images:
-    _print_unscored(workdir)
+    _print_unscored(workdir, config)
     return
   columns = {workdir.name: scores}
   before = scores_lib.read(workdir / scores_lib.START)
   if before:
-    columns = {init: before} | columns
+    columns = {init_title(config): before} | columns
   print0('\n' + scores_lib.table(columns) + '\n')
   _print_figures(workdir)
+  _print_random_start(config)
   name, value = scores.headline
-  which = 'last checkpoint' + ("'s teacher" if network == 'ema' else '')
+  of_teacher = config.eval.network == 'ema'
+  which = 'last checkpoint' + ("'s teacher" if of_teacher else '')
   line = f'{name} {100 * value:.1f} ({which}, {scores.images} images)'
   if before:
-    line += f'; {100 * before.headline[1]:.1f} at its start, {init}'
+    title = init_title(config)
+    line += f'; {100 * before.headline[1]:.1f} at its start, {title}'
   print0(line)
 
 
-def _print_unscored(workdir):
+def _print_random_start(config):
+  """Say that no pretrained weights are behind a run, where none are."""
+  first = config
+  while not first.init and first.init_stage is not None:
+    first = first.init_stage
+  if not first.init:
+    print0(
+      'trained from random weights, where papers start from pretrained ones: '
+      'no published number can be compared with this run '
+      f'(`{published.COMMAND}` lists them)'
+    )
+
+
+def _print_unscored(workdir, config):
   _print_figures(workdir)
+  _print_random_start(config)
   print0(
     f'{workdir}: trained without labels of the target, and not scored. '
     f'`python -m jaxuda.predict --workdir={workdir} --images=DIR --output=DIR` '

@@ -12,8 +12,8 @@ from jaxuda import checkpoints, experiment, methods, state
 from jaxuda import config as config_lib
 from jaxuda.models import norm, segmenter
 from jaxuda.torch_weights import files as torch_files
-from jaxuda.torch_weights import load
-from jaxuda.utils import files
+from jaxuda.torch_weights import load, published
+from jaxuda.utils import files, names
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -55,9 +55,22 @@ def load_start(path: pathlib.Path, config) -> experiment.Run:
   Raises:
     UserError: it is neither, or its network differs; names the difference.
   """
+  if config.init:
+    published.find(config.init)  # as it was fetched, where it was
+    _check_there(config.init, path)
   if torch_files.is_weights_file(path):
     return load.load_segmenter(config, path)[0]
   return _load_run(path, config)
+
+
+def _check_there(init, path):
+  """Refuse a word that is nothing at all."""
+  is_word = path.name == init and not path.suffix
+  if is_word and not path.exists():
+    hint = names.nearest(init, published.listed())
+    raise UserError(
+      f'config.init={init} is neither a run nor published weights{hint}'
+    )
 
 
 def check_stage(config) -> None:

@@ -1,5 +1,6 @@
 """Bad raw files: refused with one sentence, and nothing is left behind."""
 
+import functools
 import shutil
 import zipfile
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from benchmarks import raw_trees as raw_encodings
 from data import prepare as command
-from jaxuda.datasets import prepare, stored
+from jaxuda.datasets import prepare, specs, stored
 from jaxuda.utils.errors import UserError
 
 
@@ -189,6 +190,45 @@ def test_missing_pairs_and_counts(tmp_path, capsys):
   assert '00002.png' in metadata and '00003.png' in metadata
   assert '"num_examples"' not in metadata
   assert '"1"' in (folder / 'dataset_info.json').read_text()
+
+
+@pytest.mark.parametrize(
+  ('spec', 'folders', 'split', 'words'),
+  [
+    ('cityscapes', ('leftImg8bit/val', 'gtFine/val'), 'val', 'no val images'),
+    ('cityscapes', ('gtFine/val',), 'val', 'no val images'),
+    ('camvid', ('val', 'valannot'), 'val', 'raw/val: no such folder'),
+    ('camvid', ('valannot',), 'val', 'raw/valannot: no such folder'),
+    ('crosscity/rome', ('Rome/Images/Test',), 'test', 'Test: no such folder'),
+  ],
+)
+def test_a_split_that_is_absent(
+  spec, folders, split, words, tmp_path, capsys, monkeypatch
+):
+  """--allow_missing leaves it out, says so, and later calls know it."""
+  raw_files.write(spec, tmp_path / 'raw')
+  counts = dict.fromkeys(raw_files.SPLITS[spec], 3)
+  monkeypatch.setattr(specs.module(spec.partition('/')[0]), 'COUNTS', counts)
+  for folder in folders:
+    shutil.rmtree(tmp_path / 'raw' / folder)
+  sentence = refusal(tmp_path, spec, allow_missing=False)
+  assert '--allow_missing ' in sentence
+  call = functools.partial(
+    prepare.prepare,
+    spec,
+    size=(24, 40),
+    raw=tmp_path / 'raw',
+    data_dir=tmp_path / 'out',
+  )
+  capsys.readouterr()
+  folder = call(allow_missing=True)
+  said = capsys.readouterr().out
+  assert f'{spec}: left out the {split} split: ' in said and words in said
+  assert stored.lengths(folder).keys() == counts.keys() - {split}
+  assert call(allow_missing=True) == folder
+  assert f'already, without its {split} split' in capsys.readouterr().out
+  with pytest.raises(UserError, match=f'without its {split} split; delete'):
+    call()
 
 
 def test_wrong_folders_and_no_folder(tmp_path):

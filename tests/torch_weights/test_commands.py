@@ -13,7 +13,7 @@ import tiny
 import tiny_runs
 
 from jaxuda import experiment, weights
-from jaxuda.torch_weights import export
+from jaxuda.torch_weights import export, published
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -94,22 +94,27 @@ def test_a_file_becomes_a_run(
     weights.main(arguments)
 
 
-def test_training_from_an_encoder(
-  exported, finished_run, streets_data, tmp_path, capsys
+def test_training_from_a_published_encoder(
+  exported, finished_run, streets_data, tmp_path, capsys, monkeypatch
 ):
   """New heads: nothing is scored or drawn of the start."""
+  entry = published.Published('enc', 'enc.safetensors', '', '', (), 'https://x')
+  monkeypatch.setattr(published, 'listed', lambda: {'enc': entry})
+  monkeypatch.setenv(published.FOLDER, str(tmp_path))
   tensors = safetensors.numpy.load_file(exported)
-  path = tmp_path / 'encoder.safetensors'
+  path = tmp_path / entry.file
   safetensors.numpy.save_file(
     {f'Scale.{k}': v for k, v in tensors.items() if 'layer6' not in k}, path
   )
-  settings = [f'init={path}', 'steps=1', 'seed=5']
+  assert weights.main(['weights', 'fetch', 'enc']) == 0
+  settings = ['init=enc', 'steps=1', 'seed=5']
   run = tmp_path / 'run'
   command = tiny_runs.command(run, streets_data, *settings)
   assert tiny_runs.run(*command) == 0
   said = capsys.readouterr().out
   assert '4 fresh (the file holds an encoder without our heads)' in said
-  assert 'at its start' not in said
+  assert f'starting from {path}, step 0' in said
+  assert 'at its start' not in said and 'random weights' not in said
   assert not (run / 'start_scores.json').exists()
   before = experiment.load(finished_run.workdir).params['encoder']
   after = experiment.load(run).params['encoder']
@@ -122,8 +127,10 @@ def test_training_from_an_encoder(
   [
     ('init=gone.pth', r'gone\.pth does not exist'),
     ('init=odd.safetensors', 'keys of no known model: a'),
+    ('init=mit_b5', r'is not there yet: run `python -m jaxuda\.weights fetch'),
+    ('init=mit_b', "neither a run nor published weights; did you mean 'mit_b"),
     ('discriminator.init=main=gone.pth', r'gone\.pth does not exist'),
-    ('discriminator.init=left=x,main=y', 'is neither a run nor main=FILE'),
+    ('discriminator.init=left=x,main=y', "no discriminator 'left'; there are"),
   ],
 )
 def test_files_are_refused_before_anything_is_written(
@@ -131,6 +138,7 @@ def test_files_are_refused_before_anything_is_written(
 ):
   """Nor is a first stage trained."""
   monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv(published.FOLDER, str(tmp_path / 'weights'))
   odd = pathlib.Path('odd.safetensors')
   safetensors.numpy.save_file({'a': np.ones(1, 'f4')}, odd)
   command = tiny_runs.command(
@@ -178,8 +186,9 @@ def test_layouts_of_an_export(finished_run, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'sentence'),
   [
-    ([], r'usage: .* inspect\|import\|export; see --help'),
-    (['convert'], r'usage: .* inspect\|import\|export; see --help'),
+    ([], r'usage: .* fetch\|inspect\|import\|export; see --help'),
+    (['convert'], r'usage: .* fetch\|inspect\|import\|export; see --help'),
+    (['fetch', 'mit_b5', 'x'], "unexpected argument 'x'"),
     (['inspect'], 'FILE is needed'),
     (['inspect', 'a.pth', 'b.pth'], "unexpected argument 'b.pth'"),
     (['import', 'a.pth'], '--config is needed'),

@@ -1,10 +1,13 @@
 """Every tensor and every variable is accounted for, or the file is refused."""
 
+import shlex
+
 import numpy as np
 import pytest
 import safetensors.numpy
 from torch_keys import (
   COUNTER,
+  VGG16,
   aspp,
   draw,
   experiment,
@@ -31,12 +34,65 @@ def test_what_does_not_fit_is_listed_on_both_sides(tmp_path):
   assert 'x.safetensors (deeplab) does not fit' in said
   assert 'only the network has layer2.1.conv2.weight;' in said
   assert 'only the file has layer7.odd.' in said
-  # A deeper file is refused, too: none of it is silently left out.
-  file_of(
-    experiment('advent', 'model.encoder.blocks=(1,2,2,1)'), lambda k: k, path
-  )
-  with pytest.raises(UserError, match=r'only the file has layer3\.1\.bn1\.'):
-    load.load_segmenter(config, path)
+
+
+@pytest.mark.parametrize(
+  ('name', 'of_file', 'of_config', 'flags'),
+  [
+    (
+      'advent',
+      'model.encoder.blocks=(1,2,2,1)',
+      'model.encoder.blocks=(1,2,1,1)',
+      "--config.model.encoder.blocks='(1,2,2,1)'",
+    ),
+    (
+      'advent',
+      'model.decoder.multi_level=True',
+      'model.decoder.multi_level=False',
+      '--config.model.decoder.multi_level=True',
+    ),
+    (
+      'advent',
+      'model.decoder.multi_level=False',
+      'model.decoder.multi_level=True',
+      '--config.model.decoder.multi_level=False',
+    ),
+    (
+      'fada',
+      'model.decoder.multi_level=False',
+      'model.decoder.multi_level=True',
+      '--config.model.decoder.multi_level=False',
+    ),
+    (
+      'fada',
+      'model.encoder.blocks=(1,2,1,1)',
+      'model.encoder.blocks=(3,2,1,1)',
+      "--config.model.encoder.blocks='(1,2,1,1)'",
+    ),
+  ],
+)
+def test_a_file_of_another_network_names_the_setting(
+  name, of_file, of_config, flags, tmp_path
+):
+  """And no key: not one of it is silently left out."""
+  path = tmp_path / 'x.safetensors'
+  rename = fada if name == 'fada' else lambda k: k
+  file_of(experiment(name, of_file), rename, path)
+  with pytest.raises(UserError) as refused:
+    load.load_segmenter(experiment(name, of_config), path)
+  has = of_config.replace(',', ', ')
+  sentence = f'another network; the config has {has}: set {flags}.'
+  assert str(refused.value).endswith(sentence)
+  [flag] = shlex.split(flags)
+  load.load_segmenter(experiment(name, flag.removeprefix('--config.')), path)
+
+
+def test_settings_that_no_key_tells(tmp_path):
+  """A ResNet's file in a VGG-16, which has no blocks."""
+  path = tmp_path / 'x.safetensors'
+  file_of(experiment('advent'), lambda k: k, path)
+  with pytest.raises(UserError, match=r'the network has .*; only the file'):
+    load.load_segmenter(VGG16(), path)
 
 
 def test_shapes_and_exceptions(tmp_path):
@@ -82,7 +138,7 @@ def test_unknown_keys(tmp_path):
     load.load_segmenter(experiment('advent'), path)
 
 
-def test_discriminators(tmp_path):
+def test_discriminators(tmp_path, capsys):
   """ADVENT's and AdaptSegNet's one by one, FADA's out of the whole file."""
   for name, names in (
     (
@@ -117,6 +173,11 @@ def test_discriminators(tmp_path):
       kernel = found[head]['conv3']['kernel']
       theirs = tensors['conv3.weight'].transpose(2, 3, 1, 0)
       np.testing.assert_array_equal(kernel, theirs)
+    # One that is not named is reported.
+    config = experiment(name, f'discriminator.init=main={files["main"]}')
+    assert load.load_discriminators(config).keys() == {'main'}
+    said = capsys.readouterr().out
+    assert 'names no file for aux, which starts from random weights' in said
   config = experiment('fada')
   _, d = shapes(config)
   tensors = draw(d['main'])
@@ -130,12 +191,22 @@ def test_discriminators(tmp_path):
   found = load.load_discriminators(config)['main']
   theirs = tensors['cls2.bias']
   np.testing.assert_array_equal(found['cls2']['bias'], theirs)
+  assert 'no file for' not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
   ('name', 'init', 'sentence'),
   [
-    ('advent', 'third=x.safetensors', 'is neither a run nor aux=FILE,main='),
+    (
+      'advent',
+      'third=x.safetensors',
+      "no discriminator 'third'; there are aux",
+    ),
+    ('fada', 'main=x.pth,aux=y.pth', "no discriminator 'aux'; there are main"),
+    ('advent', 'main=x.pth,y.pth', 'is neither a run nor aux=FILE,main=FILE'),
+    ('advent', 'main=x.pth,main=y.pth', 'is neither a run nor aux=FILE,main='),
+    ('advent', 'main=', 'is neither a run nor aux=FILE,main=FILE'),
+    ('fada', 'main=gone.pth', r'gone\.pth does not exist'),
     ('advent', 'x.safetensors', 'is neither a run nor aux=FILE,main=FILE'),
     ('minent', 'main=x.safetensors', 'method minent has no discriminators'),
     ('fada', 'runs/gone', 'is neither a run nor main=FILE'),

@@ -205,7 +205,9 @@ def test_tables(finished_run, rows):
     shown = re.search(rf'^  {name} +(\S+)', table, re.M)[1]
     assert shown == ('n/a' if np.isnan(value) else f'{100 * value:.1f}')
   mean = 100 * rows[-1]['eval/mIoU']
-  assert said.splitlines()[-1] == f'mIoU {mean:.1f} (last checkpoint, 3 images)'
+  *_, start, last = said.splitlines()
+  assert last == f'mIoU {mean:.1f} (last checkpoint, 3 images)'
+  assert start.startswith('trained from random weights, where papers start')
   figures = re.findall('^figure: (.*)$', said, re.M)
   assert figures == [
     str(finished_run.workdir / 'figures' / f'{name}.png')

@@ -221,7 +221,7 @@ def test_init_wins_over_the_first_stage(
   said = capsys.readouterr().out
   assert f'starting from {named}, step {step}' in said
   assert f'at its start, {named.name}' in said
-  assert 'stage: ' not in said
+  assert 'stage: ' not in said and 'random weights' not in said
   assert list(workdir.parent.iterdir()) == [workdir]
   name = config_lib.read_run(workdir).init_stage.name
   assert name == 'source_only-streets-encoder=resnet'

@@ -5,6 +5,7 @@
 
 import functools
 import operator
+import re
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxuda.models import encoders, layers, matrix_forms, torch_names
 from jaxuda.models.decoders import _heads
+from jaxuda.models.encoders import resnet
 from jaxuda.models.torch_names import Layout
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
@@ -200,6 +202,13 @@ def exports(model) -> tuple[str, ...]:
   return ('deeplab', 'bdl')
 
 
+def _told(keys):
+  """Return what the keys of a whole segmenter on ResNet tell."""
+  keys = list(keys)
+  levels = any(re.search(r'\blayer5\.', key) for key in keys)
+  return {**resnet.told(keys), 'decoder.multi_level': levels}
+
+
 _CAFFE = {'encoder.variant': 'caffe', 'input_norm': 'caffe'}
 _FIRST = r'layer1\.0\.conv1\.weight'
 _DLV2 = torch_names.in_order(
@@ -214,6 +223,7 @@ _OF_DAFORMER = (
     _DLV2,
     settings=_V1C,
     prefixes={'encoder': 'backbone.', 'decoder': 'decode_head.'},
+    told=_told,
   ),
   Layout(
     'hrda_dlv2',
@@ -226,6 +236,7 @@ _OF_DAFORMER = (
       'decoder': 'decode_head.head.',
       'attention': 'decode_head.scale_attention.',
     },
+    told=_told,
   ),
 )
 
@@ -246,6 +257,7 @@ LAYOUTS = (
     },
     discriminator=r'model_D\.',
     settings={'encoder.variant': 'torchvision'},
+    told=_told,
   ),
   Layout(
     'deeplab',
@@ -253,6 +265,7 @@ LAYOUTS = (
     (_FIRST, r'layer6\.conv2d_list\.0\.weight'),
     torch_names.unchanged,
     settings=_CAFFE,
+    told=_told,
   ),
   Layout(
     'bdl',
@@ -260,6 +273,7 @@ LAYOUTS = (
     (_FIRST, r'layer5\.conv2d_list\.0\.weight'),
     torch_names.in_order((r'layer5\.', None), (r'layer6\.', 'layer5.')),
     settings=_CAFFE,
+    told=resnet.told,
   ),
   Layout(
     'deeplab_vgg',

@@ -12,7 +12,8 @@ v1c (mmcv's resnet101_v1c, the encoder of DAFormer's line on DeepLabV2): as
 torchvision, but three 3x3 convolutions in place of the stem's 7x7 one.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -201,6 +202,17 @@ def times_listed(path: tuple[str, ...]) -> int:
   return 4 if path[-2].startswith('downsample') else 3
 
 
+def told(keys: Iterable[str]) -> dict[str, tuple[int, ...]]:
+  """Return what keys tell of a ResNet, whatever stands before them."""
+  blocks: dict[int, int] = {}
+  for key in keys:
+    if found := re.search(r'\blayer([1-4])\.(\d+)\.', key):
+      stage, block = map(int, found.groups())
+      blocks[stage] = max(blocks.get(stage, 0), block + 1)
+  counts = tuple(blocks[stage] for stage in sorted(blocks))
+  return {'encoder.blocks': counts} if counts else {}
+
+
 LAYOUTS = (
   Layout(
     'scale',
@@ -210,6 +222,7 @@ LAYOUTS = (
     {r'Scale\.layer5\.': "another dataset's classifier"},
     torch_names.HEADLESS,
     settings={'encoder.variant': 'caffe', 'input_norm': 'caffe'},
+    told=told,
   ),
   Layout(
     'resnet_v1c',
@@ -219,6 +232,7 @@ LAYOUTS = (
     {r'fc\.': "ImageNet's classifier"},
     torch_names.HEADLESS,
     settings={'encoder.variant': 'v1c', 'input_norm': 'torchvision'},
+    told=told,
   ),
   Layout(
     'torchvision_resnet',
@@ -228,5 +242,6 @@ LAYOUTS = (
     {r'fc\.': "ImageNet's classifier"},
     torch_names.HEADLESS,
     settings={'input_norm': 'torchvision'},
+    told=told,
   ),
 )

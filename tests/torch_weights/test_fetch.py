@@ -1,0 +1,361 @@
+"""Published weights: fetched from servers that fail, checked, found."""
+
+import hashlib
+import resource
+import threading
+
+import file_server
+import numpy as np
+import pytest
+
+from jaxuda import weights
+from jaxuda.torch_weights import download, fetch, published
+from jaxuda.utils.errors import UserError
+
+CONTENT = np.random.default_rng(0).bytes(5_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OTHER = CONTENT[::-1]
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+  monkeypatch.setattr(download, 'CHUNK', 500)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  """Where the files go: a folder that is not there yet."""
+  monkeypatch.setenv(published.FOLDER, str(tmp_path / 'weights'))
+  return tmp_path / 'weights'
+
+
+@pytest.fixture
+def server():
+  with file_server.serve(CONTENT) as server:
+    yield server
+
+
+@pytest.fixture
+def listed(monkeypatch):
+  """listed(addresses, ...): `w` is all that is published."""
+
+  def as_listed(*addresses, **more):
+    entry = published.Published(
+      'w', 'w.pth', 'a file', 'free', addresses, 'https://page', **more
+    )
+    monkeypatch.setattr(published, 'listed', lambda: {'w': entry})
+    return entry
+
+  return as_listed
+
+
+def call(*arguments):
+  assert weights.main(['weights', 'fetch', *arguments]) == 0
+
+
+def refused(*arguments):
+  """Return the one sentence of a command that fails."""
+  with pytest.raises(UserError) as e:
+    call('w', *arguments)
+  assert '\n' not in str(e.value)
+  return str(e.value)
+
+
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_of_which_the_hash_is_published(server, listed, folder, capsys):
+  listed(server.url(), sha256=SHA256, bytes=len(CONTENT))
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+  assert names(folder) == ['w.pth']
+  said = capsys.readouterr().out
+  assert said == (
+    f'w: {server.url()}\n{folder}/w.pth: sha256 {SHA256}, as published\n'
+  )
+  call('w')  # again: nothing is asked for
+  assert len(server.asked) == 1
+  assert published.find('w') == folder / 'w.pth'
+  (folder / 'w.pth').write_bytes(OTHER)
+  for attempt in (lambda: published.find('w'), lambda: call('w')):
+    with pytest.raises(UserError, match=r'w\.pth is not w: its sha256 is'):
+      attempt()
+
+
+@pytest.mark.parametrize('digits', [0, 8])
+def test_a_file_that_is_trusted_when_it_is_first_fetched(
+  digits, server, listed, folder, capsys
+):
+  listed(server.url(), sha256=SHA256[:digits])
+  call('w')
+  said = capsys.readouterr().out
+  known = f'of which {SHA256[:8]} is' if digits else 'which nobody has'
+  assert f'{SHA256}, {known} published: noted, and trusted from now' in said
+  assert names(folder) == ['w.pth', 'w.pth.sha256']
+  # As `sha256sum -c` reads it.
+  assert (folder / 'w.pth.sha256').read_text() == f'{SHA256}  w.pth\n'
+  assert published.find('w').read_bytes() == CONTENT
+  # Another file at the address, as long as the first one is remembered.
+  server.content = OTHER
+  (folder / 'w.pth').unlink()
+  said = refused()
+  reason = f'was {SHA256} when it was first' if not digits else 'is published'
+  assert reason in said and names(folder) == ['w.pth.sha256']
+  (folder / 'w.pth').write_bytes(OTHER)
+  with pytest.raises(UserError, match=r'is not w: .* fetch w`\.'):
+    published.find('w')
+
+
+def test_a_connection_that_is_cut_is_gone_on_from(server, listed, folder):
+  listed(server.url(), sha256=SHA256)
+  server.cuts = [2_100, 1_000]
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+  ranges = [asked for _, asked in server.asked]
+  assert ranges == [None, 'bytes=2100-', 'bytes=3100-']
+
+
+def interrupted_at(server, size):
+  """Fetch so many bytes, then find the server without the file."""
+  server.cuts = [size]
+  server.pause = lambda: setattr(server, 'missing', ('/w.pth',))
+  said = refused()
+  server.missing, server.pause = (), None
+  return said
+
+
+def test_a_later_call_goes_on(server, listed, folder):
+  listed(server.url(), sha256=SHA256)
+  assert '404 Not Found' in interrupted_at(server, 2_000)
+  assert (folder / 'w.pth.part').read_bytes() == CONTENT[:2_000]
+  server.asked.clear()
+  call('w')
+  assert server.asked == [('/w.pth', 'bytes=2000-')]
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+  assert 'w.pth.part' not in names(folder)
+
+
+@pytest.mark.parametrize('change', ['etag', 'address', 'no etag'])
+def test_files_that_may_differ_are_not_spliced(change, server, listed, folder):
+  """Nobody has published a hash that would tell."""
+  listed(server.url())
+  if change == 'no etag':
+    server.etag = None
+  interrupted_at(server, 2_000)
+  server.content = OTHER
+  if change == 'etag':
+    server.etag = '"two"'
+  if change == 'address':
+    listed(server.url('/elsewhere.pth'))
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == OTHER
+
+
+def test_a_weak_etag_tells_nothing(server, listed, folder):
+  listed(server.url())
+  server.etag = 'W/"one"'
+  interrupted_at(server, 2_000)
+  server.asked.clear()
+  call('w')
+  assert server.asked == [('/w.pth', None)]
+
+
+def test_a_part_that_is_whole_is_not_fetched_again(server, listed, folder):
+  """Its process was killed before the file got its name."""
+  listed(server.url(), sha256=SHA256)
+  interrupted_at(server, 4_999)
+  (folder / 'w.pth.part').write_bytes(CONTENT)
+  server.asked.clear()
+  call('w')
+  assert not server.asked and (folder / 'w.pth').read_bytes() == CONTENT
+
+
+def test_a_file_that_became_shorter(server, listed, folder):
+  """Under the same ETag: what came of the longer one is no part of it."""
+  listed(server.url())
+  interrupted_at(server, 4_000)
+  server.content = OTHER[:3_000]
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == OTHER[:3_000]
+
+
+def test_a_server_without_ranges(server, listed, folder):
+  listed(server.url(), sha256=SHA256)
+  server.ranges, server.cuts = False, [2_000]
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+  (folder / 'w.pth').unlink()
+  server.asked.clear()
+  server.cuts = [2_000] * 9
+  assert 'it was cut after 2,000 of 5,000 bytes' in refused()
+  assert len(server.asked) == 2  # the second came no further
+
+
+def test_the_next_address(server, listed, folder, capsys):
+  listed(server.url('/gone.pth'), server.url(), sha256=SHA256)
+  server.missing = ('/gone.pth',)
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+  assert [path for path, _ in server.asked] == ['/gone.pth', '/w.pth']
+
+
+def test_no_address_answers(server, listed, tmp_path, folder):
+  """A port where nobody listens is a closed network."""
+  gone = server.url('/gone.pth')
+  server.missing = ('/gone.pth',)
+  listed(gone, 'http://127.0.0.1:9/w.pth')
+  assert refused() == (
+    f'w could not be fetched from {gone} (404 Not Found); '
+    'http://127.0.0.1:9/w.pth (no connection: Connection refused): download '
+    f'w.pth from https://page, put it at {folder}/w.pth and run `python -m '
+    'jaxuda.weights fetch w`, which checks it.'
+  )
+  assert not names(folder)
+  elsewhere = tmp_path / 'elsewhere'
+  said = refused(f'--folder={elsewhere}')
+  assert f'put it at {elsewhere}/w.pth' in said
+  assert f'fetch w --folder={elsewhere}`' in said
+
+
+@pytest.mark.parametrize('published_as', [SHA256, SHA256[:8]])
+def test_wrong_bytes(published_as, server, listed, folder):
+  listed(server.url(), sha256=published_as)
+  server.content = OTHER
+  said = refused()
+  assert hashlib.sha256(OTHER).hexdigest() in said and published_as in said
+  assert not names(folder)
+
+
+def test_lengths_that_are_not_true(server, listed, folder):
+  listed(server.url(), sha256=SHA256)
+  server.length = 6_000
+  assert 'was cut after 5,000 of 6,000 bytes' in refused()
+  server.length = 4_000
+  download.forget(folder / 'w.pth.part')
+  assert 'its sha256 is' in refused()
+  listed(server.url(), bytes=len(CONTENT))
+  assert 'it has 4,000 bytes in place of 5,000' in refused()
+
+
+def test_a_web_page_in_place_of_the_file(server, listed, folder):
+  listed(server.url())
+  server.kind = 'text/html; charset=utf-8'
+  assert 'answers with a web page' in refused()
+  assert not names(folder)
+
+
+def test_a_full_disk(server, listed, folder, monkeypatch):
+  listed(server.url(), sha256=SHA256)
+  room = download.shutil._ntuple_diskusage(9_000, 5_000, 4_000)
+  with monkeypatch.context() as patch:
+    patch.setattr(download.shutil, 'disk_usage', lambda _: room)
+    said = refused()
+  assert f'{folder}/w.pth.part: cannot write (5,000 more bytes need' in said
+  limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limit[1]))
+  try:
+    said = refused()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+  assert 'cannot write (File too large); make room' in said
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be(listed, server, tmp_path):
+  listed(server.url())
+  (tmp_path / 'file').touch()
+  said = refused(f'--folder={tmp_path}/file/weights')
+  assert said.startswith(f'{tmp_path}/file') and 'give another --folder' in said
+
+
+def test_two_at_once(server, listed, folder, monkeypatch):
+  """The second one waits, and asks for nothing."""
+  listed(server.url(), sha256=SHA256)
+  inside, waiting, go_on = (threading.Event() for _ in range(3))
+
+  def say(text, **_):
+    if text == 'w: waiting for another process that fetches it':
+      waiting.set()
+
+  monkeypatch.setattr(fetch, 'print', say, raising=False)
+
+  def pause():
+    inside.set()
+    assert go_on.wait(60)
+
+  server.pause = pause
+  done = []
+  calls = [
+    threading.Thread(target=lambda: done.append(fetch.fetch('w')))
+    for _ in range(2)
+  ]
+  calls[0].start()
+  assert inside.wait(60)
+  calls[1].start()
+  assert waiting.wait(60)
+  go_on.set()
+  for each in calls:
+    each.join()
+  assert done == [folder / 'w.pth'] * 2
+  assert len(server.asked) == 1 and names(folder) == ['w.pth']
+
+
+def test_ctrl_c(server, listed, folder, monkeypatch, capsys):
+  listed(server.url(), sha256=SHA256)
+
+  def pressed(*_):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(download, '_copy', pressed)
+    with pytest.raises(KeyboardInterrupt):
+      call('w')
+  assert 'w.pth.part: the same command goes on' in capsys.readouterr().out
+  call('w')
+  assert (folder / 'w.pth').read_bytes() == CONTENT
+
+
+def test_by_hand(listed, folder, capsys):
+  listed(called='the .pth in the archive')
+  assert refused() == (
+    'w has no address that a program can fetch: download the .pth in the '
+    f'archive from https://page, put it at {folder}/w.pth and run `python -m '
+    'jaxuda.weights fetch w`, which checks it.'
+  )
+  missing = r'w\.pth is not there yet: run `python -m jaxuda\.weights fetch w`'
+  with pytest.raises(UserError, match=missing):
+    published.find('w')
+  (folder / 'w.pth').write_bytes(CONTENT)
+  with pytest.raises(UserError, match=r'has not been checked yet: run `python'):
+    published.find('w')
+  call('w')
+  assert published.find('w') == folder / 'w.pth'
+  assert 'noted, and trusted from now on' in capsys.readouterr().out
+
+
+def test_the_list(listed, folder, capsys):
+  listed('https://address', bytes=3 * 2**20)
+  call()
+  assert 'free' in (said := capsys.readouterr().out)
+  assert f'here: {folder}' in said and '3 MiB' in said and 'yes' not in said
+  folder.mkdir()
+  (folder / 'w.pth').touch()
+  call()
+  assert 'yes' in capsys.readouterr().out
+  listed()
+  call('--folder=x')
+  assert 'here: x (' in (said := capsys.readouterr().out)
+  assert 'by hand' in said
+  with pytest.raises(
+    UserError, match=r"no published weights 'v'; there are w\."
+  ):
+    call('v')
+
+
+def test_names_go_before_paths(listed, folder):
+  listed()
+  assert published.located('w') == folder / 'w.pth'
+  for path in ('./w', 'w/w', 'w.pth', 'runs/w'):
+    assert str(published.find(path)) == str(published.pathlib.Path(path))
