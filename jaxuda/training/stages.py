@@ -153,3 +153,5 @@ def _print_unscored(workdir, config):
 def _print_figures(workdir):
   for path in sorted((workdir / 'figures').glob('*.png')):
     print0(f'figure: {path}')
+  if (workdir / 'report.html').is_file():
+    print0(f'report: {workdir / "report.html"}')
