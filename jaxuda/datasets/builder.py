@@ -1,13 +1,8 @@
 """The TFDS builder of each dataset, and what goes into a record.
 
-A record is a tf.train.Example of bytes: `image` (RGB, PNG or JPEG), `label`
-(8-bit grey PNG of raw dataset ids, the image's size; empty in an unlabelled
-split), `label_full` (the same at the label's own size; in val, test and tune
-only) and `id`. Pseudo labels also have `confidence`, the probability of the
-predicted class in 255ths (8-bit grey PNG, also where the label is ignored), and
-`soft` (8-bit grey PNG of the classes' shares, one map below the other; empty
-where labels are hard). Next to the records lies `crc32.json`: split -> one
-checksum for each record. Of a user's own classes their table lies there, too.
+features.py says what a record holds. Next to the records lies `crc32.json`:
+split -> one checksum for each record. Of a user's own classes their table lies
+there, too.
 """
 
 import contextlib
@@ -17,16 +12,13 @@ import logging
 import pathlib
 import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
-from jaxuda.datasets import check, files, images, own, specs
+from jaxuda.datasets import check, features, files, images, own, specs
 from jaxuda.labels import tables
 from jaxuda.utils import tensorflow as tf_lib
 
 CHECKSUMS = 'crc32.json'
-FEATURES = ('image', 'label', 'label_full', 'id')
-PSEUDO = ('confidence', 'soft')
 _KEYS = 1 << 128  # TFDS sorts by 128-bit keys
 
 
@@ -88,20 +80,13 @@ def _with_flag(error):
   return files.Problem(error.kind, error.path, text)
 
 
-def checksum(example: dict[str, bytes]) -> int:
-  """Return the CRC-32 of a record's features, in order."""
-  value = 0
-  for key in (*FEATURES, *PSEUDO):
-    value = zlib.crc32(example.get(key, b''), value)
-  return value
-
-
 def write(
   spec: str,
   size: specs.Size,
   data_dir: pathlib.Path,
   jpeg: int | None,
   counts: dict[str, int],
+  has: Mapping[str, Collection[str]],
   generate: Callable[[str], Iterator[dict[str, bytes]]],
   left_out: list[str],
   allow_missing: bool = False,
@@ -109,8 +94,7 @@ def write(
 ) -> pathlib.Path:
   """Write a dataset as ArrayRecord files in a TFDS folder.
 
-  TFDS writes into a temporary folder next to the final one and renames it at
-  the end; an exception from `generate` removes it.
+  It is renamed at its end; an exception from `generate` leaves nothing.
 
   Args:
     spec: NAME or NAME/VARIANT.
@@ -118,12 +102,12 @@ def write(
     data_dir: root of the prepared datasets.
     jpeg: quality, or None for PNG.
     counts: split -> number of examples.
+    has: a feature beyond `image` and `id` to the splits that have it.
     generate: split -> its records, in order.
-    left_out: references of raw files without a partner, kept in the metadata.
-    allow_missing: whether files may have been missing; kept there, too.
+    left_out, allow_missing: the raw files without a partner, and whether files
+      may have been missing, for the metadata.
     more: further or changed metadata: of pseudo labels their `encoding`, how
-      they were made as `pseudo`, and in `soft` the number of classes of soft
-      ones.
+      they were made, `pseudo`, and of how many classes soft ones are, `soft`.
 
   Returns:
     The folder of the dataset.
@@ -141,6 +125,7 @@ def write(
   }
   if own.is_own(name):
     metadata['fingerprint'] = own.fingerprint(name)
+  described = features.described(metadata, counts, has)
   table = None
   if tables.is_file(metadata['encoding']):  # of which records keep a copy
     table = pathlib.Path(metadata['encoding'])
@@ -149,14 +134,20 @@ def write(
     name=specs.config_name(variant, size, jpeg is not None),
     version=specs.module(name).VERSION,
   )
+  return _prepared(
+    _builder_class(name),
+    *(metadata, described, counts, generate, table),
+    data_dir=str(data_dir),
+    config=config,
+  )
+
+
+def _prepared(builder_class, *args, **kwargs):
+  """Have a builder write its dataset; return the folder."""
   # TFDS warns of a config that is no class constant, and wants a download
   # folder although nothing is downloaded.
   with _quiet('absl'), tempfile.TemporaryDirectory() as downloads:
-    builder = _builder_class(name)(
-      *(metadata, counts, generate, table),
-      data_dir=str(data_dir),
-      config=config,
-    )
+    builder = builder_class(*args, **kwargs)
     builder.download_and_prepare(
       download_dir=downloads, file_format='array_record'
     )
@@ -184,8 +175,9 @@ def _builder_class(dataset):
 
     name = specs.tfds_name(dataset)
 
-    def __init__(self, metadata, counts, generate, table, **kwargs):
+    def __init__(self, metadata, described, counts, generate, table, **kwargs):
       self._own_metadata = metadata
+      self._described = described
       self._table = table
       self._counts = counts
       self._generate = generate
@@ -193,15 +185,14 @@ def _builder_class(dataset):
       super().__init__(**kwargs)
 
     def _info(self):
-      feature = tfds.features.Scalar(dtype=tf_lib.import_tensorflow().string)
-      pseudo = 'pseudo' in self._own_metadata
-      keys = (*FEATURES, *PSEUDO) if pseudo else FEATURES
+      labelled = 'label' in self._described
       return tfds.core.DatasetInfo(
         builder=self,
         description=module.__doc__,
         homepage=module.HOMEPAGE,
         citation=module.CITATION,
-        features=tfds.features.FeaturesDict(dict.fromkeys(keys, feature)),
+        features=self._described,
+        supervised_keys=('image', 'label') if labelled else None,
         metadata=tfds.core.MetadataDict(self._own_metadata),
         disable_shuffling=True,
       )
@@ -219,10 +210,11 @@ def _builder_class(dataset):
     def _generate_examples(self, split):
       sums = self._checksums.setdefault(split, [])
       for i, example in enumerate(self._generate(split)):
-        sums.append(checksum(example))
+        sums.append(features.checksum(example))
+        stored = features.complete(example, self._described)
         # TFDS sorts large splits in buckets by the key's leading bits: keys
         # that fill the range keep the order and every bucket small.
-        yield i * _KEYS // self._counts[split], example
+        yield i * _KEYS // self._counts[split], stored
       folder = pathlib.Path(self.data_dir)
       (folder / CHECKSUMS).write_text(json.dumps(self._checksums))
       if self._table:

@@ -28,7 +28,7 @@ from typing import Any
 
 from jaxuda import labels
 from jaxuda.datasets import files, photos
-from jaxuda.labels import tables
+from jaxuda.labels import rows, tables
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
@@ -154,8 +154,8 @@ def _from_file(path, stamp):
   elif encoding is None:
     table = tables.parse(content, path)
     # Where labels are painted, black is of no class unless one has it.
-    colors = {(0, 0, 0): min(table.void[tables.OWN])}
-    colors |= {c.color: c.ids[tables.OWN] for c in table.classes}
+    colors = {(0, 0, 0): min(table.void[rows.OWN])}
+    colors |= {c.color: c.ids[rows.OWN] for c in table.classes}
     encoding = str(path)
   elif encoding not in labels.ENCODINGS:
     known = nearest(str(encoding), labels.ENCODINGS)

@@ -54,12 +54,17 @@ def prepare(
     return folder
   splits, left_out = gather.gather(spec, raw, allow_missing)
   tasks = _tasks(spec, size, jpeg, splits, allow_ignored)
+  labelled = [split for split, found in splits.items() if found.labelled]
   write = functools.partial(
     builder.write,
     spec,
     size,
     folder.parents[2],
     jpeg,
+    has={
+      'label': labelled,
+      'label_full': [s for s in labelled if s in specs.EVALUATION_SPLITS],
+    },
     left_out=left_out,
     allow_missing=allow_missing,
   )

@@ -171,6 +171,25 @@ def config_name(variant: str, size: Size, jpeg: bool) -> str:
   return '-'.join(p for p in parts if p)
 
 
+def split_config(name: str, config: str) -> tuple[str, Size, bool]:
+  """Return the spec, the size and whether it is JPEG of a `config_name`.
+
+  Raises:
+    UserError: no dataset of that name is prepared under it.
+  """
+  match = re.fullmatch(r'(?:(\w+)-)?(\d+x\d+|full)(-jpeg)?', config)
+  if not match:
+    given = f'{name}/{config}'.rstrip('/')
+    raise UserError(
+      f'{given!r} names no size: write {name}/96x192, or of a variant '
+      f'{name}/VARIANT-96x192.'
+    )
+  variant, size, jpeg = match.groups()
+  spec = f'{name}/{variant}' if variant else name
+  split_spec(spec)
+  return spec, parse_size(size), bool(jpeg)
+
+
 def is_prepared(folder: pathlib.Path) -> bool:
   """Return whether a finished dataset lies there."""
   return (folder / 'dataset_info.json').is_file()

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from jaxuda.datasets import builder, check, images, pool, specs, stored
+from jaxuda.datasets import check, features, images, pool, specs, stored
+from jaxuda.datasets.builder import CHECKSUMS
 from jaxuda.datasets.files import Problem
 from jaxuda.datasets.verify import report
 from jaxuda.utils import console
-from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
 
 
@@ -100,9 +100,9 @@ def _described(folder):
   """Return split -> number of records, and split -> their checksums."""
   lengths = stored.lengths(folder)
   try:
-    checksums = json.loads((folder / builder.CHECKSUMS).read_text())
+    checksums = json.loads((folder / CHECKSUMS).read_text())
     if lengths != {split: len(sums) for split, sums in checksums.items()}:
-      raise ValueError(f'{builder.CHECKSUMS} has other counts')
+      raise ValueError(f'{CHECKSUMS} has other counts')
   except (OSError, ValueError, LookupError, TypeError) as e:
     raise UserError(
       f'{folder} is damaged ({e}); delete it and prepare it again.'
@@ -146,18 +146,14 @@ def _examine(task):
 def _read(task):
   from google.protobuf import message
 
-  tf = tf_lib.import_tensorflow()
   try:
     [record] = _reader(task.file)[0].read([task.position])
-    parsed = tf.train.Example.FromString(record).features.feature
+    example = features.parse(record)
   except (RuntimeError, ValueError, message.DecodeError) as e:
     text = f'cannot be read: {e}.'
     raise Problem('damaged record', task.ref, text) from None
-  example = {
-    key: b''.join(parsed[key].bytes_list.value) for key in builder.FEATURES
-  }
-  if builder.checksum(example) != task.checksum:
-    text = f'is not what was written: {builder.CHECKSUMS} disagrees.'
+  if features.checksum(example) != task.checksum:
+    text = f'is not what was written: {CHECKSUMS} disagrees.'
     raise Problem('damaged record', task.ref, text)
   return example
 

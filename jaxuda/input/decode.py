@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxuda import labels
+from jaxuda.datasets.features import NOTHING
 from jaxuda.input import tfdata
 from jaxuda.input.records import Records
 from jaxuda.utils import tensorflow as tf_lib
@@ -53,7 +54,7 @@ def decoder(
     if table is not None:
       stored = example['label']
       if full:
-        has_full = tf.strings.length(example['label_full']) > 0
+        has_full = _is_there(tf, example['label_full'])
         stored = tf.where(has_full, example['label_full'], stored)
       ids = _label(tf, stored)
       if not full:  # else it may have a size of its own
@@ -222,8 +223,14 @@ def _image(tf, stored, records):
   return tf.ensure_shape(image, (*(records.size or (None, None)), 3))
 
 
+def _is_there(tf, stored):
+  """Whether a label is neither left out nor what stands in its place."""
+  return tf.reduce_all(stored != tf.constant([b'', NOTHING]))
+
+
 def _label(tf, stored):
-  tf.debugging.assert_greater(tf.strings.length(stored), 0, 'it has no label')
+  there = _is_there(tf, stored)
+  tf.debugging.assert_equal(there, True, 'it has no label')
   kind = tf.strings.substr(stored, PNG_KIND_AT, len(GREY_PNG))
   grey = tf.equal(kind, GREY_PNG)
   tf.debugging.assert_equal(grey, True, 'its label is not an 8-bit grey PNG')

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from jaxuda.datasets import builder, prepare, specs, stored
+from jaxuda.datasets import features, prepare, specs, stored
 from jaxuda.labels import tables
 from jaxuda.utils import tensorflow as tf_lib
 from jaxuda.utils.errors import UserError
@@ -67,21 +67,14 @@ class Records:
     return records
 
   def parse(self, index: int) -> dict[str, bytes]:
-    """Return one example's features, as in datasets/builder.py; b'' if absent.
-
-    Features that only pseudo labels have are left out where there are none.
-    """
+    """Return one example's features, as datasets/features.py has them."""
     from google.protobuf import message
 
-    tf = tf_lib.import_tensorflow()
     [record] = self.read([index])
     try:
-      features = tf.train.Example.FromString(record).features.feature
+      return features.parse(record)
     except message.DecodeError:
       raise self.broken(index, 'is not a tf.train.Example') from None
-    more = [name for name in builder.PSEUDO if name in features]
-    keys = (*builder.FEATURES, *more)
-    return {k: b''.join(features[k].bytes_list.value) for k in keys}
 
   @functools.cached_property
   def labelled(self) -> bool:

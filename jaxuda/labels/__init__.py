@@ -122,7 +122,17 @@ def stored_ids(space: str) -> np.ndarray:
 def known_ids(encoding: str) -> frozenset[int]:
   """Return every id that a file of this encoding may hold, void ids too."""
   table, encoding = _of_encoding(encoding)
-  return table.void[encoding] | {c.ids[encoding] for c in table.classes}
+  return frozenset(table.void[encoding]) | {
+    c.ids[encoding] for c in table.classes
+  }
+
+
+def id_names(encoding: str) -> tuple[str, ...]:
+  """Return what each id of an encoding is called, from 0 to the largest."""
+  table, encoding = _of_encoding(encoding)
+  named = {c.ids[encoding]: c.name for c in table.classes}
+  named |= table.void[encoding]
+  return tuple(named.get(i, f'id {i}') for i in range(max(named) + 1))
 
 
 def ids_of(encoding: str) -> dict[str, int]:

@@ -4,53 +4,34 @@
     { name = "water", color = [0, 80, 200], id = 1 },
     { name = "quay", id = 2, from = { cityscapes19 = ["road", "sidewalk"] } },
   ]
-  void = [0, 255]          # ids of label files that are of no class
+  void = { unlabelled = 0, "own boat" = 255 }  # ids that are of no class
   things = ["boat"]        # of the classes: those that have instances
   means = [[], ["quay"]]   # what each reported mean leaves out
 
-A class without a colour gets one. `from` names the classes of another table
-that count as this class where a network that predicts those is scored on this
-table; `into` the one that this class's labels train such a network on. Where a
-table says neither of another one, equal names are equal classes. The tables in
-this folder have ids of several label encodings, by their names. A table with
-`of` has the classes of another one `without` some.
+A class without a colour gets one; `void = [0, 255]` does without names. `from`
+names the classes of another table that count as this class where a network that
+predicts those is scored on this table; `into` the one that this class's labels
+train such a network on. Where a table says neither of another one, equal names
+are equal classes. The tables in this folder have ids of several label
+encodings, by their names. A table with `of` has the classes of another one
+`without` some.
 """
 
-import colorsys
 import dataclasses
 import functools
 import pathlib
 import tomllib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from jaxuda.labels import rows
+from jaxuda.labels.rows import Class
 from jaxuda.utils.errors import UserError
-from jaxuda.utils.names import nearest
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = '.toml'
-OWN = 'own'  # the encoding of a table whose classes have one `id`
 MOST_CLASSES = 255
 KEYS = ('classes', 'void', 'things', 'means')
-_CLASS_KEYS = ('name', 'color', 'id', 'ids', 'from', 'into')
-
-
-class Class(NamedTuple):
-  """One class of a table.
-
-  Attributes:
-    name: of the class.
-    color: RGB.
-    ids: encoding -> id in label files.
-    counts: another table's name -> those of its classes that count as this one.
-    reads_as: another table's name -> its class that this one's labels are.
-  """
-
-  name: str
-  color: tuple[int, int, int]
-  ids: Mapping[str, int]
-  counts: Mapping[str, tuple[str, ...]]
-  reads_as: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +41,8 @@ class Table:
   Attributes:
     name: the file's, without its ending.
     classes: in the order of their indices.
-    void: encoding -> ids that may stand in label files and are of no class.
+    void: encoding -> ids that may stand in label files and are of no class,
+      with their names.
     things: names of the classes that have instances.
     means: what each mean leaves out, by name.
     of: the table whose classes these are, itself where they are its own.
@@ -68,7 +50,7 @@ class Table:
 
   name: str
   classes: tuple[Class, ...]
-  void: Mapping[str, frozenset[int]]
+  void: Mapping[str, Mapping[int, str]]
   things: tuple[str, ...]
   means: tuple[tuple[str, ...], ...]
   of: 'Table | None' = None
@@ -150,30 +132,45 @@ def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
   """
   if 'of' in content:
     return _without(content, path)
-  check = functools.partial(_check, path)
-  rows = content.get('classes', [])
+  check = functools.partial(rows.require, path)
+  listed = content.get('classes', [])
   check(
-    isinstance(rows, list) and rows and all(isinstance(r, dict) for r in rows),
+    isinstance(listed, list)
+    and listed
+    and all(isinstance(row, dict) for row in listed),
     'classes must be a list of { name = "…", id = … }',
   )
-  check(len(rows) <= MOST_CLASSES, f'has more than {MOST_CLASSES} classes')
-  classes = tuple(_class(row, i, path) for i, row in enumerate(rows))
+  check(len(listed) <= MOST_CLASSES, f'has more than {MOST_CLASSES} classes')
+  classes = tuple(rows.parse(row, i, path) for i, row in enumerate(listed))
   names = [c.name for c in classes]
-  check(len({*names}) == len(names), f'names a class twice: {_twice(names)!r}')
+  again = rows.twice(names)
+  check(again is None, f'names a class twice: {again!r}')
   for encoding in classes[0].ids:
     ids = [c.ids.get(encoding) for c in classes]
     check(None not in ids, f'has a class without an id of {encoding}')
-    check(len({*ids}) == len(ids), f'gives two classes the id {_twice(ids)}')
+    again = rows.twice(ids)
+    check(again is None, f'gives two classes the id {again}')
+  for each in classes:
+    _check_others(each, path)
+  means = content.get('means', [[]])
+  check(isinstance(means, list) and means, 'means must be a list of lists')
   return Table(
     path.stem,
     classes,
-    _void(content.get('void'), classes, path),
-    _names(content, 'things', names, path),
-    tuple(
-      _chosen(left_out, 'means', names, path)
-      for left_out in content.get('means', [[]])
-    ),
+    rows.void(content.get('void'), classes, path),
+    rows.chosen(content.get('things', []), 'things', names, path),
+    tuple(rows.chosen(left_out, 'means', names, path) for left_out in means),
   )
+
+
+def _check_others(each, path):
+  """Check the classes of this folder's tables that a class names."""
+  named = {other: [name] for other, name in each.reads_as.items()}
+  for group in (each.counts, named):
+    for other, names in group.items():
+      if other in built_in():
+        where = f'class {each.name!r}, of {other}'
+        rows.chosen(list(names), where, load(other).names, path)
 
 
 def without(table: Table, names: tuple[str, ...]) -> Table:
@@ -192,109 +189,8 @@ def without(table: Table, names: tuple[str, ...]) -> Table:
 
 def _without(content, path):
   """Return a table of this folder that has another one's classes."""
-  whole = load(content['of'])
-  cut = without(whole, tuple(content['without']))
+  whole = load(str(content['of']))
+  named = content.get('without', [])
+  cut = without(whole, rows.chosen(named, 'without', whole.names, path))
   means = tuple(map(tuple, content.get('means', [[]])))
   return dataclasses.replace(cut, name=path.stem, means=means)
-
-
-def _class(row, index, path):
-  """Return the class of a row, whose values are checked."""
-  check = functools.partial(_check, path)
-  name = row.get('name')
-  where = f'class {name!r}' if name else f'class {index}'
-  for key in row:
-    check(
-      key in _CLASS_KEYS,
-      f'{where} has {key!r}, which is no key{nearest(key, _CLASS_KEYS)}',
-    )
-  check(isinstance(name, str) and name.strip(), f'{where} has no name')
-  color = row.get('color', _color(index))
-  check(
-    isinstance(color, list | tuple)
-    and len(color) == 3
-    and all(map(_byte, color)),
-    f'{where}: color must be three numbers from 0 to 255',
-  )
-  ids = row.get('ids', {OWN: row.get('id')})
-  check(
-    isinstance(ids, dict) and ids and all(map(_byte, ids.values())),
-    f'{where}: id must be a number from 0 to 255',
-  )
-  counts, reads_as = row.get('from', {}), row.get('into', {})
-  check(
-    isinstance(counts, dict)
-    and all(isinstance(v, list) for v in counts.values()),
-    f'{where}: from must be {{ TABLE = ["class", …] }}',
-  )
-  check(
-    isinstance(reads_as, dict)
-    and all(isinstance(v, str) for v in reads_as.values()),
-    f'{where}: into must be {{ TABLE = "class" }}',
-  )
-  for other, named in (
-    *counts.items(),
-    *((k, [v]) for k, v in reads_as.items()),
-  ):
-    if other in built_in():
-      _chosen(named, f'{where}, of {other}', load(other).names, path)
-  counts = {other: tuple(named) for other, named in counts.items()}
-  return Class(name, tuple(color), ids, counts, reads_as)
-
-
-def _void(content, classes, path):
-  """Return each encoding's void ids; if none, the last one that is free."""
-  encodings = tuple(classes[0].ids)
-  if not isinstance(content, dict):
-    content = {OWN: [] if content is None else content}
-  found = {}
-  for encoding in encodings:
-    ids = content.get(encoding, [])
-    _check(
-      path,
-      isinstance(ids, list) and all(map(_byte, ids)),
-      'void must be a list of numbers from 0 to 255',
-    )
-    taken = {c.ids[encoding]: c.name for c in classes}
-    for i in ids:
-      _check(path, i not in taken, f'{i} is void and {taken.get(i)!r}')
-    # Ignored pixels are stored as one of them.
-    free = (i for i in range(255, -1, -1) if i not in taken)
-    found[encoding] = frozenset(ids or [next(free)])
-  return found
-
-
-def _names(content, key, known, path):
-  return _chosen(content.get(key, []), key, known, path)
-
-
-def _chosen(named, key, known, path):
-  """Return names, each of which must be known."""
-  _check(path, isinstance(named, list), f'{key} must be a list of names')
-  for name in named:
-    _check(
-      path,
-      name in known,
-      f'{key}: {name!r} is not a class{nearest(str(name), known)}',
-    )
-  return tuple(named)
-
-
-def _check(path, good, fault):
-  if not good:
-    raise UserError(f'{path}: {fault.rstrip(".")}.')
-
-
-def _byte(value):
-  return type(value) is int and 0 <= value <= 255
-
-
-def _twice(values):
-  return next((v for i, v in enumerate(values) if v in values[:i]), None)
-
-
-def _color(index):
-  """Return a colour that differs from those of the other indices."""
-  turn = index * 0.618034 % 1  # the golden ratio spreads any number of hues
-  light = (0.95, 0.7, 0.5)[index % 3]
-  return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(turn, 0.75, light))

@@ -93,17 +93,20 @@ def _write(run, records, root, chosen, command, stop):
         for name, a in maps.items()
       }
 
+  soft = bool(chosen.get('soft'))
+  given = ('label', 'confidence', 'soft') if soft else ('label', 'confidence')
   folder = builder.write(
     records.name,
     records.size,
     root,
     stored.metadata(records.path).get('quality'),
     counts={records.split: len(records)},
+    has={key: [records.split] for key in given},
     generate=generate,
     left_out=[],
     more={
       'encoding': labels.stored_encoding(run.space.name),
-      'soft': predicting.num_classes if chosen.get('soft') else 0,
+      'soft': predicting.num_classes if soft else 0,
       'pseudo': {
         'of': records.title,
         'classes': run.space.name,

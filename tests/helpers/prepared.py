@@ -32,6 +32,14 @@ def write(
     data_dir,
     jpeg=95 if jpeg else None,
     counts={split: len(examples) for split, examples in splits.items()},
+    has={
+      key: [
+        split
+        for split, examples in splits.items()
+        if any(example.get(key) for example in examples)
+      ]
+      for key in ('label', 'label_full')
+    },
     generate=splits.__getitem__,
     left_out=[],
   )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from jaxuda import experiment, pseudo_label
 from jaxuda import input as input_lib
-from jaxuda.datasets import builder, images
+from jaxuda.datasets import builder, features, images
 from jaxuda.evaluation import inference
 from jaxuda.input import records
 from jaxuda.utils.cli import run_cli
@@ -94,13 +94,13 @@ def test_what_is_written(half, predicted):
   sure = np.asarray(Image.open(io.BytesIO(first['confidence'])))
   assert sure.dtype == np.uint8
   assert abs(sure / 255 - confidence[0]).max() <= 0.5 / 255 + 1e-5
-  assert first['soft'] == b''
+  assert 'soft' not in first
   ids = np.asarray(Image.open(io.BytesIO(first['label'])))
   assert (
     set(np.unique(ids)) <= {0, *range(7, 34)} and first['label_full'] == b''
   )
   sums = json.loads((half / builder.CHECKSUMS).read_text())
-  assert sums['train'][0] == builder.checksum(first)
+  assert sums['train'][0] == features.checksum(first)
   picture = Image.open(half / 'pseudo_labels.png')
   assert picture.width > 3 * picture.height / 2
   assert sorted(p.name for p in half.parent.iterdir()) == ['half']
@@ -156,9 +156,10 @@ def test_labels_of_their_own_size(finished_run, streets_data, tmp_path):
     larger,
     tmp_path / 'data',
     None,
-    {'train': 2},
-    {'train': examples}.__getitem__,
-    [],
+    counts={'train': 2},
+    has={'label': ['train']},
+    generate={'train': examples}.__getitem__,
+    left_out=[],
   )
   folder = write(
     finished_run,
