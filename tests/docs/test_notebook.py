@@ -4,6 +4,7 @@ import shutil
 
 import nbclient
 import nbformat
+import PIL.Image
 import prepared
 import pytest
 import tiny
@@ -62,6 +63,21 @@ def set_flags(notebook, flags):
   cell.source = cell.source.replace('FLAGS = []', f'FLAGS = {flags!r}')
 
 
+def give_photos(notebook, folder):
+  """Put photographs where the notebook looks, and adapt to them in no time."""
+  (folder / 'photos').mkdir()
+  for index in range(3):
+    image, _ = render.render('city', index, SIZE, 'val')
+    PIL.Image.fromarray(image).save(folder / 'photos' / f'{index}.jpg')
+  cell = next(c for c in notebook.cells if c.id == 'photos')
+  cell.source = cell.source.replace('daformer.py', 'adabn.py')
+  small = [flag for flag in FLAGS if 'eval.' not in flag]
+  small = [
+    flag for flag in small if 'discr' not in flag and 'patch' not in flag
+  ]
+  cell.source = cell.source.replace('MY_FLAGS = []', f'MY_FLAGS = {small!r}')
+
+
 def test_is_stored_without_outputs(notebook):
   nbformat.validate(notebook)
   cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
@@ -77,6 +93,7 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   prepare(data_dir, 'city', {'train': 8, 'val': 3})
   monkeypatch.setenv('TFDS_DATA_DIR', str(data_dir))
   set_flags(notebook, FLAGS)
+  give_photos(notebook, copy)
   quick = [f'--{name}={value}' for name, value in tiny.QUICK.items()]
   monkeypatch.setenv('XLA_FLAGS', ' '.join(quick))
   monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
@@ -105,6 +122,11 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   for name in ('confusion', 'entropy', 'qualitative'):
     assert f'{name}.png' in said['look']
   assert 'CpuDevice' in said['devices']
+  assert 'trained without labels of the target' in said['photos']
+  mine = next(cell for cell in notebook.cells if cell.id == 'photos')
+  shown = [o for o in mine.outputs if 'image/png' in o.get('data', {})]
+  assert len(shown) == 3
+  assert (copy / 'runs' / 'mine' / 'report.html').is_file()
 
 
 @pytest.mark.slow
