@@ -101,8 +101,7 @@ def ensure(
       f'run `{specs.prepare_command(spec, size, data_dir)}` '
       f'({specs.page(name)} '
       'says where to get the files), or name the folder where it is prepared '
-      'with --config.data_dir=DIR or $TFDS_DATA_DIR, or add :streets to the '
-      'config, which needs no download.'
+      'in $TFDS_DATA_DIR; configs/NAME.py:streets needs no download.'
     )
   return prepare(spec, size=size, data_dir=data_dir)
 

@@ -48,7 +48,7 @@ def grid(
 
   cell = cell_width(len(columns), bool(rows))
   left = MARGIN + ROW_NAME * bool(rows)
-  names = [textwrap.fill(name, int(10 * cell)) for name in columns]
+  names = [_heading(name, int(10 * cell)) for name in columns]
   head = MARGIN + LINE * (1 + max(name.count('\n') for name in names))
   width = left + len(columns) * (cell + SPACE) - SPACE + MARGIN
   height = head + sum(aspect * cell + SPACE for aspect in aspects) + foot
@@ -77,6 +77,15 @@ def grid(
       )
     y -= SPACE
   return figure, axes
+
+
+def _heading(name: str, width: int) -> str:
+  """Return a name in two lines at most; of a long one both ends."""
+  lines = textwrap.wrap(name, width)
+  if len(lines) > 2:
+    half = width - 1
+    lines = [f'{name[:half]}…', name[-half:]]
+  return '\n'.join(lines)
 
 
 def show(axis, picture: np.ndarray | None) -> None:
