@@ -123,7 +123,7 @@ def test_a_dataset_that_is_not_prepared_gives_the_command(tmp_path):
     '--size=720x1280',
     f'--data_dir={folder}',
   ]
-  for words in (':streets', '--config.data_dir=DIR', '$TFDS_DATA_DIR'):
+  for words in (':streets', '$TFDS_DATA_DIR'):
     assert words in sentence
   assert '\n' not in sentence
 
