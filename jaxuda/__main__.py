@@ -12,7 +12,6 @@ import pathlib
 import sys
 
 import jaxuda
-from jaxuda.datasets import specs
 from jaxuda.utils import cli, names
 from jaxuda.utils.errors import UserError
 
@@ -35,11 +34,12 @@ def main(argv: list[str]) -> int:
   """Run the command line; return the exit status."""
   word = argv[1] if len(argv) > 1 else '--help'
   if word in COMMANDS:
-    specs.package()  # of which some commands are
+    names.beside('data')  # of which some commands are
     return importlib.import_module(COMMANDS[word]).main(argv[1:])
   if word == '--version':
     print(f'jaxuda {jaxuda.__version__}')
   elif cli.wants_help([word]):
+    names.beside('data')
     print('\n'.join([__doc__, *map(_line, COMMANDS)]))
   else:
     hint = names.nearest(word, COMMANDS)

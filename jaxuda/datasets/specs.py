@@ -10,21 +10,18 @@ TOML file or `folder:PATH` (own.py); and by a *size*, (height, width) in pixels
 or None for the size of the raw files.
 """
 
-import contextlib
 import functools
 import importlib
-import importlib.util
 import os
 import pathlib
 import pkgutil
 import re
 import shlex
-import sys
 import types
 
 from jaxuda.datasets import own
 from jaxuda.utils.errors import UserError
-from jaxuda.utils.names import nearest
+from jaxuda.utils.names import beside, nearest
 
 EVALUATION_SPLITS = ('val', 'test', 'tune')  # these also keep the full label
 
@@ -34,29 +31,8 @@ Size = tuple[int, int] | None
 @functools.cache
 def datasets() -> tuple[str, ...]:
   """Return the names of all datasets: the packages inside data/."""
-  found = pkgutil.iter_modules(package().__path__)
+  found = pkgutil.iter_modules(beside('data').__path__)
   return tuple(sorted(module.name for module in found if module.ispkg))
-
-
-@functools.cache
-def package() -> types.ModuleType:
-  """Return the package `data`, beside jaxuda.
-
-  A folder of that name in the current directory, which many have, hides it
-  from Python where jaxuda is installed in place.
-  """
-  with contextlib.suppress(ImportError):
-    module = importlib.import_module('data')
-    if module.__file__:
-      return module
-  init = pathlib.Path(__file__).parents[2] / 'data' / '__init__.py'
-  spec = importlib.util.spec_from_file_location(
-    'data', init, submodule_search_locations=[str(init.parent)]
-  )
-  module = importlib.util.module_from_spec(spec)
-  sys.modules['data'] = module
-  spec.loader.exec_module(module)
-  return module
 
 
 def module(name: str) -> types.ModuleType | own.Dataset:

@@ -72,7 +72,7 @@ def discriminator_losses(
       domain_loss(logits, domain, gan), domain_accuracy(logits, domain, gan)
     )
 
-  losses = {}
+  losses: dict[str, Array] = {}
   for head in target:
     of_source = half(head, source[head], SOURCE)
     of_target = half(head, target[head], TARGET)

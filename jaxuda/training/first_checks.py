@@ -9,7 +9,6 @@ import pathlib
 from jaxuda import config as config_lib
 from jaxuda.datasets import own, prepare, specs
 from jaxuda.utils.errors import UserError
-from jaxuda.utils.names import nearest
 
 _NEEDED = ('source', 'eval')  # by every run; whether others are, methods know
 _PARTS = ('source', 'target', 'labelled', 'eval')
@@ -47,8 +46,8 @@ def _check_dataset(config, part, key):
   splits = list(described.COUNTS)
   if s.split not in splits and not s.get('labels'):
     raise UserError(
-      f'{key}.{part}.split={s.split}: {s.name} has no such split'
-      f'{nearest(s.split, splits)}'
+      f'{key}.{part}.split: {s.name} has no split {s.split!r}; it has '
+      f'{", ".join(splits)}.'
     )
   if part in _NEEDED and described.NEEDS_RAW and not own.is_own(s.name):
     prepare.ensure(s.name, s.size, config.data_dir)

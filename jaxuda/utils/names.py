@@ -1,10 +1,16 @@
 """Modules that are found by name: methods, encoders, analyses, datasets."""
 
+import contextlib
 import difflib
+import functools
 import importlib
+import importlib.util
+import pathlib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 from jaxuda.utils.errors import UserError
 
@@ -32,6 +38,27 @@ def load(package: ModuleType, name: str, kind: str) -> ModuleType:
   if name not in known:
     raise UserError(f'there is no {kind} {name!r}{nearest(name, known)}')
   return importlib.import_module(f'{package.__name__}.{name}')
+
+
+@functools.cache
+def beside(name: str) -> ModuleType:
+  """Return a package that lies beside jaxuda, such as `data`.
+
+  A folder of its name in the current directory, which many have, hides it from
+  Python where jaxuda is installed in place.
+  """
+  with contextlib.suppress(ImportError):
+    module = importlib.import_module(name)
+    if module.__file__:
+      return module
+  init = pathlib.Path(__file__).parents[2] / name / '__init__.py'
+  spec: Any = importlib.util.spec_from_file_location(
+    name, init, submodule_search_locations=[str(init.parent)]
+  )
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module
+  spec.loader.exec_module(module)
+  return module
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

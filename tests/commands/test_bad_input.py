@@ -104,7 +104,7 @@ def test_a_target_is_missed_before_the_first_stage(
     ('source.batch_size=0', r'source\.batch_size=0 must be at least 1'),
     ('steps=0', 'steps=0 must be at least 1'),
     ('checkpoint_every=0', 'checkpoint_every=0 must be at least 1'),
-    ('num_log_images=0', 'num_log_images=0 must be at least 1'),
+    ('num_log_images=-1', 'num_log_images=-1 must be at least 0'),
     ('seed=-1', 'seed=-1 must be at least 0'),
     ('eval.split=tset', "no split 'tset'; it has train, val"),
     ('target.split=tune', "no split 'tune'; it has train"),
