@@ -41,7 +41,7 @@ def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
     UserError: see the modules that are called; nothing is written then.
   """
   workdir = pathlib.Path(workdir)
-  own_data.settle(config)
+  own_data.settle(config, config_lib.read_stored(workdir))
   mesh = sharding.make_mesh()
   # What is wrong or missing is told before anything is trained.
   _check(config, mesh)
@@ -104,12 +104,13 @@ def _open(config, workdir, mesh) -> _Read:
   """
   streams = methods.load(config.method).streams
   labels = stages.pseudo_label_dirs(config, streams, workdir)
-  opened = from_config.open_inputs(config, streams, labels)
+  resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
+  opened = from_config.open_inputs(config, streams, labels, resumed)
   missing = {s: d for s, d in labels.items() if d and not d.is_dir()}
   if not missing:
     loop.check_terms(config, mesh, opened[0])
   before = [config[s].labels_stage for s in missing if not config[s].labels]
-  if not (config.init or checkpoints.steps(workdir / 'checkpoints')):
+  if not (config.init or resumed):
     before.insert(0, config.init_stage)
   before = [stage for stage in before if stage is not None]
   for stage in before:

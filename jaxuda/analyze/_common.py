@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -101,10 +101,10 @@ def read_scores(
         'the folder that jaxuda.evaluate has written.'
       )
     like = like or found[title]
-    if found[title].space.name != like.space.name:
+    scored, first = found[title].space.identity, like.space.identity
+    if scored != first:
       raise UserError(
-        f'{path} is scored on {found[title].space.name}, not on '
-        f'{like.space.name} like the others.'
+        f'{path} is scored on {scored}, not on {first} like the others.'
       )
   return found
 
@@ -120,15 +120,22 @@ def check_same(configs: dict, keys: Iterable[str]) -> None:
     UserError: two differ.
   """
   (first, one), *others = configs.items()
-  one = config_lib.flatten(one)
-  for title, config in others:
-    other = config_lib.flatten(config)
+  for title, other in others:
     for key in keys:
-      if one.get(key) != other.get(key):
+      ours, theirs = comparable(one, key), comparable(other, key)
+      if ours != theirs:
         raise UserError(
-          f'{first} has {key}={one.get(key)} and {title} has '
-          f'{other.get(key)}: they cannot be compared.'
+          f'{first} has {key}={ours} and {title} has {theirs}: they cannot be '
+          'compared.'
         )
+
+
+def comparable(config, key: str) -> Any:
+  """Return a value of a config; of classes what is equal for equal ones."""
+  value = config_lib.flatten(config).get(key)
+  if value and key in ('classes', 'eval.classes'):
+    return labels.space(value).identity
+  return value
 
 
 class Pair(NamedTuple):

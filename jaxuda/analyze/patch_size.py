@@ -100,7 +100,7 @@ def _print_differences(configs):
   flat = [config_lib.flatten(config) for config in configs.values()]
   _common.check_same(configs, ('eval.name', 'eval.split', 'eval.classes'))
   for key in dict.fromkeys(itertools.chain(*flat)):
-    values = {str(other.get(key)) for other in flat}
+    values = {str(_common.comparable(c, key)) for c in configs.values()}
     if len(values) > 1 and not config_lib.may_change(key, _FREE):
       print(f'note: the runs differ in {key}, too: {", ".join(sorted(values))}')
 

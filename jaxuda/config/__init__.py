@@ -21,7 +21,9 @@ from jaxuda.config.stored import (
   flatten,
   may_change,
   read_run,
+  read_stored,
   to_json,
+  write_run,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
   'parse_flags',
   'pseudo',
   'read_run',
+  'read_stored',
   'run_name',
   'share',
   'share_value',
@@ -44,4 +47,5 @@ __all__ = [
   'stream',
   'to_json',
   'value',
+  'write_run',
 ]

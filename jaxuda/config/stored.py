@@ -10,8 +10,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxuda.config import class_tables
+from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
+FILE = 'config.json'  # in a run's folder
 # What may differ when a run goes on: it does not change any number.
 MAY_CHANGE_ON_RESUME = (
   'name',
@@ -29,17 +32,44 @@ MAY_CHANGE_ON_RESUME = (
 def read_run(workdir: str | os.PathLike) -> ConfigDict:
   """Return the config that a workdir was trained with.
 
+  Users' own class tables are those that it keeps.
+
   Raises:
     UserError: it has none, or a damaged one.
   """
-  path = pathlib.Path(workdir) / 'config.json'
+  path = pathlib.Path(workdir) / FILE
   if not path.is_file():
     raise UserError(f'{workdir} is not a run: it has no config.json.')
   try:
     content = json.loads(path.read_text())
   except ValueError as e:
     raise UserError(f'{path} is damaged: {e}.') from None
-  return ConfigDict(_tuples(content))
+  config = ConfigDict(_tuples(content))
+  kept = class_tables.kept(path.parent, flatten(content))
+  config.update_from_flattened_dict(kept)
+  return config
+
+
+def write_run(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
+  """Store a run's config, JSON-able, and users' own class tables of it.
+
+  Raises:
+    UserError: a file cannot be written, or a table is not there.
+  """
+  workdir = pathlib.Path(workdir)
+  class_tables.keep(workdir, flatten(config))
+  files.write_json(workdir / FILE, config)
+
+
+def read_stored(workdir: str | os.PathLike) -> dict[str, Any]:
+  """Return the values that a run was started with, dots for levels.
+
+  {} where there is no run, or a damaged one, of which others tell.
+  """
+  try:
+    return flatten(json.loads((pathlib.Path(workdir) / FILE).read_text()))
+  except (OSError, ValueError, AttributeError):
+    return {}
 
 
 def _tuples(value):

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import logging
 import pathlib
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -52,7 +53,7 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
     allowed = (check.ALL_IGNORED,) if task.allow_ignored else ()
     error = loaded.error(allowed)
     if error:
-      raise _with_flag(error)
+      raise _with_remedy(error, task.name)
     image, label, warnings = loaded
   else:
     image, label = module.render_example(task.example.id, task.size)
@@ -72,11 +73,14 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
   return example, warnings
 
 
-def _with_flag(error):
-  """Name the flag that allows it, where there is one."""
-  if error.kind != check.ALL_IGNORED:
-    return error
-  text = f'{error.text} --allow_ignored keeps such files.'
+def _with_remedy(error, name):
+  """Name the flag that allows it, or what finds all files of its kind."""
+  text = error.text
+  if error.kind == check.ALL_IGNORED:
+    text = f'{text} --allow_ignored keeps such files.'
+  elif own.is_own(name):
+    command = f'python -m data.verify {shlex.quote(name)}'
+    text = f'{text} Mend it or move it away; `{command}` lists all such files.'
   return files.Problem(error.kind, error.path, text)
 
 

@@ -10,10 +10,11 @@ beside its data:
   images = "val/**/*.jpg"
   labels = "val/**/*.png"
 
-with a class table (labels/tables.py) of the ids in its label files, or with
-`encoding = "cityscapes"` where they are those of a known dataset. An image and
-its label are those of which the wildcards, or the paths below the folders,
-match the same.
+with a class table (labels/tables.py) of the ids in its label files. In its
+place stands `encoding = "cityscapes"` where they are those of a known dataset,
+and `encoding = "other.toml"` where the table is in a file beside this one. An
+image and its label are those of which the wildcards, or the paths below the
+folders, match the same.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from typing import Any
 
 from jaxuda import labels
 from jaxuda.datasets import files, photos
-from jaxuda.labels import rows, tables
+from jaxuda.labels import tables
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
@@ -51,14 +52,20 @@ def absolute(spec: str) -> str:
   return kind + os.path.abspath(os.path.expanduser(path))
 
 
+def path(spec: str) -> str:
+  """Return the absolute path of a user's own folder or file."""
+  return _split(absolute(spec))[1]
+
+
 def slug(spec: str) -> str:
   """Return a name for folders: the path's last part, and a hash of the whole.
 
   It begins with a letter and has letters, digits and '_' alone, as TFDS wants.
   """
-  path = pathlib.Path(_split(absolute(spec))[1])
-  stem = re.sub(r'[^a-z0-9]+', '_', path.stem.lower()).strip('_')
-  digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+  where = path(spec)
+  stem = pathlib.Path(where).stem.lower()
+  stem = re.sub(r'[^a-z0-9]+', '_', stem).strip('_')
+  digest = hashlib.sha256(os.fsencode(where)).hexdigest()[:8]
   return f'own_{stem}_{digest}'
 
 
@@ -124,13 +131,14 @@ def describe(spec: str) -> Dataset:
   Raises:
     UserError: there is no such folder or file, or something is wrong in it.
   """
-  kind, path = _split(absolute(spec))
-  path = pathlib.Path(path)
-  if kind:
-    if not path.is_dir():
-      raise UserError(f'{spec}: there is no folder {path}.')
-    return Dataset(path, {'train': ('', None)}, UNLABELLED, {'train': None}, {})
-  return _from_file(path, tables.stamp(path))
+  where = pathlib.Path(path(spec))
+  if not spec.startswith(FOLDER):
+    return _from_file(where, tables.stamp(where))
+  if where.is_file():
+    raise UserError(f'{spec} is a file: name the folder that it lies in.')
+  if not where.is_dir():
+    raise UserError(f'there is no folder {where} ({spec}).')
+  return Dataset(where, {'train': ('', None)}, UNLABELLED, {'train': None}, {})
 
 
 @functools.cache
@@ -141,26 +149,33 @@ def _from_file(path, stamp):
     if key not in _KEYS:
       raise UserError(f'{path}: {key!r} is no key{nearest(key, _KEYS)}')
   splits = _splits(content.get('splits'), path)
-  encoding, colors = content.get('encoding'), {}
+  encoding = content.get('encoding')
   given = ('classes' in content) + (encoding is not None)
   labelled = any(annotations for _, annotations in splits.values())
   if given > 1 or (labelled and not given):
     raise UserError(
       f'{path}: its label files need a class table, `classes`, or an encoding '
-      f'of {", ".join(labels.ENCODINGS)}, one of the two.'
+      f'of {", ".join(labels.ENCODINGS)} or of another TOML file, one of them.'
     )
-  if not given:
-    encoding = UNLABELLED
+  colors = {}
+  if 'classes' in content:
+    encoding, colors = str(path), _colors(tables.parse(content, path))
+  elif tables.is_file(encoding):
+    encoding = os.path.abspath(path.parent / encoding)
+    colors = _colors(tables.load(encoding))
   elif encoding is None:
-    table = tables.parse(content, path)
-    # Where labels are painted, black is of no class unless one has it.
-    colors = {(0, 0, 0): min(table.void[rows.OWN])}
-    colors |= {c.color: c.ids[rows.OWN] for c in table.classes}
-    encoding = str(path)
+    encoding = UNLABELLED
   elif encoding not in labels.ENCODINGS:
     known = nearest(str(encoding), labels.ENCODINGS)
     raise UserError(f'{path}: there is no encoding {encoding!r}{known}')
   return Dataset(path, splits, encoding, dict.fromkeys(splits), colors)
+
+
+def _colors(table):
+  """Return {RGB: id} of painted labels; black is void unless a class has it."""
+  own = table.encodings[0]
+  found = {(0, 0, 0): min(table.root.void[own])}
+  return found | {c.color: c.ids[own] for c in table.classes}
 
 
 def _splits(content: Any, path: pathlib.Path) -> dict:
@@ -237,8 +252,9 @@ def fingerprint(spec: str) -> str:
   And of what a TOML file says of them.
   """
   described, digest = describe(spec), hashlib.sha256()
-  if described.path.is_file():
-    digest.update(described.path.read_bytes())
+  said = {str(described.path), described.ENCODING}
+  for name in sorted(filter(tables.is_file, said)):
+    digest.update(pathlib.Path(name).read_bytes())
   for split in described.splits:
     for example in described.examples(described.path, '', split).examples:
       for ref in filter(None, (example.image, example.label)):

@@ -74,24 +74,32 @@ def prepare(
 
 
 def ensure(
-  spec: str, size: specs.Size, data_dir: str | os.PathLike | None = None
+  spec: str,
+  size: specs.Size,
+  data_dir: str | os.PathLike | None = None,
+  resumed: bool = False,
 ) -> pathlib.Path:
   """Return the folder of a prepared dataset.
 
   If only its JPEG form is prepared, it is that one. What needs no download
   is prepared now, with a progress bar.
 
+  Args:
+    spec: NAME or NAME/VARIANT.
+    size: (H, W) of the images, None for the raw size.
+    data_dir: root of the prepared datasets; None for the default.
+    resumed: whether it is read by a run that goes on, for which it stays what
+      it was, whatever files have come or changed since.
+
   Raises:
-    UserError: it is not prepared; the message has the command that does it.
+    UserError: it is not prepared; the message has the command that does it. Or
+      it was prepared from other files.
   """
   for jpeg in (False, True):
     folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg)
     if specs.is_prepared(folder):
       if own.is_own(spec) and _changed(spec, folder):
-        raise UserError(
-          f'the files of {spec} have changed since they were prepared; delete '
-          f'{folder} and they are prepared again.'
-        )
+        _tell_change(spec, folder, resumed)
       return folder
   name, _ = specs.split_spec(spec)
   if specs.module(name).NEEDS_RAW and not own.is_own(name):
@@ -104,6 +112,18 @@ def ensure(
       'in $TFDS_DATA_DIR; configs/NAME.py:streets needs no download.'
     )
   return prepare(spec, size=size, data_dir=data_dir)
+
+
+def _tell_change(spec, folder, resumed):
+  text = f'the files of {spec} have changed since they were prepared'
+  if not resumed:
+    raise UserError(
+      f'{text}; delete {folder} and they are prepared again, for all runs.'
+    )
+  _print_once(f'note: {text}; the run goes on with what it has read before.')
+
+
+_print_once = functools.cache(console.print0)
 
 
 def _make(spec, folder, tasks, workers, write, done):

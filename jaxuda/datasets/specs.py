@@ -44,7 +44,10 @@ def module(name: str) -> types.ModuleType | own.Dataset:
   if own.is_own(name):
     return own.describe(name)
   if name not in datasets():
-    raise UserError(f'unknown dataset {name!r}{nearest(name, datasets())}')
+    hint = nearest(name, datasets())
+    if pathlib.Path(name).expanduser().is_dir():
+      hint = f'; a folder of images is {own.FOLDER}{name}.'
+    raise UserError(f'unknown dataset {name!r}{hint}')
   return importlib.import_module(f'data.{name}')
 
 
@@ -77,6 +80,8 @@ def specs_of(name_or_spec: str) -> tuple[str, ...]:
   if own.is_own(name_or_spec):
     return (own.absolute(name_or_spec),)
   name, _, variant = name_or_spec.partition('/')
+  if name not in datasets():
+    name = name_or_spec  # a path, of which no part is a variant
   variants = module(name).VARIANTS
   if variant and variant not in variants:
     known = ', '.join(f'{name}/{v}'.rstrip('/') for v in variants) or name

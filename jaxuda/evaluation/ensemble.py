@@ -144,8 +144,8 @@ def join(members: Sequence[Member]) -> experiment.Run:
 def _protocol(run):
   """{key: value} of all that members must have in common."""
   shared = {f'eval.{key}': run.config.eval[key] for key in _PROTOCOL}
-  spaces = {'classes': run.space.name, 'eval.classes': run.eval_space.name}
-  return spaces | shared
+  spaces = {'classes': run.space, 'eval.classes': run.eval_space}
+  return {key: space.identity for key, space in spaces.items()} | shared
 
 
 def record(members: Sequence[Member]) -> list[dict]:

@@ -89,7 +89,7 @@ def to_json(scores: Scores) -> dict:
     return None if np.isnan(value) else round(float(value), 6)
 
   return {
-    'classes': scores.space.name,
+    'classes': scores.space.title,
     'images': scores.images,
     'means': {k: number(v) for k, v in scores.means.items()},
     'iou': {
@@ -102,7 +102,7 @@ def to_json(scores: Scores) -> dict:
 
 def from_json(content: dict) -> Scores:
   """Return the scores that `to_json` has turned into plain values."""
-  space = labels.space(content['classes'])
+  space = labels.recorded(content['classes'], content['iou'])
   counts = np.array(content['confusion'], np.int64)
   ious = np.array(
     [np.nan if v is None else v for v in content['iou'].values()], np.float64

@@ -25,7 +25,10 @@ PNG_KIND_AT, GREY_PNG = 24, b'\x08\x00'
 
 
 def decoder(
-  records: Records, space: str | None, full: bool = False
+  records: Records,
+  space: str | None,
+  full: bool = False,
+  scored_in: str | None = None,
 ) -> Callable[[Any], dict[str, Any]]:
   """Return a function that decodes one example of `records`.
 
@@ -33,6 +36,7 @@ def decoder(
     records: where the examples come from.
     space: class space of the labels; None for no label.
     full: take the label at its own full size, where there is one.
+    scored_in: see labels.id_map.
 
   Returns:
     A function: scalar string tensor -> {'image': u8[H, W, 3], 'label':
@@ -45,7 +49,7 @@ def decoder(
   features = _features(tf, FEATURES)
   table = None
   if space is not None:
-    table = labels.id_map(records.encoding, space).tobytes()
+    table = labels.id_map(records.encoding, space, scored_in).tobytes()
 
   def decode(record):
     example = tf.io.parse_single_example(record, features)

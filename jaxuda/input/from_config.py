@@ -20,6 +20,7 @@ def open_inputs(
   config,
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
+  resumed: bool = False,
 ) -> tuple[dict[str, Stream], Records | None]:
   """Open all that a training reads: its streams, and the scored records.
 
@@ -28,22 +29,23 @@ def open_inputs(
   Args:
     config: an experiment's.
     names: of the streams.
-    pseudo: see `open_streams`.
+    pseudo, resumed: see `open_streams`.
 
   Raises:
     UserError: something is not prepared, lacks labels or cannot be batched.
   """
-  streams = open_streams(config, names, pseudo)
+  streams = open_streams(config, names, pseudo, resumed)
   check_streams(streams, jax.process_count())
   if config.eval.name is None:
     return streams, None
-  return streams, open_eval(config)
+  return streams, open_eval(config, resumed)
 
 
 def open_streams(
   config,
   names: Sequence[str],
   pseudo: Mapping[str, pathlib.Path | None] | None = None,
+  resumed: bool = False,
 ) -> dict[str, Stream]:
   """Open the training streams of those names.
 
@@ -55,6 +57,7 @@ def open_streams(
     pseudo: a stream's name to the folder of its pseudo labels, None where it
       has none. As long as they are yet to be made, the stream has no labels and
       is sampled uniformly.
+    resumed: whether a run goes on; see prepare.ensure.
   """
   streams = {}
   for name in names:
@@ -62,13 +65,13 @@ def open_streams(
     labelled = name != 'target'
     made = folder is None or folder.is_dir()
     if folder is None:
-      records = _open(s, config)
+      records = _open(s, config, resumed)
     elif labelled := made:
       records = open_pseudo_labels(
         folder, s.name, s.size, s.split, config.classes
       )
     else:
-      records = _open(s, config)
+      records = _open(s, config, resumed)
     streams[name] = Stream(
       records=records,
       space=config.classes if labelled else None,
@@ -83,8 +86,12 @@ def open_streams(
   return streams
 
 
-def open_eval(config) -> Records:
+def open_eval(config, resumed: bool = False) -> Records:
   """Open the records that are scored.
+
+  Args:
+    config: an experiment's.
+    resumed: see `open_streams`.
 
   Raises:
     UserError: they are not prepared, have no labels, or nothing is scored.
@@ -95,7 +102,7 @@ def open_eval(config) -> Records:
       '(config.eval.name=None): name what is to be scored, --dataset=NAME or '
       '--dataset=PATH.toml.'
     )
-  records = _open(config.eval, config)
+  records = _open(config.eval, config, resumed)
   records.require_labels()
   return records
 
@@ -118,9 +125,9 @@ def open_source_val(config, source: Records) -> Records | None:
   return records if records.labelled else None
 
 
-def _open(settings, config):
+def _open(settings, config, resumed):
   records = open_records(
-    settings.name, settings.size, settings.split, config.data_dir
+    settings.name, settings.size, settings.split, config.data_dir, resumed
   )
   _print_if_partial(records.name, records.split, len(records), records.path)
   return records
@@ -139,7 +146,7 @@ def _print_if_partial(spec, split, length, path):
 
 
 def batches_of_eval(
-  records: Records, config, count: int | None = None
+  records: Records, config, count: int | None = None, own: bool = False
 ) -> Iterator[dict]:
   """Read this process's share of the scored records, in the model's classes.
 
@@ -147,10 +154,12 @@ def batches_of_eval(
     records: the split.
     config: an experiment's.
     count: of examples, spread evenly over the split; None for all.
+    own: whether they are scored in the model's classes, not in `eval.classes`.
   """
   return pipeline.eval_batches(
     records,
     space=config.classes,
+    scored_in=None if own else config.eval.classes,
     batch_size=config.eval.batch_size,
     process_index=jax.process_index(),
     process_count=jax.process_count(),

@@ -197,6 +197,7 @@ def eval_batches(
   *,
   space: str,
   batch_size: int,
+  scored_in: str | None = None,
   process_index: int = 0,
   process_count: int = 1,
   count: int | None = None,
@@ -212,6 +213,7 @@ def eval_batches(
     records: the split.
     space: class space of the labels.
     batch_size: rows in a batch of this process.
+    scored_in: see labels.id_map.
     process_index, process_count: this process gets examples p, p + P, ... of
       each group.
     count: read so many examples alone, spread evenly over the split.
@@ -233,7 +235,7 @@ def eval_batches(
     chosen = records.spread(count)
     sizes = dict(zip(chosen, records.sizes(chosen), strict=True))
   plan = _plan(sizes, batch_size, process_index, process_count)
-  decode = decode_lib.decoder(records, space, full=True)
+  decode = decode_lib.decoder(records, space, True, scored_in)
   indices = [index for _, batch in plan for index in batch]
   decoded = decode_lib.decoded(records, indices, decode)
   return _evaluate(decoded, plan, batch_size)

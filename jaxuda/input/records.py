@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from jaxuda import labels
 from jaxuda.datasets import features, prepare, specs, stored
 from jaxuda.labels import tables
 from jaxuda.utils import tensorflow as tf_lib
@@ -165,6 +166,7 @@ def open_records(
   size: tuple[int, int] | None,
   split: str,
   data_dir: str | pathlib.Path | None = None,
+  resumed: bool = False,
 ) -> Records:
   """Open one split of a dataset, prepared before or, for streets, now.
 
@@ -173,12 +175,13 @@ def open_records(
     size: (H, W) that the images were resized to, or None for 'full'.
     split: name of the split.
     data_dir: where prepared datasets are; None for TFDS's default.
+    resumed: whether a run goes on; see prepare.ensure.
 
   Raises:
     UserError: the dataset is not prepared, has no such split, has no examples
       in it, or is damaged.
   """
-  path = prepare.ensure(spec, size, data_dir)
+  path = prepare.ensure(spec, size, data_dir, resumed)
   return _open(spec, size, split, pathlib.Path(path))
 
 
@@ -212,11 +215,20 @@ def open_pseudo_labels(
   if made['of'] != wanted:
     raise UserError(f'{folder} has labels of {made["of"]}, not of {wanted}.')
   records = _open(spec, size, split, folder)
-  if records.soft and made['classes'] != space:
-    raise UserError(
-      f'{folder} has soft labels of {made["classes"]}, not of {space}.'
-    )
+  if records.soft:
+    _check_classes(records, made['classes'], space)
   return records
+
+
+def _check_classes(records, given, space):
+  """Refuse soft labels of other classes."""
+  if tables.is_file(given):  # of which there is a copy
+    given = records.encoding
+  theirs, ours = (labels.space(name).identity for name in (given, space))
+  if theirs != ours:
+    raise UserError(
+      f'{records.path} has soft labels of {theirs}, not of {ours}.'
+    )
 
 
 def _open(spec, size, split, path):

@@ -13,10 +13,12 @@ table.
 
 import dataclasses
 import functools
+import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
-from jaxuda.labels import tables
+from jaxuda.labels import rows, tables
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
@@ -51,6 +53,18 @@ class LabelSpace:
   subsets: dict[str, tuple[int, ...]]
   things: tuple[str, ...] = ()
 
+  @property
+  def title(self) -> str:
+    """Its name, of a table its file's: 'harbour.toml', wherever that lies."""
+    return pathlib.Path(self.name).name
+
+  @property
+  def identity(self) -> str:
+    """What is equal for equal spaces, and shows how others differ."""
+    if not tables.is_file(self.name):
+      return self.name
+    return f'{self.title}: {", ".join(self.classes)}'
+
 
 def space(name: str) -> LabelSpace:
   """Return the class space called `name`.
@@ -60,6 +74,25 @@ def space(name: str) -> LabelSpace:
       a table.
   """
   return _space(name, _table(name))
+
+
+def recorded(title: str, classes: Iterable[str]) -> LabelSpace:
+  """Return a space as a file of scores knows it.
+
+  Of a user's own table, which need not be there, those are its classes alone.
+
+  Args:
+    title: the space's.
+    classes: its classes, in order.
+
+  Raises:
+    UserError: there is no such space.
+  """
+  if not tables.is_file(title):
+    return space(title)
+  classes = tuple(classes)
+  colors = np.array([rows.color(i) for i in range(len(classes))], np.uint8)
+  return LabelSpace(title, classes, colors, {})
 
 
 @functools.cache
@@ -77,22 +110,42 @@ def _space(name, table):
   return LabelSpace(name, tuple(table.names), colors, subsets, table.things)
 
 
-def id_map(encoding: str, space: str) -> np.ndarray:
+def id_map(
+  encoding: str, space: str, scored_in: str | None = None
+) -> np.ndarray:
   """Return the table that maps the raw ids of a label file to class indices.
 
   Args:
     encoding: one of `ENCODINGS`, or the path of a table.
     space: name of the class space.
+    scored_in: the class space, if another one, into which labels are merged
+      together with predictions: a label then has a class that is merged into
+      its own.
 
   Returns:
     u8[256]: raw id -> index in the space, `IGNORE` where there is none.
   """
   own, encoding = _of_encoding(encoding)
   to_space = _merge(own, _table(space))
+  if scored_in is not None:
+    to_space = _that_merge(to_space, own, _table(space), _table(scored_in))
   found = np.full(256, IGNORE, np.uint8)
   for row, index in zip(own.classes, to_space, strict=True):
     if index >= 0:
       found[row.ids[encoding]] = index
+  return found
+
+
+def _that_merge(to_space, own, table, scored):
+  """Return indices that are merged to each class's own place, or -1."""
+  merged, places = _merge(table, scored), _merge(own, scored)
+  found = np.full_like(to_space, -1)
+  for i, place in enumerate(places):
+    candidates = np.flatnonzero(merged == place) if place >= 0 else []
+    if to_space[i] in candidates:
+      found[i] = to_space[i]
+    elif len(candidates):
+      found[i] = candidates[0]
   return found
 
 
@@ -196,14 +249,13 @@ def _of_encoding(encoding):
 def _merge(from_table, to_table):
   """Return i32[C_from]: indices in the other table, or -1."""
   own, other = from_table.root, to_table.root
-  if any(own.name in c.counts for c in other.classes):
-    place = {
-      name: c.name for c in other.classes for name in c.counts.get(own.name, ())
-    }
-  elif any(other.name in c.reads_as for c in own.classes):
-    place = {c.name: c.reads_as.get(other.name) for c in own.classes}
-  else:
-    place = {name: name for name in own.names}
+  # Equal names are equal classes, unless one of them says something else.
+  place = {c.name: c.name for c in other.classes if own.name not in c.counts}
+  for c in own.classes:
+    if other.name in c.reads_as:
+      place[c.name] = c.reads_as[other.name]
+  for c in other.classes:
+    place |= dict.fromkeys(c.counts.get(own.name, ()), c.name)
   order = {name: i for i, name in enumerate(to_table.names)}
   return np.array(
     [order.get(place.get(name), -1) for name in from_table.names], np.int32

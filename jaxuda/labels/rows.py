@@ -51,11 +51,9 @@ def parse(row: Mapping[str, Any], index: int, path: pathlib.Path) -> Class:
     )
   check(isinstance(name, str) and name.strip(), f'{where} has no name')
   _check_name(name, where, path)
-  color = row.get('color', _color(index))
+  rgb = row.get('color', color(index))
   check(
-    isinstance(color, list | tuple)
-    and len(color) == 3
-    and all(map(_byte, color)),
+    isinstance(rgb, list | tuple) and len(rgb) == 3 and all(map(_byte, rgb)),
     f'{where}: color must be three numbers from 0 to 255',
   )
   ids = row.get('ids', {OWN: row.get('id')})
@@ -75,7 +73,7 @@ def parse(row: Mapping[str, Any], index: int, path: pathlib.Path) -> Class:
     f'{where}: into must be {{ TABLE = "class" }}',
   )
   counts = {other: tuple(named) for other, named in counts.items()}
-  return Class(name, tuple(color), ids, counts, reads_as)
+  return Class(name, tuple(rgb), ids, counts, reads_as)
 
 
 def void(
@@ -127,6 +125,13 @@ def _void(given, encoding, classes, path):
   return {i: name for name, i in named.items()}
 
 
+def color(index: int) -> tuple[int, ...]:
+  """Return a colour, RGB, that differs from those of the other indices."""
+  turn = index * 0.618034 % 1  # the golden ratio spreads any number of hues
+  light = (0.95, 0.7, 0.5)[index % 3]
+  return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(turn, 0.75, light))
+
+
 def chosen(
   named: Any, where: str, known: list[str], path: pathlib.Path
 ) -> tuple[str, ...]:
@@ -167,10 +172,3 @@ def _check_name(name, where, path):
 
 def _byte(value):
   return type(value) is int and 0 <= value <= 255
-
-
-def _color(index):
-  """Return a colour that differs from those of the other indices."""
-  turn = index * 0.618034 % 1  # the golden ratio spreads any number of hues
-  light = (0.95, 0.7, 0.5)[index % 3]
-  return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(turn, 0.75, light))

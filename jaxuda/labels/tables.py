@@ -11,10 +11,9 @@
 A class without a colour gets one; `void = [0, 255]` does without names. `from`
 names the classes of another table that count as this class where a network that
 predicts those is scored on this table; `into` the one that this class's labels
-train such a network on. Where a table says neither of another one, equal names
-are equal classes. The tables in this folder have ids of several label
-encodings, by their names. A table with `of` has the classes of another one
-`without` some.
+train such a network on. Where neither is said, equal names are equal classes.
+The tables in this folder have ids of several label encodings, by their names. A
+table with `of` has the classes of another one `without` some.
 """
 
 import dataclasses
@@ -145,6 +144,8 @@ def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
   names = [c.name for c in classes]
   again = rows.twice(names)
   check(again is None, f'names a class twice: {again!r}')
+  again = rows.twice([c.color for c in classes])
+  check(again is None, f'gives two classes the color {again}')
   for encoding in classes[0].ids:
     ids = [c.ids.get(encoding) for c in classes]
     check(None not in ids, f'has a class without an id of {encoding}')

@@ -98,7 +98,8 @@ def default_folder(
   rule's defaults, and the network where it is not the run's `eval.network`.
   """
   defaults = RULES[chosen['rule']]
-  parts = [spec.replace('/', '-'), specs.size_name(size), chosen['rule']]
+  name = specs.tfds_name(spec).replace('/', '-')
+  parts = [name, specs.size_name(size), chosen['rule']]
   for key, value in chosen.items():
     if key != 'rule' and value != defaults[key]:
       text = ','.join(map(str, value)) if isinstance(value, tuple) else value

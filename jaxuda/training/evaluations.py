@@ -112,7 +112,8 @@ class Evaluations:
     """Return the confusion counts of scored images, and how many."""
     if records is None:
       return np.zeros((self._classes, self._classes), np.int64), 0
-    batches = from_config.batches_of_eval(records, self._config, count)
+    own = records is self._source
+    batches = from_config.batches_of_eval(records, self._config, count, own)
     return counting.count_all(
       self._count, *variables, stop.until_requested(batches), self._put
     )

@@ -4,53 +4,79 @@ Paths become absolute, sizes are chosen from the images, and what is mixed is
 cropped alike, so that config.json says all of it.
 """
 
+import os
+from collections.abc import Mapping
+from typing import Any
+
 from jaxuda import config as config_lib
 from jaxuda.datasets import own, specs
 from jaxuda.labels import tables
 from jaxuda.models import segmenter
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 
 STREAMS = ('source', 'target', 'labelled')
 _GRID = 16  # sides are multiples of it, unless an encoder wants another one
 
 
-def settle(config) -> None:
+def settle(config, stored: Mapping[str, Any]) -> None:
   """Settle a config and all its stages; print what was chosen.
 
+  Args:
+    config: an experiment's.
+    stored: of config.read_stored: what was chosen when its run was started
+      stays, whatever images have come since.
+
   Raises:
-    UserError: the target is not named, is not there, or is not what is scored.
+    UserError: the target is not named, is not there, or is not what is scored;
+      or labels are needed that are not there.
   """
   with config.unlocked(), config.ignore_type():
-    _settle(config)
+    _settle(config, stored)
 
 
-def _settle(config, above=None):
+def _settle(config, stored, above=None):
   if above is not None and not config.target.name:
     for part in ('target', 'eval'):  # of the run that the stage is for
-      for key in ('name', 'split', 'size'):
-        config[part][key] = above[part][key]
-  streams = [name for name in STREAMS if name in config]
-  for part in (*(config[name] for name in streams), config.eval):
-    if part.name and own.is_own(part.name):
-      part.name = own.absolute(part.name)
-  for part in (config, config.eval):
-    if part.classes and tables.is_file(part.classes):
-      part.classes = own.absolute(part.classes)
+      _take(config[part], above[part])
   if not config.target.name:
     raise UserError(
       'config.target.name is empty: name a folder of images with '
       '--config.target.name=folder:PATH, or a dataset.'
     )
+  streams = [name for name in STREAMS if name in config]
+  for name in streams:  # labelled images are the target's, unless it is said
+    if not config[name].name:
+      _take(config[name], config.target)
+  read = streams + ['eval'] * bool(config.eval.name)
+  for part in map(config.get, read):
+    if own.is_own(part.name):
+      part.name = own.absolute(part.name)
+  for part in (config, config.eval):
+    if part.classes and tables.is_file(part.classes):
+      part.classes = own.absolute(part.classes)
   _check_scored(config)
-  for name in streams:
+  for name in read:
+    _keep_size(config, name, stored)
+    _check_labels(config, name)
+  for name in read:
     _choose_size(config, name)
-  if config.eval.name and own.is_own(config.eval.name):
-    _choose_size(config, 'eval')
   if 'mix' in config:
     config_lib.crop_alike(config)
-  for stage in config_lib.stages(config).values():
-    _settle(stage, config)
+  for key, stage in config_lib.stages(config).items():
+    inner = {
+      name.removeprefix(f'{key}.'): value
+      for name, value in stored.items()
+      if name.startswith(f'{key}.')
+    }
+    _settle(stage, inner, config)
+
+
+def _take(part, other):
+  """Let a stream, or what is scored, be another one's images."""
+  for key in ('name', 'split', 'size'):
+    part[key] = other[key]
 
 
 def _check_scored(config):
@@ -65,19 +91,51 @@ def _check_scored(config):
   )
 
 
+def _keep_size(config, key, stored):
+  """Take the size that was chosen when the run was started."""
+  part = config[key]
+  if part.size is None and stored.get(f'{key}.name') == part.name:
+    size = stored[f'{key}.size']
+    part.size = size and tuple(size)
+
+
+def _check_labels(config, key):
+  """Refuse own data without the split that is read, or without its labels."""
+  part = config[key]
+  if not own.is_own(part.name):
+    return
+  if part.size is not None and not os.path.exists(own.path(part.name)):
+    return  # what was prepared of it is what there is
+  splits = own.describe(part.name).splits
+  if part.split not in splits:
+    raise UserError(
+      f'config.{key}.split={part.split}: {part.name} has no such split'
+      f'{nearest(part.split, splits)}'
+    )
+  made = part.get('labels') or part.get('labels_stage')
+  if key == 'target' or made or splits[part.split][1]:
+    return
+  reads = 'a score' if key == 'eval' else config.method
+  raise UserError(
+    f'config.{key}.name={part.name} has no labels in its split {part.split}, '
+    f'and {reads} needs them: describe labelled images in a TOML file and name '
+    f'it, --config.{key}.name=PATH.toml (docs/add_a_dataset.md).'
+  )
+
+
 def _choose_size(config, key):
   """Choose the size of own images where the config says none."""
-  part = config[key]
+  part, target = config[key], config.target
   if not own.is_own(part.name) or part.size is not None:
     return
-  if key == 'eval' and part.name == config.target.name:
-    part.size = config.target.size
+  if key != 'target' and part.name == target.name and target.size is not None:
+    part.size = target.size
     return
-  like = config.source.size or config.target.size
+  like = _like(config)
   if like is None:
     raise UserError(
       f'config.{key}.size is open, and so are the others: give '
-      f'--config.{key}.size=HEIGHTxWIDTH.'
+      '--config.target.size=HEIGHTxWIDTH.'
     )
   divisor = segmenter.sides_divide_by(config)
   divisor = _GRID if divisor == 1 else divisor
@@ -90,3 +148,10 @@ def _choose_size(config, key):
   if others:
     text += f'; {others:,} of another shape are stretched'
   print0(f'{text} (config.{key}.size)')
+
+
+def _like(config):
+  """Return a size that is known, of the experiment or of one before it."""
+  before = map(_like, config_lib.stages(config).values())
+  known = (config.source.size, config.target.size, *before)
+  return next(filter(None, known), None)

@@ -13,7 +13,7 @@ from jaxuda import config as config_lib
 from jaxuda.models import norm, segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import load, published
-from jaxuda.utils import files, names
+from jaxuda.utils import names
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -222,7 +222,7 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
   run, _ = load.load_segmenter(config, path)
   d_params = load.load_discriminators(config)
   current = init_state(config.seed, *experiment.build(config), run, d_params)
-  files.write_json(workdir / 'config.json', config_lib.to_json(config))
+  config_lib.write_run(workdir, config_lib.to_json(config))
   with checkpoints.Checkpoints(workdir / 'checkpoints') as manager:
     manager.save(0, current)
   for reason in manager.failed.values():

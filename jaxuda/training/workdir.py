@@ -1,6 +1,7 @@
 """A run's folder: its config and its lock.
 
 config.json   the config of the run; a later start is compared with it
+tables/       copies of users' own class tables that it names
 .lock         held by the process that trains here
 """
 
@@ -15,7 +16,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxuda import config as config_lib
-from jaxuda.utils import files, lock
+from jaxuda.config import class_tables
+from jaxuda.utils import lock
 from jaxuda.utils.errors import UserError
 
 
@@ -72,7 +74,7 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
 def _store_config(path: pathlib.Path, config: Mapping[str, Any]) -> bool:
   """Write config.json, or compare with it; return whether it was there."""
   resumed = check_config(path, config)
-  files.write_json(path / 'config.json', config)
+  config_lib.write_run(path, config)
   return resumed
 
 
@@ -126,6 +128,8 @@ def check_config(
       + '\n'.join(lines)
       + '\ngive another --workdir, or the stored values'
     )
+  same = {key: given[key] for key in given if stored.get(key) == given[key]}
+  class_tables.check(pathlib.Path(path), same)
   return True
 
 

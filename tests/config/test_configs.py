@@ -62,7 +62,7 @@ def test_a_config_has_every_preset(name, preset):
   config = load(name, preset, *own)
   assert config.is_locked
   assert config.name == f'{name}-{preset}'
-  own_data.settle(config)
+  own_data.settle(config, {})
   for each in (config, *config_lib.stages(config).values()):
     experiment.check_values(each)
     checks.check(each, sharding.make_mesh())

@@ -58,6 +58,34 @@ def test_id_map(encoding, space, expected):
   assert set(expected) <= labels.known_ids(encoding)
 
 
+@pytest.mark.parametrize(
+  ('encoding', 'space', 'scored'),
+  [
+    ('camvid', 'cityscapes19', 'camvid11'),
+    ('cityscapes', 'synthia16', 'synthia16in19'),
+    ('cityscapes', 'cityscapes19', 'synthia16'),
+    ('cityscapes', 'cityscapes19', 'crosscity13'),
+  ],
+)
+def test_scored_labels_are_read_as_before(encoding, space, scored):
+  """But for those that the scored space does not have: they do not count."""
+  plain, chosen = (
+    labels.id_map(encoding, space, given) for given in (None, scored)
+  )
+  merged = np.append(labels.merge(space, scored), np.full(256, -1))
+  counted = merged[plain] >= 0
+  np.testing.assert_array_equal(chosen[counted], plain[counted])
+  assert (chosen[~counted] == labels.IGNORE).all()
+
+
+def test_ids_have_names():
+  names = labels.id_names('cityscapes')  # cityscapesScripts, labels.py
+  assert names[:2] == ('unlabeled', 'ego vehicle') and names[18] == 'polegroup'
+  assert (names[7], names[33], len(names)) == ('road', 'bicycle', 35)
+  assert labels.id_names('synthia')[13] == 'parking slot'
+  assert labels.id_names('camvid')[10:] == ('bicyclist', 'unlabelled')
+
+
 def test_void_ids_are_known_but_not_mapped():
   assert labels.known_ids('cityscapes') == set(range(35))
   assert labels.known_ids('synthia') == set(range(23))

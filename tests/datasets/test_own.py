@@ -75,10 +75,48 @@ def test_colours_without_a_class_are_refused(harbour, tmp_path):
     prepare.prepare(str(harbour), size=None, data_dir=tmp_path / 'd', workers=1)
 
 
+def test_two_files_share_a_table(harbour, tmp_path):
+  """Painted labels are read by a table in a file beside theirs."""
+  folder = tmp_path / 'below'
+  folder.mkdir()
+  other = folder / 'other.toml'
+  other.write_text(
+    'encoding = "../harbour.toml"\n[splits.val]\n'
+    'images = "../images/train/b"\nlabels = "../labels/b/*_gt.png"\n'
+  )
+  spec, data = str(other), tmp_path / 'data'
+  assert verify.verify_raw(spec, None, 1)['ok']
+  made = prepare.prepare(spec, size=None, data_dir=data, workers=1)
+  records = input_lib.open_records(spec, None, 'val', data)
+  assert records.encoding == str(made / 'harbour.toml')
+  stored = Image.open(io.BytesIO(records.parse(0)['label_full']))
+  np.testing.assert_array_equal(np.asarray(stored), MAP)
+  assert prepare.ensure(spec, None, data) == made
+  harbour.write_text(HARBOUR.replace('id = 7', 'id = 8'))
+  with pytest.raises(UserError, match='have changed'):
+    prepare.ensure(spec, None, data)
+
+
 def test_classes_of_another_table_count_by_from(harbour):
   merged = labels.merge('cityscapes19', str(harbour)).tolist()
   assert merged == [1, 1] + 17 * [-1]  # road and sidewalk are quay
   assert labels.merge(str(harbour), 'cityscapes19').tolist() == [-1, -1]
+  # Labels that are scored in their own classes have one that counts as theirs.
+  spec = str(harbour)
+  ids = labels.id_map(spec, 'cityscapes19', spec)
+  assert {i: int(v) for i, v in enumerate(ids) if v != 255} == {2: 0}
+
+
+def test_equal_names_are_equal_classes(harbour):
+  """Unless the table says something else of one of them."""
+  harbour.write_text(HARBOUR.replace('"water"', '"sky"'))
+  assert labels.merge('cityscapes19', str(harbour))[[0, 1, 10]].tolist() == [
+    *(1, 1, 0)
+  ]
+  assert labels.merge(str(harbour), 'cityscapes19').tolist() == [10, -1]
+  none = HARBOUR.replace('"water",', '"sky", from = { cityscapes19 = [] },')
+  harbour.write_text(none)
+  assert labels.merge('cityscapes19', str(harbour))[10] == -1
 
 
 @pytest.mark.parametrize(
@@ -89,6 +127,11 @@ def test_classes_of_another_table_count_by_from(harbour):
     ('[0, 80, 200]', '[0, 80, 256]', "class 'water': color must be"),
     ('id = 7', 'di = 7', "has 'di', which is no key; did you mean 'id'"),
     ('void = [0]', 'void = [7]', "7 is void and 'water'"),
+    ('[200, 100, 0]', '[0, 80, 200]', 'two classes the color'),
+    ('void = [0]', 'void = { quay = 0 }', "'quay' is a class and void"),
+    ('void = [0]', 'void = { a = 0, b = 0 }', 'void names the id 0 twice'),
+    ('"water"', '"wa\\nter"', 'a name is one line'),
+    ('void', 'means = 3\nvoid', 'means must be a list'),
     ('"sidewalk"', '"sidewlak"', "did you mean 'sidewalk'"),
     ('void', 'things = ["boat"]\nvoid', "things: 'boat' is not a class"),
     ('[splits.train]', '[splits.trian]', "did you mean 'train'"),
