@@ -20,6 +20,7 @@ COMMANDS = {
   'train': 'jaxuda.main',
   'evaluate': 'jaxuda.evaluate',
   'predict': 'jaxuda.predict',
+  'export': 'jaxuda.export',
   'pseudo_label': 'jaxuda.pseudo_label',
   'weights': 'jaxuda.weights',
   'analyze': 'jaxuda.analyze.__main__',

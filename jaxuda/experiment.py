@@ -170,6 +170,14 @@ def from_variables(
   )
 
 
+def image_size(config) -> tuple[int, int] | None:
+  """Return the size at which images are evaluated, or else trained.
+
+  That of the target; None where its images have sizes of their own.
+  """
+  return config.eval.size or config.target.size
+
+
 def load_discriminators(
   workdir: str | os.PathLike, checkpoint: str | int = 'latest'
 ) -> dict[str, dict]:

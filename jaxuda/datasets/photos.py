@@ -2,9 +2,12 @@
 
 import collections
 import contextlib
+import glob
+import itertools
 import os
 import pathlib
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +38,17 @@ class UnreadableError(Exception):
 
 
 def find(
-  images: str | os.PathLike, without: str | os.PathLike | None = None
+  images: str | os.PathLike,
+  without: str | os.PathLike | None = None,
+  also: Sequence[str] = (),
 ) -> list[Photo]:
   """List the images of a folder and its subfolders, hidden files left out.
 
   Args:
-    images: a folder, or one image file of whatever suffix.
+    images: a folder; one image file of whatever suffix; or a glob, in which **
+      stands for any folders.
     without: a folder that is left out: where the predictions go.
+    also: further suffixes that are listed.
 
   Returns:
     Photos, sorted by path; no two names are equal on any file system.
@@ -52,14 +59,33 @@ def find(
   images = pathlib.Path(images)
   if images.is_file():
     return [Photo(images, images.stem)]
-  if not images.is_dir():
-    raise UserError(f'{images} is neither a folder nor a file.')
   skipped = pathlib.Path(without).resolve() if without else None
-  if images.resolve() == skipped:
-    raise UserError(
-      f'{images} is searched for images: write to another folder, so that '
-      'the predictions are not mixed with them.'
-    )
+  suffixes = (*SUFFIXES, *also)
+  if images.is_dir():
+    if images.resolve() == skipped:
+      raise UserError(
+        f'{images} is searched for images: write to another folder, so that '
+        'the predictions are not mixed with them.'
+      )
+    root, paths = images, _in_folder(images, skipped, suffixes)
+  elif glob.has_magic(str(images)):
+    root, paths = _matching(images, skipped, suffixes)
+  else:
+    raise UserError(f'{images} is neither a folder nor a file.')
+  if not paths:
+    kinds = ', '.join(suffix[1:] for suffix in suffixes)
+    where = f'{images} and its subfolders hold'
+    where = where if images.is_dir() else f'{images} matches'
+    raise UserError(f'{where} no image ({kinds}).')
+  paths.sort()
+  return [
+    Photo(path, name)
+    for path, name in zip(paths, _names(paths, root), strict=True)
+  ]
+
+
+def _in_folder(images, skipped, suffixes):
+  """Return the paths of a folder's images."""
   paths = []
   for folder, subfolders, names in os.walk(images):
     folder = pathlib.Path(folder)
@@ -71,15 +97,22 @@ def find(
     paths += [
       folder / name
       for name in names
-      if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+      if name.lower().endswith(suffixes) and not name.startswith('.')
     ]
-  if not paths:
-    kinds = ', '.join(suffix[1:] for suffix in SUFFIXES)
-    raise UserError(f'{images} and its subfolders hold no image ({kinds}).')
-  paths.sort()
-  return [
-    Photo(path, name)
-    for path, name in zip(paths, _names(paths, images), strict=True)
+  return paths
+
+
+def _matching(pattern, skipped, suffixes):
+  """Return the folder below which a glob looks, and the images it matches."""
+  plain = itertools.takewhile(lambda p: not glob.has_magic(p), pattern.parts)
+  root = pathlib.Path(*plain)
+  found = map(pathlib.Path, glob.iglob(str(pattern), recursive=True))
+  return root, [
+    path
+    for path in found
+    if path.name.lower().endswith(suffixes)
+    and path.is_file()
+    and skipped not in path.resolve().parents
   ]
 
 

@@ -14,11 +14,17 @@ from jaxuda.models.segmenter import Segmenter
 
 Array = jax.Array
 
+MAX_PIXELS = 2048 * 2048  # that the network sees at once, of windows
 
-def protocol(eval_config) -> dict[str, Any]:
-  """Return the arguments of `probabilities` that `config.eval` sets."""
+
+def protocol(eval_config, **given) -> dict[str, Any]:
+  """Return the arguments of `probabilities` that `config.eval` sets.
+
+  Those that are given win, but None.
+  """
   keys = ('scales', 'flip', 'average', 'upsample', 'window')
-  return {key: eval_config[key] for key in keys}
+  wins = {key: value for key, value in given.items() if value is not None}
+  return {key: eval_config[key] for key in keys} | wins
 
 
 def segment(
@@ -42,9 +48,21 @@ def segment(
   Returns:
     u8[h, w] class indices and f32[h, w] entropy in 0..1.
   """
-  p = probabilities(
+  ids, uncertain = segment_all(
     params, batch_stats, image[None], net=net, size=size, **settings
-  )[0]
+  )
+  return ids[0], uncertain[0]
+
+
+def segment_all(
+  params: dict | tuple, batch_stats: dict | tuple, images: Array, **settings
+) -> tuple[Array, Array]:
+  """Do the same for several images of one size, u8[B, H, W, 3].
+
+  Returns:
+    u8[B, h, w] class indices and f32[B, h, w] entropy in 0..1.
+  """
+  p = probabilities(params, batch_stats, images, **settings)
   return jnp.argmax(p, -1).astype(jnp.uint8), entropy(p)
 
 
@@ -105,11 +123,11 @@ def probabilities(
   for scale in scales:
     x = image
     if scale != 1.0:
-      scaled = tuple(int(side * scale) for side in image.shape[1:3])
+      scaled = [layers.scaled(side, scale) for side in image.shape[1:3]]
       x = layers.resize(image, scaled)
     maps.append(predict(x))
     if flip:
-      maps.append(predict(x[:, :, ::-1])[:, :, ::-1])
+      maps.append(jnp.flip(predict(jnp.flip(x, 2)), 2))
   if average == 'logits':
     return jax.nn.softmax(sum(map(jnp.log, maps)) / len(maps))
   return sum(maps) / len(maps)
@@ -206,8 +224,11 @@ def logits(
       small = logits(params, batch_stats, crops, net=net)
       return layers.resize(small, crops.shape[1:3], net.align_corners)
 
+    def by_parts(crops):
+      return windows.by_parts(crops, of_windows, MAX_PIXELS)
+
     stride = [side // 2 for side in window]
-    return windows.average(image, window, stride, of_windows)
+    return windows.average(image, window, stride, by_parts)
   variables = {'params': params, 'batch_stats': batch_stats}
   outputs = net.apply(variables, image, train=False)
   return net.decoder.predicted(outputs.logits)

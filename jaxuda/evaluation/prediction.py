@@ -1,85 +1,69 @@
-"""Segmenting images of any kind with a trained run; see jaxuda/predict.py."""
+"""Segmenting images and videos with a trained run; see jaxuda/predict.py."""
 
+import collections
 import functools
-import math
+import itertools
 import os
 import pathlib
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent import futures
 
-import jax
 import numpy as np
-from PIL import Image
 
 from jaxuda import labels
-from jaxuda.datasets import photos
-from jaxuda.evaluation import inference
-from jaxuda.experiment import Run
+from jaxuda.datasets import photos, videos
+from jaxuda.evaluation.predictor import Predictor
 from jaxuda.figures import segmentation
 from jaxuda.utils import console, files
 from jaxuda.utils.errors import UserError
 
-MAX_PIXELS = 2048 * 2048
-MIN_SIDE = 64  # of what the network sees when an image keeps its own size
 _THREADS = 4  # that read and write while the device computes
 
 
 def predict_images(
-  run: Run,
+  predict: Predictor,
   found: Sequence[photos.Photo],
   output: str | os.PathLike,
   *,
-  scales: Sequence[float] | None = None,
-  flip: bool | None = None,
+  ids_only: bool = False,
 ) -> np.ndarray:
-  """Segment images on the first device, and write four PNGs for each.
+  """Segment images and videos, and write what is predicted of each.
 
   Progress is printed, and at the end the classes' shares.
 
   Args:
-    run: the trained network.
+    predict: the trained network.
     found: of photos.find.
     output: a folder, created if need be.
-    scales, flip: see inference.probabilities; None for the run's own.
+    ids_only: whether of each nothing but its class indices is written.
 
   Returns:
-    f64[C], each class's share of an image's pixels, in the mean of all images.
+    f64[C], each class's share of an image's pixels, in the mean of all images;
+    a video counts as one.
 
   Raises:
     UserError: `output` is not writable; or, once all others are written, the
       list of the files that could not be read.
   """
-  output = pathlib.Path(output)
+  output, space = pathlib.Path(output), predict.run.space
   files.check_writable(output)
-  settings = inference.protocol(run.config.eval)
-  if scales is not None:
-    settings['scales'] = scales
-  if flip is not None:
-    settings['flip'] = flip
-  compute = jax.jit(
-    functools.partial(inference.segment, net=run.net, **settings),
-    static_argnames='size',
-  )
-  variables = jax.device_put((run.params, run.batch_stats))
-  one_at_a_time = threading.Lock()  # each size is compiled once
-
-  def predict(photo):
-    image = photos.read(photo.path)
-    size = within(image.shape[:2], MAX_PIXELS)
-    fitted = run.config.eval.size or [max(side, MIN_SIDE) for side in size]
-    fitted = _resize(image, fitted, Image.Resampling.BICUBIC)
-    with one_at_a_time:
-      ids, entropy = jax.device_get(compute(*variables, fitted, size=size))
-    ids = _resize(ids, image.shape[:2], Image.Resampling.NEAREST)
-    entropy = _resize(entropy, image.shape[:2], Image.Resampling.BILINEAR)
-    _write(f'{output / photo.name}_', image, ids, entropy, run.space)
-    return np.bincount(ids.ravel(), minlength=len(run.space.classes)) / ids.size
-
-  shares, unreadable = _for_all(predict, found)
+  films = [photo for photo in found if videos.is_video(photo.path)]
+  if films:
+    videos.check_installed()
+  files.write_json(output / 'labels.json', labels.describe(space))
+  if not ids_only:
+    segmentation.legend(output / 'legend.png', space)
+  stills = [photo for photo in found if photo not in films]
+  shares, unreadable = _predict_stills(predict, stills, output, ids_only)
+  for film in films:
+    try:
+      shares.append(_predict_film(predict, film, output, ids_only))
+    except photos.UnreadableError as e:
+      unreadable.append(f'{film.path}: {e}')
   if shares:
     mean = np.mean(shares, axis=0)
-    print(f'{len(shares)} images in {output}: {_describe(mean, run.space)}')
+    kinds = 'images and videos' if films else 'images'
+    print(f'{len(shares)} {kinds} in {output}: {_describe(mean, space)}')
   if unreadable:
     raise UserError(
       f'{len(unreadable)} of {len(found)} files cannot be read as images:\n  '
@@ -88,52 +72,108 @@ def predict_images(
   return mean
 
 
-def _for_all(predict: Callable, found: Sequence[photos.Photo]) -> tuple:
-  """Call `predict` in threads: its results, and what could not be read."""
-  results, unreadable = [], []
+def _predict_stills(predict, found, output, ids_only):
+  """Segment images, in threads: their shares, and what could not be read."""
+  shares, unreadable = [], []
+  one = functools.partial(_predict_batch, predict, output, ids_only)
   with (
     console.progress('images', len(found)) as advance,
     futures.ThreadPoolExecutor(_THREADS) as pool,
   ):
-    tasks = {pool.submit(predict, photo): photo for photo in found}
+    tasks = [pool.submit(one, batch) for batch in _batches(predict, found)]
     try:
       for task in futures.as_completed(tasks):
-        try:
-          results.append(task.result())
-        except photos.UnreadableError as e:
-          unreadable.append(f'{tasks[task].path}: {e}')
-        advance()
+        of_batch, broken = task.result()
+        shares += of_batch
+        unreadable += broken
+        for _ in (*of_batch, *broken):
+          advance()
     except BaseException:
       pool.shutdown(cancel_futures=True)
       raise
-  return results, unreadable
+  return shares, unreadable
 
 
-def within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-  """Return the size, or the largest in proportion with at most `pixels`."""
-  factor = math.sqrt(pixels / math.prod(size))
-  if factor >= 1:
-    return size
-  shrunk = [max(1, int(side * factor)) for side in size]
-  return tuple(min(side, pixels // min(shrunk)) for side in shrunk)
+def _batches(predict, found):
+  """Put together what is segmented at once: images of one size."""
+  if predict.batch_size == 1:
+    return [[photo] for photo in found]
+  of_size = collections.defaultdict(list)
+  for photo in found:
+    of_size[photos.size(photo.path)].append(photo)
+  batches = []
+  for size, group in of_size.items():
+    count = predict.together(size) if size else 1
+    batches += [group[i : i + count] for i in range(0, len(group), count)]
+  return batches
 
 
-def _resize(array, size, method):
-  """f32[H, W], u8[H, W] or u8[H, W, 3] at (h, w)."""
-  if array.shape[:2] == tuple(size):
-    return array
-  return np.asarray(Image.fromarray(array).resize(size[::-1], method))
+def _predict_batch(predict, output, ids_only, batch):
+  """Segment images: their shares, and what could not be read."""
+  shares, unreadable = [], []
+  of_size = collections.defaultdict(list)
+  for photo in batch:
+    try:
+      image = photos.read(photo.path)
+    except photos.UnreadableError as e:
+      unreadable.append(f'{photo.path}: {e}')
+    else:
+      of_size[image.shape].append((photo, image))
+  for group in of_size.values():
+    predicted = predict([image for _, image in group])
+    for (photo, image), found in zip(group, predicted, strict=True):
+      prefix = f'{output / photo.name}_'
+      _write(prefix, image, *found, predict.run.space, ids_only)
+      shares.append(_shares(found[0], predict.run.space))
+  return shares, unreadable
 
 
-def _write(prefix, image, ids, entropy, space: labels.LabelSpace) -> None:
+def _write(prefix, image, ids, entropy, space, ids_only) -> None:
+  segmentation.write_png(f'{prefix}ids.png', ids)
+  if ids_only:
+    return
   pictures = {
-    'ids': ids,
     'color': labels.colorize(ids, space),
     'overlay': segmentation.overlay(image, ids, space),
     'entropy': segmentation.entropy_map(entropy),
   }
   for kind, picture in pictures.items():
     segmentation.write_png(f'{prefix}{kind}.png', picture)
+
+
+def _predict_film(predict, film, output, ids_only) -> np.ndarray:
+  """Segment a video: the mean of its frames' shares."""
+  video = videos.read(film.path)
+  folder, space = output / f'{film.name}_ids', predict.run.space
+  count = predict.together(video.size)
+  shares = []
+
+  def frame_by_frame(show):
+    with console.progress(film.path.name, video.count) as advance:
+      while frames := list(itertools.islice(video.frames, count)):
+        for frame, (ids, _) in zip(frames, predict(frames), strict=True):
+          shares.append(_shares(ids, space))
+          segmentation.write_png(folder / f'{len(shares):06}.png', ids)
+          if show:
+            show(segmentation.overlay(frame, ids, space))
+          advance()
+
+  def write_to(path):
+    with videos.writing(path, video.size, video.fps) as show:
+      frame_by_frame(show)
+
+  if ids_only:
+    frame_by_frame(None)
+  else:
+    files.write(output / f'{film.name}_overlay.mp4', write_to)
+  if not shares:
+    raise photos.UnreadableError('it has no frame')
+  return np.mean(shares, axis=0)
+
+
+def _shares(ids, space: labels.LabelSpace) -> np.ndarray:
+  """Return f64[C], each class's share of the pixels."""
+  return np.bincount(ids.ravel(), minlength=len(space.classes)) / ids.size
 
 
 def _describe(shares, space: labels.LabelSpace) -> str:

@@ -17,6 +17,7 @@ from jaxuda.figures import page
 from jaxuda.utils import files
 
 _GAP = 4  # pixels between the pictures of a panel
+_LEGEND_ROWS = 20
 _BLANK = 200  # the grey of a panel's ground truth where there is none
 
 
@@ -155,6 +156,24 @@ def qualitative(
   left = width - page.MARGIN - 0.95 * cell
   unit = 'entropy / log C' if shade == 'entropy' else shade
   page.color_bar(figure, left, 0.9 * cell, unit)
+  page.save(path, figure)
+
+
+def legend(path: str | pathlib.Path, space: labels.LabelSpace) -> None:
+  """Draw the classes' colours with their indices and names.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  import matplotlib.figure
+
+  rows = zip(space.classes, space.colors / 255, strict=True)
+  entries = [(f'{i}  {name}', color) for i, (name, color) in enumerate(rows)]
+  columns = math.ceil(len(entries) / _LEGEND_ROWS)
+  width = columns * 2.2 + 2 * page.MARGIN
+  height = 0.19 * min(len(entries), _LEGEND_ROWS) + page.MARGIN
+  figure = matplotlib.figure.Figure(figsize=(width, height), dpi=page.DPI)
+  _legend(figure, entries, columns)
   page.save(path, figure)
 
 

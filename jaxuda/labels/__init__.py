@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -217,6 +218,18 @@ def colorize(ids: np.ndarray, space: LabelSpace) -> np.ndarray:
   palette = np.zeros((256, 3), np.uint8)
   palette[: len(space.colors)] = space.colors
   return palette[ids]
+
+
+def describe(space: LabelSpace) -> dict[str, Any]:
+  """Return what labels.json says of a class space, beside what is labelled."""
+  rows = zip(space.classes, space.colors.tolist(), strict=True)
+  return {
+    'class_space': space.name,
+    'classes': [
+      {'id': i, 'name': name, 'color': color}
+      for i, (name, color) in enumerate(rows)
+    ],
+  }
 
 
 def _table(name):

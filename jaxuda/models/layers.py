@@ -3,18 +3,23 @@
 All arrays are NHWC. Parameters are float32; `dtype` is the compute type.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+import fractions
+from collections.abc import Callable, Iterator, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jaxuda.models import matrix_forms
 
 Array = jax.Array
 Initializer = Callable[..., Array]
 Padding = int | str
+_plain = contextvars.ContextVar('plain', default=False)
 
 
 def torch_uniform(fan_in: int) -> Initializer:
@@ -44,6 +49,16 @@ KERNEL_INITS = {
 }
 
 
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+  """Rewrite no convolution that is traced within: it is not for this CPU."""
+  before = _plain.set(True)
+  try:
+    yield
+  finally:
+    _plain.reset(before)
+
+
 def use_matrix_forms() -> bool:
   """Return whether convolutions are rewritten as matrix products.
 
@@ -52,7 +67,7 @@ def use_matrix_forms() -> bool:
   (benchmarks/README.md); accelerators' own libraries take the convolutions as
   they come.
   """
-  return jax.default_backend() == 'cpu'
+  return jax.default_backend() == 'cpu' and not _plain.get()
 
 
 class Conv(nn.Module):
@@ -98,6 +113,14 @@ class Conv(nn.Module):
     return y
 
 
+def of_any_size(x: Array) -> bool:
+  """Return whether the sides of f[B, H, W, C] are known when it runs alone.
+
+  So are those of a network that is exported for images of any size.
+  """
+  return any(map(export.is_symbolic_dim, x.shape[1:3]))
+
+
 def _pads(x, kernel, stride, padding, dilation):
   """Return ((top, bottom), (left, right)) of a convolution over f[B, H, W, C].
 
@@ -107,7 +130,7 @@ def _pads(x, kernel, stride, padding, dilation):
     return ((padding, padding),) * 2
   reach = (kernel - 1) * dilation
   totals = (
-    max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+    jax.core.max_dim((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
     for size in x.shape[1:3]
   )
   return tuple((total // 2, total - total // 2) for total in totals)
@@ -135,6 +158,8 @@ def conv(
   """
   k, channels = kernel.shape[0], x.shape[-1]
   pads = _pads(x, k, stride, padding, dilation)
+  if padding == 'SAME' and of_any_size(x):  # a convolution's own are numbers
+    x, pads = jnp.pad(x, ((0, 0), *pads, (0, 0))), ((0, 0), (0, 0))
   depthwise = kernel.shape[2] < channels
   if use_matrix_forms():
     if depthwise:
@@ -162,7 +187,11 @@ def max_pool(x: Array, ceil: bool) -> Array:
 
   `ceil` is torch's ceil_mode. The padding is -inf, and never wins.
   """
-  pads = [(1, 1 + (size % 2 == 0 if ceil else 0)) for size in x.shape[1:3]]
+  pads = [(1, 1 + ((size + 1) % 2 if ceil else 0)) for size in x.shape[1:3]]
+  if of_any_size(x):  # a window's own padding is numbers
+    wide = ((0, 0), *pads, (0, 0))
+    x = jnp.pad(x, wide, constant_values=-jnp.inf)
+    pads = [(0, 0), (0, 0)]
   return jax.lax.reduce_window(
     x,
     -jnp.inf,
@@ -189,8 +218,23 @@ def resize(x: Array, size: Sequence[int], align_corners: bool = True) -> Array:
   return jnp.einsum('bHwc,Ww->bHWc', x, columns, precision=precision)
 
 
-def _interpolation(small: int, large: int, align_corners: bool) -> np.ndarray:
+def scaled(side: int, factor: float) -> int:
+  """Return int(side * factor), also of a side that is known when it runs alone.
+
+  Of that the factor is a fraction with a denominator of 100 at most.
+  """
+  if not export.is_symbolic_dim(side):
+    return int(side * factor)
+  ratio = fractions.Fraction(factor).limit_denominator(100)
+  return side * ratio.numerator // ratio.denominator
+
+
+def _interpolation(
+  small: int, large: int, align_corners: bool
+) -> np.ndarray | Array:
   """Return f32[large, small], the weight of each input in each output."""
+  if export.is_symbolic_dim(small) or export.is_symbolic_dim(large):
+    return _interpolation_of_any(small, large, align_corners)
   if align_corners:
     at = np.arange(large) * ((small - 1) / max(large - 1, 1))
   else:
@@ -202,3 +246,21 @@ def _interpolation(small: int, large: int, align_corners: bool) -> np.ndarray:
   np.add.at(weights, (np.arange(large), low), 1 - (at - low))
   np.add.at(weights, (np.arange(large), high), at - low)
   return weights.astype(np.float32)
+
+
+def _interpolation_of_any(small, large, align_corners):
+  """Return f32[large, small] of sides that are known when it runs alone.
+
+  Where an output reads is a fraction of whole numbers, so that the weights are
+  as exact as those of known sides.
+  """
+  output = jnp.arange(large)
+  if align_corners:
+    read, parts = output * (small - 1), jax.core.max_dim(large - 1, 1)
+  else:
+    read, parts = (2 * output + 1) * small - large, 2 * large
+  read = jnp.clip(read, 0, (small - 1) * parts)[:, None]
+  low, part = jax.lax.div(read, parts), jax.lax.rem(read, parts) / parts
+  inputs = jnp.arange(small)
+  nearest = jnp.where(inputs == low, 1 - part, 0)
+  return nearest + jnp.where(inputs == low + 1, part, 0)

@@ -112,7 +112,7 @@ class Segmenter(nn.Module):
     """Map u8[B, H, W, 3], or floats of the same range, to encoder's input."""
     norm = INPUT_NORMS[self.input_norm]
     x = image.astype(jnp.float32)
-    x = (x[..., ::-1] if norm.bgr else x) / norm.scale
+    x = (jnp.flip(x, -1) if norm.bgr else x) / norm.scale
     x = (x - jnp.array(norm.mean)) / jnp.array(norm.std)
     return x.astype(self.dtype)
 

@@ -66,6 +66,32 @@ def average(
   return total / count
 
 
+def by_parts(
+  crops: Array, function: Callable[[Array], Array], pixels: int
+) -> Array:
+  """Return what a function says of windows, so many pixels at a time.
+
+  Args:
+    crops: f[n, h, w, C].
+    function: f[m, h, w, C] -> f[m, ...], each window by itself.
+    pixels: at most, of the m windows together; one at least.
+
+  Returns:
+    f[n, ...].
+  """
+  n, h, w, _ = crops.shape
+  at_once = max(1, pixels // (h * w))
+  if n <= at_once:
+    return function(crops)
+  parts = -(-n // at_once)
+  at_once = -(-n // parts)
+  # The last part is filled up with windows of zeros.
+  crops = jnp.pad(crops, ((0, parts * at_once - n), *[(0, 0)] * 3))
+  crops = crops.reshape(parts, at_once, *crops.shape[1:])
+  maps = jax.lax.map(function, crops)
+  return maps.reshape(-1, *maps.shape[2:])[:n]
+
+
 def cells(size: Sequence[int], of_map: Sequence[int]) -> int:
   """Return how many pixels a side of a map's cell has.
 

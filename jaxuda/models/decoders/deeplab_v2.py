@@ -67,7 +67,7 @@ class ASPP(nn.Module):
     kernels = [kernel.astype(self.dtype) for kernel, _ in branches]
     bias = sum(bias for _, bias in branches)
     x = x.astype(self.dtype)
-    if layers.use_matrix_forms():
+    if layers.use_matrix_forms() and not layers.of_any_size(x):
       y = matrix_forms.shifted_sum(x, kernels, dilations)
     else:
       maps = (

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from jaxuda.models import layers, torch_names
 from jaxuda.models.torch_names import Layout
@@ -172,7 +173,9 @@ class Encoder(nn.Module):
     for i in range(depth):
       x = block(heads, self.dtype, name=f'blocks_{i}')(x)
     x = _norm(dtype=self.dtype, name='norm')(x)
-    return {DEEPEST: x[:, before.shape[1] :].reshape(b, h, w, width)}
+    # Not by an index, which of any size would be a gather.
+    x = jax.lax.slice_in_dim(x, before.shape[1], None, axis=1)
+    return {DEEPEST: x.reshape(b, h, w, width)}
 
   def _parameter(self, name, tokens):
     init = nn.initializers.truncated_normal(0.02)
@@ -181,7 +184,7 @@ class Encoder(nn.Module):
 
 def patches(side: int, scale: float) -> int:
   """Return how many patches a side of so many pixels has, one at least."""
-  return max(int(side * scale) // PATCH, 1)
+  return jax.core.max_dim(layers.scaled(side, scale) // PATCH, 1)
 
 
 def interpolate(table: Array, size: tuple[int, int], registers: bool) -> Array:
@@ -194,34 +197,42 @@ def interpolate(table: Array, size: tuple[int, int], registers: bool) -> Array:
   if size == table.shape[:2]:
     return table
   rows, columns = (_bicubic(n, registers) for n in size)
+  if any(map(export.is_symbolic_dim, size)):
+    same = (jnp.array(size[0]) == _TRAINED) & (jnp.array(size[1]) == _TRAINED)
+    rows, columns = (
+      jnp.where(same, jnp.eye(n, _TRAINED), weights)
+      for n, weights in zip(size, (rows, columns), strict=True)
+    )
   precision = jax.lax.Precision.HIGHEST
   x = jnp.einsum('hwc,Hh->Hwc', table, rows, precision=precision)
   return jnp.einsum('Hwc,Ww->HWc', x, columns, precision=precision)
 
 
-def _bicubic(size: int, antialias: bool) -> np.ndarray:
+def _bicubic(size: int, antialias: bool) -> np.ndarray | Array:
   """Return f32[size, 37], the weight of each cell in each of `size` points."""
+  # A size that is known when it runs alone is no number for NumPy.
+  np_ = jnp if export.is_symbolic_dim(size) else np
   step = _TRAINED / (size if antialias else size + 0.1)
-  at = (np.arange(size) + 0.5) * step - 0.5
-  weights = np.zeros((size, _TRAINED))
+  at = ((np_.arange(size) + 0.5) * step - 0.5)[:, None]
+  cells = np.arange(_TRAINED)
   if antialias:
-    width = max(step, 1.0)  # of the filter, which grows as the map shrinks
-    weights = _cubic((np.arange(_TRAINED) - at[:, None]) / width, -0.5)
-    weights /= weights.sum(1, keepdims=True)
-    return weights.astype(np.float32)
-  first = np.floor(at).astype(int) - 1
-  for cell in (first + i for i in range(4)):
-    inside = np.clip(cell, 0, _TRAINED - 1)
-    np.add.at(weights, (np.arange(size), inside), _cubic(cell - at, -0.75))
+    width = np_.maximum(step, 1.0)  # of the filter, which grows as maps shrink
+    weights = _cubic((cells - at) / width, -0.5, np_)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+  first = np_.floor(at).astype(int) - 1
+  weights = sum(
+    _cubic(cell - at, -0.75, np_) * (np_.clip(cell, 0, _TRAINED - 1) == cells)
+    for cell in (first + i for i in range(4))
+  )
   return weights.astype(np.float32)
 
 
-def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
+def _cubic(distance, a, np_=np):
   """Return Keys' cubic convolution kernel (1981) with the parameter a."""
-  x = np.abs(distance)
+  x = np_.abs(distance)
   near = ((a + 2) * x - (a + 3)) * x * x + 1
   far = ((x - 5) * x + 8) * x * a - 4 * a
-  return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+  return np_.where(x <= 1, near, np_.where(x < 2, far, 0.0))
 
 
 def build(config) -> Encoder:

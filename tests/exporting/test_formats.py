@@ -1,0 +1,107 @@
+"""Every kind of network in every format, against what `predict` computes."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from photo_files import noise
+
+from jaxuda import experiment
+from jaxuda.evaluation import inference
+from jaxuda.exporting import exporter, formats
+from jaxuda.models import segmenter
+
+pytestmark = pytest.mark.slow
+
+SIZE, ODD = (64, 96), (75, 66)
+TIE = 1e-3
+PLAIN = 'model.decoder.multi_level=False'
+NETWORKS = {
+  'resnet': ('source_only',),
+  'efficientnet': ('source_only:encoder=efficientnet_lite',),
+  'vgg16': ('source_only:encoder=vgg16', PLAIN, 'model.encoder.width=8'),
+  'mit': (
+    'source_only:encoder=mit',
+    PLAIN,
+    'model.encoder.size=b0',
+    'model.decoder.width=32',
+  ),
+  'dinov2': ('source_only:encoder=dinov2', PLAIN, 'model.encoder.size=s'),
+  'registers': (
+    'source_only:encoder=dinov2',
+    PLAIN,
+    'model.encoder.size=s',
+    'model.encoder.registers=True',
+  ),
+  'hrda': ('hrda', 'eval.window=(64,64)'),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_data(tmp_path, monkeypatch):
+  """What is written is checked on coloured patches."""
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'data'))
+
+
+@functools.cache
+def network(name, *overrides):
+  """A run of random weights that predicts several classes."""
+  spec, *own = NETWORKS[name]
+  config = tiny.config(spec, f'eval.size={SIZE}', *own, *overrides)
+  drawn = tiny.drawn(segmenter.abstract(experiment.segmenter(config)))
+  return experiment.from_variables(
+    config, drawn['params'], drawn['batch_stats'], 7
+  )
+
+
+def probabilities(run, image, **settings):
+  settings = inference.protocol(run.config.eval, **settings)
+  compute = functools.partial(
+    inference.probabilities, net=run.net, size=image.shape[1:3], **settings
+  )
+  return np.asarray(jax.jit(compute)(run.params, run.batch_stats, image))
+
+
+def assert_predicts(outputs, p):
+  """The ids are the likeliest classes, whatever either is of a tie."""
+  *_, second, first = np.sort(p, -1).transpose(3, 0, 1, 2)
+  clear = first - second > TIE
+  assert clear.mean() > 0.8
+  ids = np.asarray(outputs['ids'])
+  assert ids.dtype == np.uint8 and len(np.unique(ids)) > 1
+  np.testing.assert_array_equal(ids[clear], p.argmax(-1)[clear])
+  if 'probabilities' in outputs:
+    np.testing.assert_allclose(outputs['probabilities'], p, atol=1e-3)
+
+
+def written(run, folder, kind, **settings):
+  """The function of a file that is exported."""
+  exporter.export_run(run, folder, kind, **settings)
+  form = formats.load(kind)
+  return form.load(folder / form.FILE)
+
+
+@pytest.mark.parametrize('name', ['efficientnet', 'vgg16', 'mit', 'hrda'])
+def test_onnx(name, tmp_path):
+  run, image = network(name), noise(*SIZE)[None]
+  outputs = written(run, tmp_path / 'out', 'onnx')(image)
+  assert_predicts(outputs, probabilities(run, image))
+
+
+@pytest.mark.parametrize('name', ['resnet', 'efficientnet', 'dinov2'])
+def test_onnx_of_any_size(name, tmp_path):
+  """One file; sides that no stride divides."""
+  run = network(name)
+  predict = written(run, tmp_path / 'out', 'onnx', size='any')
+  for size in (SIZE, ODD):
+    image = noise(*size)[None]
+    assert_predicts(predict(image), probabilities(run, image))
+
+
+@pytest.mark.parametrize('name', ['resnet', 'mit', 'registers'])
+def test_stablehlo_of_any_size(name, tmp_path):
+  run, image = network(name), noise(*ODD)[None]
+  predict = written(run, tmp_path / 'out', 'stablehlo', size='any')
+  assert_predicts(predict(image), probabilities(run, image))
