@@ -12,6 +12,7 @@ import pytest
 import raw_files
 import recorded
 import safetensors.numpy
+import seeded
 import tiny_runs
 
 from data import prepare
@@ -39,7 +40,7 @@ def write_trees(trace, root):
     ('gta5', trace['seed'] + 1, trace['source_hw']),
     ('cityscapes', trace['seed'] + 2, trace['target_hw']),
   ):
-    pairs = zip(*originals.images(seed, count, size), strict=True)
+    pairs = zip(*seeded.images(seed, count, size), strict=True)
     for i, (x, y) in enumerate(pairs):
       raw_files.write_example(name, root / name, 'train', i, x, ids[y])
     if name == 'cityscapes':
@@ -59,7 +60,7 @@ def initial(trace, config):
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
       module, key = originals.name(trace, part, path)
       shape = originals.to_torch(np.zeros(leaf.shape, np.bool_)).shape
-      drawn = originals.tensor(trace['seed'], f'{module}/{key}', shape)
+      drawn = seeded.tensor(trace['seed'], f'{module}/{key}', shape)
       whole = key.endswith('num_batches_tracked')
       found.setdefault(module, {})[key] = drawn.astype('i8' if whole else 'f4')
   return found
@@ -149,5 +150,5 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
     assert tensors.keys() == start[module].keys()
     for key, tensor in tensors.items():
       assert tensor.dtype == start[module][key].dtype
-      changes[module, key] = originals.change(key, start[module][key], tensor)
+      changes[module, key] = seeded.change(key, start[module][key], tensor)
   recorded.check_changes(trace, changes)

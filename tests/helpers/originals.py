@@ -8,10 +8,10 @@ of them is stored here.
 
 import json
 import pathlib
-import zlib
 
 import jax
 import numpy as np
+import seeded
 
 from jaxuda import config as config_lib
 from jaxuda.models.torch_names import plain_name
@@ -31,9 +31,9 @@ _CONFIGS = {
 }
 
 
-def read(name: str) -> dict:
+def read(name: str, folder: pathlib.Path = REFERENCE) -> dict:
   """Return a recorded run."""
-  return json.loads((REFERENCE / f'{name}.json').read_text())
+  return json.loads((folder / f'{name}.json').read_text())
 
 
 def settings(trace: dict) -> list[str]:
@@ -62,6 +62,14 @@ def settings(trace: dict) -> list[str]:
     changed['optim.duplicate_params'] = trace['sgd'] == 'authors'
   if trace.get('gan') == 'LS':
     changed['gan'] = 'lsgan'
+  # What the steps in float64 have beyond the originals'.
+  if 'width' in trace:
+    changed['model.encoder.width'] = trace['width']
+    changed['discriminator.width'] = trace['discriminator_width']
+  if 'weight' in trace:
+    changed['loss_weights.adv_main'] = trace['weight']
+    if trace['method'] != 'FADA':
+      changed['loss_weights.adv_aux'] = trace['weight'] / 5
   return [f'{key}={value}' for key, value in changed.items()]
 
 
@@ -75,47 +83,12 @@ def config(trace: dict):
   return config_lib.load(spec(trace), settings(trace))
 
 
-def rng(text: str) -> np.random.Generator:
-  """The generator that a text names."""
-  return np.random.Generator(np.random.PCG64(zlib.crc32(text.encode())))
-
-
-def tensor(seed: int, key: str, shape: tuple[int, ...]) -> np.ndarray:
-  """The initial value of the tensor of that name in a torch checkpoint."""
-  if key.endswith(('running_mean', 'num_batches_tracked')):
-    return np.zeros(shape, np.float32)
-  if key.endswith('running_var'):
-    return np.ones(shape, np.float32)
-  n = rng(f'{seed}/{key}').standard_normal(shape)
-  if len(shape) == 1:
-    n = 1 + 0.1 * n if key.endswith('weight') else 0.05 * n
-  else:
-    n = n * np.sqrt(1 / np.prod(shape[1:]))
-  return n.astype(np.float32)
-
-
-def images(seed: int, count: int, size) -> tuple[np.ndarray, np.ndarray]:
-  """u8[count, h, w, 3] and labels u8[count, h, w]."""
-  g = np.random.Generator(np.random.PCG64(seed))
-  h, w = size
-  coarse = (h // 8 + 1, w // 8 + 1)
-  found = []
-  for _ in range(count):
-    a = g.integers(0, 256, (*coarse, 3))
-    a = np.kron(a, np.ones((8, 8, 1)))[:h, :w]
-    a = np.clip(a + g.integers(-20, 21, (h, w, 3)), 0, 255).astype(np.uint8)
-    y = g.integers(0, 20, coarse)
-    y = np.kron(np.where(y == 19, 255, y), np.ones((8, 8)))[:h, :w]
-    found.append((a, y.astype(np.uint8)))
-  return tuple(np.stack(part) for part in zip(*found, strict=True))
-
-
 def batches(trace: dict) -> list[dict]:
   """The training batches of a recorded run."""
   steps, size = trace['steps'], trace['batch']
   count = steps * size
-  x, y = images(trace['seed'] + 1, count, trace['source_hw'])
-  t, _ = images(trace['seed'] + 2, count, trace['target_hw'])
+  x, y = seeded.images(trace['seed'] + 1, count, trace['source_hw'])
+  t, _ = seeded.images(trace['seed'] + 2, count, trace['target_hw'])
   return [
     {
       'source': {'image': x[i : i + size], 'label': y[i : i + size]},
@@ -167,7 +140,7 @@ def start(trace: dict, state):
     def leaf(path, value):
       module, key = name(trace, part, path)
       shape = to_torch(np.zeros(value.shape, np.int8)).shape
-      drawn = tensor(trace['seed'], f'{module}/{key}', shape)
+      drawn = seeded.tensor(trace['seed'], f'{module}/{key}', shape)
       return from_torch(drawn).astype(value.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, tree)
@@ -202,10 +175,3 @@ def recorded_change(trace: dict, module: str, key: str) -> list[float]:
   if module in ('d_aux', 'd_main', 'D1', 'D2'):
     return trace['discriminators'][module][key]
   return trace[module][key]
-
-
-def change(key: str, before: np.ndarray, after: np.ndarray) -> list[float]:
-  """The same of our own tensors, in torch's layout."""
-  moved = np.asarray(after, np.float64) - np.asarray(before, np.float64)
-  probe = rng(f'probe/{key}').standard_normal(moved.size)
-  return [moved.sum(), np.linalg.norm(moved), moved.ravel() @ probe]
