@@ -7,8 +7,9 @@ Draws a small GTA5 in its exact encoding at its own size (1052x1914), prepares
 it at 720x1280 as PNG and as JPEG, and reads it, and streets, as training does.
 Beside that the originals' loader (ADVENT, advent/dataset/gta5.py: Pillow opens
 and resizes both files, ids are mapped one by one, the mean is subtracted) on
-the same files, through PyTorch's DataLoader where torch is installed. What is
-counted are seconds of processor, not of the clock.
+the same files, through PyTorch's DataLoader where torch is installed; and what
+TFDS makes of the prepared ones. What is counted are seconds of processor, not
+of the clock.
 """
 
 import importlib.util
@@ -18,8 +19,10 @@ import tempfile
 import time
 
 import numpy as np
+import tensorflow_datasets as tfds
 from PIL import Image
 
+import jaxuda.tfds  # noqa: F401  TFDS reads ArrayRecord files as tf.data
 from benchmarks import raw_trees
 from benchmarks.perf import common
 from jaxuda import input as input_lib
@@ -101,6 +104,21 @@ def stages(records, size, count: int, repeats: int) -> dict[str, float]:
   return rates
 
 
+def by_tfds(records, count: int, repeats: int) -> dict[str, float]:
+  """Return the rates of what TFDS decodes of the first records of a split."""
+  opened = tfds.builder_from_directory(records.path)
+  part = f'{records.split}[:{count}]'
+  source = opened.as_data_source(part)
+  uncached = tfds.ReadConfig(try_autocache=False)
+  dataset = opened.as_dataset(part, read_config=uncached)
+  runs = {
+    'data source': lambda: [None for _ in source],
+    'tf.data': lambda: [None for _ in dataset],
+  }
+  length = len(source)
+  return {name: best_rate(run, length, repeats) for name, run in runs.items()}
+
+
 def original(folder: pathlib.Path, count: int):
   """Return a call of ADVENT's loader on images/*.png and labels/*.png."""
   ids = labels.id_map('cityscapes', 'cityscapes19')
@@ -139,9 +157,12 @@ def original(folder: pathlib.Path, count: int):
   return lambda: [None for _ in loader]
 
 
-def of_gta5(count: int, repeats: int) -> tuple[dict, float]:
-  """Return the rates of a small GTA5, as PNG and JPEG; and the originals'."""
-  rows = {}
+def of_gta5(count: int, repeats: int) -> tuple[dict, dict, float]:
+  """Return the rates of a small GTA5, as PNG and JPEG, ours and TFDS's.
+
+  And that of the originals' loader.
+  """
+  rows, decoded = {}, {}
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
     raw_trees.write_raw_tree('gta5', folder / 'raw', count, RAW_SIZE)
@@ -156,10 +177,12 @@ def of_gta5(count: int, repeats: int) -> tuple[dict, float]:
         allow_missing=True,
       )
       records = input_lib.open_records('gta5', SIZE, 'train', root)
-      rows[f'gta5 720x1280, {kind}'] = stages(records, SIZE, count, repeats)
+      name = f'gta5 720x1280, {kind}'
+      rows[name] = stages(records, SIZE, count, repeats)
+      decoded[name] = by_tfds(records, count, repeats)
     run = original(folder / 'raw', count)
     theirs = best_rate(run, count, repeats)
-  return rows, theirs
+  return rows, decoded, theirs
 
 
 def main(argv: list[str]) -> int:
@@ -170,10 +193,12 @@ def main(argv: list[str]) -> int:
   given = command.values
   count, repeats, where = given.images, given.repeats, given.data_dir
   size = specs.parse_size(given.streets)
-  rows, theirs = of_gta5(count, repeats)
+  rows, decoded, theirs = of_gta5(count, repeats)
   prepare.ensure('streets/game', size, where)
   records = input_lib.open_records('streets/game', size, 'train', where)
-  rows[f'streets {given.streets}'] = stages(records, size, 40 * count, repeats)
+  name = f'streets {given.streets}'
+  rows[name] = stages(records, size, 40 * count, repeats)
+  decoded[name] = by_tfds(records, 40 * count, repeats)
   ratios = {
     name: float(f'{list(row.values())[-1] / theirs:.3g}')
     for name, row in rows.items()
@@ -181,12 +206,13 @@ def main(argv: list[str]) -> int:
   }
   result = {
     'images_per_core_second': rows,
+    'by_tfds': decoded,
     'originals_loader': theirs,
     'times_originals': ratios,
   }
   for name, row in rows.items():
-    told = ', '.join(f'{stage} {rate}' for stage, rate in row.items())
-    print(f'{name}: {told}')
+    told = (row | {f'TFDS, {k}': v for k, v in decoded[name].items()}).items()
+    print(f'{name}: ' + ', '.join(f'{stage} {rate}' for stage, rate in told))
   print(f"the originals' loader: {theirs}; ours is {ratios} times as fast")
   print(common.write('input', result, given.output))
   return 0

@@ -142,7 +142,7 @@ def _that_merge(to_space, own, table, scored):
   merged, places = _merge(table, scored), _merge(own, scored)
   found = np.full_like(to_space, -1)
   for i, place in enumerate(places):
-    candidates: Any = np.flatnonzero(merged == place) if place >= 0 else []
+    candidates = np.flatnonzero((merged == place) & (place >= 0))
     if to_space[i] in candidates:
       found[i] = to_space[i]
     elif len(candidates):

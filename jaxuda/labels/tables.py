@@ -132,6 +132,8 @@ def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
   if 'of' in content:
     return _without(content, path)
   check = functools.partial(rows.require, path)
+  if 'classes' not in content and 'encoding' in content:
+    check(False, f'its classes are those of {content["encoding"]}: name that')
   listed = content.get('classes', [])
   check(
     isinstance(listed, list)

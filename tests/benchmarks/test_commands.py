@@ -172,6 +172,9 @@ def test_input(tmp_path, streets_data, run):
   for row in result['images_per_core_second'].values():
     assert list(row) == ['read', '+ decode', '+ augment', 'all: batches']
     assert all(rate > 0 for rate in row.values())
+  assert set(result['by_tfds']) == set(result['images_per_core_second'])
+  for row in result['by_tfds'].values():
+    assert row['data source'] > 0 and row['tf.data'] > 0
   assert set(result['times_originals']) == {
     'gta5 720x1280, PNG',
     'gta5 720x1280, JPEG',

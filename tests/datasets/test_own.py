@@ -84,6 +84,8 @@ def test_two_files_share_a_table(harbour, tmp_path):
     'encoding = "../harbour.toml"\n[splits.val]\n'
     'images = "../images/train/b"\nlabels = "../labels/b/*_gt.png"\n'
   )
+  with pytest.raises(UserError, match=r'are those of \.\./harbour\.toml: name'):
+    labels.space(str(other))
   spec, data = str(other), tmp_path / 'data'
   assert verify.verify_raw(spec, None, 1)['ok']
   made = prepare.prepare(spec, size=None, data_dir=data, workers=1)
