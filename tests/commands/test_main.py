@@ -63,7 +63,7 @@ def test_core_rooms_need_neither_tensorflow_nor_orbax(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'tool', ['main', 'evaluate', 'predict', 'pseudo_label', 'weights']
+  'tool', ['main', 'evaluate', 'predict', 'export', 'pseudo_label', 'weights']
 )
 def test_help(tool, tmp_path):
   arguments = ('-X', 'importtime', '-m', f'jaxuda.{tool}', '--help')

@@ -108,3 +108,24 @@ def test_nothing_to_find(tmp_path):
   save(tmp_path / 'in' / 'a.png', noise(4, 4))
   with pytest.raises(UserError, match='write to another folder'):
     photos.find(tmp_path / 'in', without=tmp_path / 'in')
+
+
+def test_a_glob(tmp_path):
+  """Names begin where it does; what is predicted, and hidden, is left out."""
+  for name in ('a/b.png', 'a/c.jpg', 'a/deep/d.png', 'out/e.png', 'f.png'):
+    save(tmp_path / name, noise(2, 2))
+  (tmp_path / 'a' / 'notes.txt').touch()
+
+  def names(pattern, **more):
+    found = photos.find(tmp_path / pattern, without=tmp_path / 'out', **more)
+    return [photo.name for photo in found]
+
+  assert names('a/*') == ['b', 'c']
+  assert names('*/*.png') == ['a/b']
+  assert names('**/*.png') == ['a/b', 'a/deep/d', 'f']
+  (tmp_path / 'a' / 'film.mp4').touch()
+  assert names('a/*', also=('.mp4',)) == ['b', 'c', 'film']
+  save(tmp_path / '[1].png', noise(2, 2))
+  assert names('[1].png') == ['[1]']  # a file before it is a pattern
+  with pytest.raises(UserError, match=r'\*\.gif matches no image'):
+    names('a/*.gif')

@@ -115,5 +115,6 @@ def test_the_commands_run(tmp_path, monkeypatch, capsys):
           assert main([module, *given]) == 0, words
           ran += 1
   assert ran >= 10
-  assert len(os.listdir('predicted')) == 8
+  assert len(os.listdir('predicted')) == 8 + 2
+  assert sorted(os.listdir('exported')) == ['labels.json', 'model.onnx']
   assert os.path.isfile('runs/mine/scores.json')

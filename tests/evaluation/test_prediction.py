@@ -1,6 +1,7 @@
 """Prediction on images of any kind, by a small random network."""
 
 import functools
+import json
 import resource
 import subprocess
 import sys
@@ -9,12 +10,15 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import tiny_runs
 from photo_files import noise, save
 from PIL import Image
 
 from jaxuda import experiment, labels, predict
-from jaxuda.datasets import photos
-from jaxuda.evaluation import prediction
+from jaxuda.datasets import photos, videos
+from jaxuda.evaluation import predictor
+from jaxuda.evaluation.prediction import predict_images
+from jaxuda.evaluation.predictor import Predictor
 from jaxuda.models import segmenter
 from jaxuda.utils.errors import UserError
 
@@ -36,6 +40,17 @@ def network(*overrides):
 @pytest.fixture(scope='module')
 def run():
   return network()
+
+
+@pytest.fixture(autouse=True)
+def quick():
+  with tiny_runs.quick_compiles():
+    yield
+
+
+@pytest.fixture(scope='module')
+def plain(run):
+  return Predictor(run)
 
 
 def written(folder, name):
@@ -74,11 +89,11 @@ def by_hand(run, image, size):
   return p / p.sum(-1, keepdims=True)
 
 
-def test_ids_are_the_argmax_and_colours_the_table(run, tmp_path, capsys):
+def test_ids_are_the_argmax_and_colours_the_table(run, plain, tmp_path, capsys):
   image = noise(50, 90)
   save(tmp_path / 'in' / 'a.png', image)
   found = photos.find(tmp_path / 'in')
-  shares = prediction.predict_images(run, found, tmp_path / 'out')
+  shares = predict_images(plain, found, tmp_path / 'out')
   out = written(tmp_path / 'out', 'a')
 
   p = by_hand(run, image, (50, 90))
@@ -105,7 +120,7 @@ def test_ids_are_the_argmax_and_colours_the_table(run, tmp_path, capsys):
   assert f': {SPACE.classes[first]} {shares[first]:.1%}' in line
 
 
-def test_images_of_all_kinds_and_sizes(run, tmp_path):
+def test_images_of_all_kinds_and_sizes(plain, tmp_path):
   folder = tmp_path / 'in'
   rgb = noise(40, 70)
   save(folder / 'rgb.jpg', rgb)
@@ -124,7 +139,7 @@ def test_images_of_all_kinds_and_sizes(run, tmp_path):
   (folder / 'notes.txt').write_text('not an image, and not listed')
   (folder / '._rgb.jpg').write_bytes(b'what a Mac leaves behind')
   found = photos.find(folder)
-  prediction.predict_images(run, found, tmp_path / 'out')
+  predict_images(plain, found, tmp_path / 'out')
   names = {
     'rgb', 'one', 'deep/er/grey', 'deep/bits', 'palette', 'cmyk', 'alpha',
     'grey_alpha', 'sixteen', 'tall', 'turned',
@@ -135,7 +150,7 @@ def test_images_of_all_kinds_and_sizes(run, tmp_path):
     for picture in written(tmp_path / 'out', name).values():
       assert picture.shape[:2] == sizes.get(name, (40, 70))
   files = [p for p in (tmp_path / 'out').rglob('*') if p.is_file()]
-  assert len(files) == 4 * len(names)
+  assert len(files) == 4 * len(names) + 2
 
 
 def test_a_tilde_is_the_home_folder(run, tmp_path, monkeypatch):
@@ -153,7 +168,7 @@ def test_a_tilde_is_the_home_folder(run, tmp_path, monkeypatch):
   written(tmp_path / 'out', 'a')
 
 
-def test_unreadable_files_are_reported_and_the_others_written(run, tmp_path):
+def test_unreadable_files_are_reported_and_the_others_written(plain, tmp_path):
   folder = tmp_path / 'in'
   good = [save(folder / f'{n}.png', noise(20, 30)) for n in 'ac']
   whole = save(tmp_path / 'whole.jpg', noise(64, 64)).read_bytes()
@@ -161,59 +176,58 @@ def test_unreadable_files_are_reported_and_the_others_written(run, tmp_path):
   (folder / 'd.png').write_text('no image')
   (folder / 'e.webp').touch()
   with pytest.raises(UserError) as caught:
-    prediction.predict_images(run, photos.find(folder), tmp_path / 'out')
+    predict_images(plain, photos.find(folder), tmp_path / 'out')
   message = str(caught.value)
   assert message.startswith('3 of 5 files cannot be read as images')
   for name in ('b.jpg: ', 'd.png: ', 'e.webp: '):
     assert f'{folder / name}' in message
   for path in good:
     written(tmp_path / 'out', path.stem)
-  assert len(list((tmp_path / 'out').iterdir())) == 8
+  assert len(list((tmp_path / 'out').iterdir())) == 8 + 2
 
 
-def test_where_predictions_go(run, tmp_path):
+def test_where_predictions_go(plain, tmp_path):
   image = save(tmp_path / 'in' / 'a.png', noise(4, 4))
   with pytest.raises(UserError, match=r'--output=.*a\.png.* is not writable'):
-    prediction.predict_images(run, photos.find(image), image)
+    predict_images(plain, photos.find(image), image)
   # Predictions inside the folder of images are not images of the next time.
   inside = tmp_path / 'in' / 'out'
-  prediction.predict_images(run, photos.find(tmp_path / 'in', inside), inside)
+  predict_images(plain, photos.find(tmp_path / 'in', inside), inside)
   again = photos.find(tmp_path / 'in', without=inside)
   assert [photo.name for photo in again] == ['a']
 
 
-def test_an_output_that_fails_midway_stops_with_a_sentence(run, tmp_path):
+def test_an_output_that_fails_midway_stops_with_a_sentence(plain, tmp_path):
   for name in 'ab':
     save(tmp_path / 'in' / f'{name}.png', noise(4, 4))
   (tmp_path / 'out' / 'a_overlay.png').mkdir(parents=True)
   with pytest.raises(UserError, match=r'cannot write .*a_overlay\.png'):
-    prediction.predict_images(
-      run, photos.find(tmp_path / 'in'), tmp_path / 'out'
-    )
+    predict_images(plain, photos.find(tmp_path / 'in'), tmp_path / 'out')
 
 
 def test_scales_and_flip_reach_the_network(run, tmp_path):
   image = noise(32, 64)
   found = photos.find(save(tmp_path / 'a.png', image))
-  prediction.predict_images(run, found, tmp_path, flip=True)
+  predict_images(Predictor(run, flip=True), found, tmp_path)
   both = by_hand(run, image, (32, 64))
   both = both + by_hand(run, image[:, ::-1], (32, 64))[:, ::-1]
   top = np.sort(both, -1)
   clear = top[..., -1] - top[..., -2] > 1e-3
   ids = written(tmp_path, 'a')['ids']
   np.testing.assert_array_equal(ids[clear], both.argmax(-1)[clear])
-  prediction.predict_images(run, found, tmp_path, scales=(0.5, 1.0))
+  predict_images(Predictor(run, scales=(0.5, 1.0)), found, tmp_path)
   assert (written(tmp_path, 'a')['ids'] != ids).any()
 
 
 def test_large_images_are_segmented_smaller(run, tmp_path, monkeypatch):
-  assert prediction.within((1024, 2048), prediction.MAX_PIXELS) == (1024, 2048)
-  assert prediction.within((3000, 4000), 1_200_000) == (948, 1264)
-  assert prediction.within((1, 10**9), 100) == (1, 100)
+  most = predictor.MAX_PIXELS
+  assert predictor.within((1024, 2048), most) == (1024, 2048)
+  assert predictor.within((3000, 4000), 1_200_000) == (948, 1264)
+  assert predictor.within((1, 10**9), 100) == (1, 100)
   image = noise(80, 160)
   found = photos.find(save(tmp_path / 'a.png', image))
-  monkeypatch.setattr(prediction, 'MAX_PIXELS', 40 * 80)
-  prediction.predict_images(run, found, tmp_path)
+  monkeypatch.setattr(predictor, 'MAX_PIXELS', 40 * 80)
+  predict_images(Predictor(run), found, tmp_path)
   out = written(tmp_path, 'a')
   assert out['entropy'].shape == (80, 160, 3)
   small = by_hand(run, image, (40, 80)).argmax(-1)
@@ -221,16 +235,170 @@ def test_large_images_are_segmented_smaller(run, tmp_path, monkeypatch):
   assert (out['ids'] == small.repeat(2, 0).repeat(2, 1)).mean() > 0.999
 
 
-def test_without_an_evaluation_size_images_keep_theirs(tmp_path):
-  run = network('eval.size=None')
+def test_the_size_that_the_network_sees(run, tmp_path):
+  """That of the evaluation, else the target's; or one that is asked for."""
   image = noise(80, 96)
   found = photos.find(save(tmp_path / 'a.png', image))
-  prediction.predict_images(run, found, tmp_path)
-  ids = by_hand(run, image, (80, 96)).argmax(-1)
-  assert (written(tmp_path, 'a')['ids'] == ids).mean() > 0.99
+
+  def seen(run, **flags):
+    predict_images(Predictor(run, **flags), found, tmp_path)
+    return written(tmp_path, 'a')['ids']
+
+  def expected(size):
+    sized = network(f'eval.size={size}')
+    return by_hand(sized, image, (80, 96)).argmax(-1)
+
+  as_trained = network('eval.size=None', 'target.size=48x64')
+  assert (seen(as_trained) == expected('48x64')).mean() > 0.99
+  assert (seen(run, size='full') == expected('80x96')).mean() > 0.99
+  assert (seen(run, size=(64, 64)) == expected('64x64')).mean() > 0.99
+  assert (expected('80x96') != expected('64x64')).any()
+
+
+def test_an_image_of_two_pixels(run, tmp_path):
   found = photos.find(save(tmp_path / 'dot.png', noise(1, 2)))
-  prediction.predict_images(run, found, tmp_path, scales=(0.1, 1.0))
+  dots = Predictor(run, size='full', scales=(0.1, 1.0))
+  predict_images(dots, found, tmp_path)
   assert written(tmp_path, 'dot')['ids'].shape == (1, 2)
+
+
+def test_batches_change_nothing(run, plain, tmp_path):
+  """Sizes are mixed, a batch is not full, and one file is no image."""
+  for i in range(7):
+    size = (40, 60) if i % 3 else (30, 50)
+    save(tmp_path / 'in' / f'{i}.png', noise(*size, seed=i))
+  (tmp_path / 'in' / '8.png').write_text('no image')
+  found = photos.find(tmp_path / 'in')
+  for folder, each in (
+    ('one', plain),
+    ('three', Predictor(run, batch_size=3)),
+  ):
+    with pytest.raises(UserError, match='1 of 8 files'):
+      predict_images(each, found, tmp_path / folder)
+  for i in range(7):
+    one, three = (
+      written(tmp_path / f, str(i))['ids'] for f in ('one', 'three')
+    )
+    assert one.shape == ((40, 60) if i % 3 else (30, 50))
+    assert (one == three).mean() > 0.999
+
+
+def test_a_batch_has_no_more_pixels_than_an_image_may(run):
+  many = Predictor(run, batch_size=1000)
+  assert many.together((32, 64)) == 1000
+  assert many.together((1024, 1024)) == 4
+  assert many.together((9000, 9000)) == 1
+
+
+def test_windows_slide(run, tmp_path):
+  """Their logits are averaged; so are log-probabilities, up to a constant."""
+  image = noise(64, 96)
+  found = photos.find(save(tmp_path / 'a.png', image))
+  predict_images(Predictor(run, size='full', window=(64, 64)), found, tmp_path)
+  total, count = np.zeros((64, 96, 19)), np.zeros((64, 96, 1))
+  of_window = network('eval.size=64x64')
+  for left in (0, 32):
+    columns = np.s_[:, left : left + 64]
+    part = np.ascontiguousarray(image[columns])
+    total[columns] += np.log(by_hand(of_window, part, (64, 64)))
+    count[columns] += 1
+  ids = written(tmp_path, 'a')['ids']
+  assert (ids == (total / count).argmax(-1)).mean() > 0.99
+  whole = by_hand(network('eval.size=64x96'), image, (64, 96)).argmax(-1)
+  assert (ids != whole).mean() > 0.01
+
+
+def test_ids_alone(plain, tmp_path):
+  found = photos.find(save(tmp_path / 'a.png', noise(20, 30)))
+  predict_images(plain, found, tmp_path / 'out', ids_only=True)
+  names = {path.name for path in (tmp_path / 'out').iterdir()}
+  assert names == {'a_ids.png', 'labels.json'}
+
+
+def test_a_legend_is_beside_the_predictions(plain, tmp_path):
+  found = photos.find(save(tmp_path / 'a.png', noise(20, 30)))
+  predict_images(plain, found, tmp_path)
+  said = json.loads((tmp_path / 'labels.json').read_text())
+  assert [row['name'] for row in said['classes']] == list(SPACE.classes)
+  assert [row['color'] for row in said['classes']] == SPACE.colors.tolist()
+  legend = np.asarray(Image.open(tmp_path / 'legend.png').convert('RGB'))
+  shown = {tuple(color) for color in legend.reshape(-1, 3)}
+  assert {tuple(color) for color in SPACE.colors} <= shown
+
+
+def film(path, frames, fps=12.5):
+  with videos.writing(path, frames[0].shape[:2], fps) as show:
+    for frame in frames:
+      show(frame)
+
+
+def test_a_video(run, plain, tmp_path):
+  """Each frame as an image, and an overlay that runs as fast."""
+  flat = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], np.uint8)
+  frames = [np.full((32, 64, 3), color) for color in flat]
+  (tmp_path / 'in').mkdir()
+  film(tmp_path / 'in' / 'drive.mp4', frames)
+  (tmp_path / 'in' / 'broken.avi').write_text('no video')
+  save(tmp_path / 'in' / 'still.png', frames[0])
+  found = photos.find(tmp_path / 'in', also=videos.SUFFIXES)
+  with pytest.raises(UserError, match=r'1 of 3 files.*\n.*broken\.avi'):
+    predict_images(plain, found, tmp_path / 'out')
+  out = tmp_path / 'out'
+  names = sorted(path.name for path in (out / 'drive_ids').iterdir())
+  assert names == ['000001.png', '000002.png', '000003.png']
+  video = videos.read(tmp_path / 'in' / 'drive.mp4')
+  for name, frame in zip(names, video.frames, strict=True):
+    ids = np.asarray(Image.open(out / 'drive_ids' / name))
+    expected = by_hand(run, frame, (32, 64)).argmax(-1)
+    assert (ids == expected).mean() > 0.99
+  overlay = videos.read(out / 'drive_overlay.mp4')
+  assert (overlay.size, overlay.fps, overlay.count) == ((32, 64), 12.5, 3)
+  shown = np.stack(list(overlay.frames)).astype(float)
+  ids = np.asarray(Image.open(out / 'drive_ids' / '000001.png'))
+  half = (frames[0] + SPACE.colors[ids].astype(float)) / 2
+  assert np.abs(shown[0] - half).mean() < 12  # H.264 halves colours' resolution
+  assert len(shown) == 3
+  written(out, 'still')
+
+
+def test_a_video_without_its_package(plain, tmp_path, monkeypatch):
+  (tmp_path / 'a.mov').touch()
+  monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
+  with pytest.raises(UserError, match='videos need the package imageio-ffmpeg'):
+    predict_images(plain, photos.find(tmp_path / 'a.mov'), tmp_path / 'out')
+
+
+def test_flags_reach_the_network(run, tmp_path, monkeypatch):
+  save(tmp_path / 'in' / 'a.png', noise(20, 30))
+  monkeypatch.setattr(experiment, 'load', lambda *arguments: run)
+  given = {}
+
+  class Seen(Predictor):
+    def __init__(self, run, **settings):
+      given.update(settings)
+      super().__init__(run)
+
+  monkeypatch.setattr(predictor, 'Predictor', Seen)
+  flags = [
+    '--workdir=run',
+    f'--images={tmp_path}/in/*.png',
+    f'--output={tmp_path}/out',
+    '--size=64x96',
+    '--window=full',
+    '--batch_size=3',
+    '--flip',
+    '--ids_only',
+  ]
+  assert predict.main(['predict', *flags]) == 0
+  assert given == {
+    'size': (64, 96),
+    'window': (0, 0),
+    'batch_size': 3,
+    'flip': True,
+    'scales': None,
+  }
+  names = {path.name for path in (tmp_path / 'out').iterdir()}
+  assert names == {'a_ids.png', 'labels.json'}
 
 
 def seconds_of_children():
@@ -248,6 +416,10 @@ def seconds_of_children():
     (
       ['--workdir=x', '--images=x', '--output=y', '--scales=1,two'],
       'error: --scales takes numbers',
+    ),
+    (
+      ['--workdir=x', '--images=x', '--output=y', '--batch_size=0'],
+      'error: --batch_size=0 must be at least 1',
     ),
   ],
 )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from by_hand import attention, conv, dense, gelu, layer_norm
+from jax import export
 from networks import count, random_variables
 
 from jaxuda.models.decoders import vfm_uda
@@ -162,3 +163,20 @@ def test_the_decoder_in_numpy():
   np.testing.assert_allclose(fused, x, atol=1e-5 * np.abs(x).max())
   x = conv(x, p['conv_seg']['kernel'])
   np.testing.assert_allclose(logits['main'], x, atol=1e-5 * np.abs(x).max())
+
+
+@pytest.mark.parametrize('registers', [False, True])
+@pytest.mark.parametrize('size', [(9, 12), (40, 37), (37, 37)])
+def test_positions_of_any_size_are_those_of_each(size, registers):
+  rng = np.random.default_rng(0)
+  table = rng.standard_normal((37, 37, 2)).astype(np.float32)
+
+  def interpolated(x):
+    return dinov2.interpolate(table, x.shape, registers)
+
+  shape = export.symbolic_shape('h, w', constraints=['h >= 4', 'w >= 4'])
+  exported = export.export(jax.jit(interpolated))(
+    jax.ShapeDtypeStruct(shape, np.float32)
+  )
+  x = np.zeros(size, np.float32)
+  np.testing.assert_allclose(exported.call(x), interpolated(x), atol=1e-4)

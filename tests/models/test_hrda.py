@@ -189,3 +189,18 @@ def test_the_crop_has_its_part_of_the_labels():
     ('detail', by_hand(crop, label[part], weight[part])),
   ):
     assert float(terms[f'seg_mixed_{name}']) == pytest.approx(expected, 1e-5)
+
+
+@pytest.mark.parametrize('pixels', [1, 33, 70, 1000])
+def test_windows_in_parts(pixels):
+  """As many at a time as there is room for, one at least."""
+  crops = np.random.default_rng(0).random((5, 4, 8, 2), np.float32)
+  seen = []
+
+  def function(x):
+    seen.append(len(x))
+    return x.sum((1, 2))
+
+  found = windows.by_parts(crops, function, pixels)
+  np.testing.assert_allclose(found, crops.sum((1, 2)), rtol=1e-6)
+  assert max(seen) == {1: 1, 33: 1, 70: 2, 1000: 5}[pixels]

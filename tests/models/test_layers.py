@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from jaxuda.models import layers
 from jaxuda.models.decoders import deeplab_v2
@@ -238,3 +239,64 @@ def test_drop_path_leaves_out_whole_images():
   assert (found == found[:, :1, :1]).all()
   assert (found > 0).mean() == pytest.approx(0.75, abs=0.06)
   np.testing.assert_array_equal(Net().apply({}, x), x)  # a teacher
+
+
+def of_any_size(function, x):
+  """What a function that was exported for any size computes of an array."""
+  shape = export.symbolic_shape(
+    f'{len(x)}, h, w, {x.shape[-1]}', constraints=['h >= 8', 'w >= 8']
+  )
+  like = jax.ShapeDtypeStruct(shape, x.dtype)
+  return export.export(jax.jit(function))(like).call(x)
+
+
+@pytest.mark.parametrize('size', [(8, 11), (13, 10)])
+@pytest.mark.parametrize('align_corners', [True, False])
+def test_resizing_of_any_size_is_that_of_each(size, align_corners):
+  x = np.random.default_rng(0).random((1, *size, 2), np.float32)
+
+  def both_ways(x):
+    double = [2 * side + 1 for side in x.shape[1:3]]
+    half = [(side + 1) // 2 for side in x.shape[1:3]]
+    return [layers.resize(x, to, align_corners) for to in (double, half)]
+
+  pairs = zip(of_any_size(both_ways, x), both_ways(x), strict=True)
+  for found, expected in pairs:
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('size', [(8, 11), (13, 10)])
+def test_convolutions_of_any_size_are_those_of_each(size):
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((1, *size, 4), np.float32)
+  whole, each = (rng.standard_normal((3, 3, i, 4), np.float32) for i in (4, 1))
+
+  def convolved(x):
+    same = layers.conv(x, whole, 2, 'SAME')
+    by_channel = layers.conv(x, each, 2, 'SAME')
+    pooled = [layers.max_pool(x, ceil) for ceil in (True, False)]
+    return [same, by_channel, *pooled]
+
+  pairs = zip(of_any_size(convolved, x), convolved(x), strict=True)
+  for found, expected in pairs:
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_convolutions_as_they_come(monkeypatch):
+  monkeypatch.undo()
+  assert layers.use_matrix_forms()
+  with layers.plain_convolutions():
+    assert not layers.use_matrix_forms()
+  assert layers.use_matrix_forms()
+
+
+def test_a_scaled_side_of_any_size():
+  sides = np.arange(64, 4096)
+  for factor in (0.5, 0.75, 1.1, 1.25, 1.5, 2.0):
+    [side] = export.symbolic_shape('side')
+    of_any = str(layers.scaled(side, factor))
+    exact = [
+      eval(of_any, {'side': n, 'floordiv': lambda a, b: a // b})
+      for n in sides.tolist()
+    ]
+    assert exact == [int(n * factor) for n in sides.tolist()]

@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,8 +73,9 @@ class Graph:
         shape = self.add('Shape', [image], start=axis, end=axis + 1)
         self._sides[str(side)] = shape
 
-  def add(self, kind: str, inputs: Sequence[str], **attributes) -> str:
+  def add(self, kind: str, inputs: Iterable[str], **attributes) -> str:
     """Add an operator; return the name of its output."""
+    inputs = list(inputs)  # which may add operators of their own
     name = f'{kind.lower()}_{len(self._nodes)}'
     self._nodes.append(
       helper.make_node(kind, inputs, [name], name=name, **attributes)
