@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 from jaxuda import config as config_lib
-from jaxuda.training import first_checks, sweep
+from jaxuda.training import sweep
 from jaxuda.utils import cli, hosts
 from jaxuda.utils.errors import UserError
 
@@ -49,8 +49,10 @@ def main(argv: list[str]) -> int:
   if values:
     return _train_several(argv, values, command.values.workdir, name)
   workdir = pathlib.Path(command.values.workdir or os.path.join('runs', name))
-  first_checks.check(config)
 
+  from jaxuda.training import first_checks
+
+  first_checks.check(config)
   hosts.join(command.values)
 
   from jaxuda import train

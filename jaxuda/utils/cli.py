@@ -6,6 +6,7 @@ a FlagValues of its own; other arguments are known by their place.
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,6 +48,8 @@ def _status(error: BaseException) -> int:
   if isinstance(error, UserError):
     print(f'error: {error}', file=sys.stderr)
     return 2
+  if isinstance(error, KeyboardInterrupt):  # of an inner signals.Unwinding
+    return 128 + signal.SIGINT
   raise error
 
 

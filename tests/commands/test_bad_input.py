@@ -108,7 +108,7 @@ def test_a_target_is_missed_before_the_first_stage(
     ('seed=-1', 'seed=-1 must be at least 0'),
     ('eval.split=tset', "no split 'tset'; it has train, val"),
     ('target.split=tune', "no split 'tune'; it has train"),
-    ('init=nowhere', 'nowhere is not a run: it has no config.json'),
+    ('init=nowhere', 'init=nowhere is neither a run nor published weights'),
     ('init_stage.steps=0', 'steps=0 must be at least 1'),
   ],
 )
