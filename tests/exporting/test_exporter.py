@@ -110,6 +110,17 @@ def test_a_file_that_predicts_something_else(tmp_path, monkeypatch):
   assert 'does not predict what the run does' in refused(tmp_path, network())
 
 
+def test_a_primitive_without_an_operator(tmp_path, monkeypatch):
+  form = formats.load('onnx')
+
+  def translate(*arguments):
+    raise NotImplementedError('sort')
+
+  monkeypatch.setattr(form, 'translate', translate)
+  sentence = refused(tmp_path, network())
+  assert sentence.startswith('--format=onnx has no operator for sort')
+
+
 def test_ties_are_told_from_differences():
   p = np.zeros((1, 1, 4, 3), np.float32)
   p[..., 0], p[..., 1] = 0.5, [0.5, 0.4995, 0.25, 0.25]

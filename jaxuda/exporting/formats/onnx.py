@@ -14,13 +14,18 @@ from jaxuda.exporting import program as program_lib
 from jaxuda.exporting.program import Program
 from jaxuda.exporting.to_onnx.graph import Graph, Tensor, expanded
 from jaxuda.exporting.to_onnx.translate import translate
+from jaxuda.utils.errors import UserError
 
 FILE = 'model.onnx'
 DTYPES = ('float32',)  # onnxruntime's CPU convolutions have no bfloat16
 
 
 def write(program: Program, path: pathlib.Path) -> None:
-  """Write the file, with the network's weights inside."""
+  """Write the file, with the network's weights inside.
+
+  Raises:
+    UserError: the network has a primitive that to_onnx/ has no operator for.
+  """
 
   def outputs(image):
     return program.plain(program.variables, image)
@@ -28,7 +33,13 @@ def write(program: Program, path: pathlib.Path) -> None:
   closed, shapes = jax.make_jaxpr(outputs, return_shape=True)(program.image)
   image = program_lib.IMAGE
   graph = Graph(image, program.shape[1:3])
-  found = translate(graph, closed, [Tensor(image, None, program.shape)])
+  try:
+    found = translate(graph, closed, [Tensor(image, None, program.shape)])
+  except NotImplementedError as e:
+    raise UserError(
+      f'--format=onnx has no operator for {e}, which this network needs: '
+      '--format=stablehlo or savedmodel.'
+    ) from e
   for name, tensor in zip(sorted(shapes), found, strict=True):
     whole = expanded(graph, tensor, shapes[name].shape)
     graph.add_output(name, graph.name(whole))
