@@ -52,9 +52,7 @@ def define_flags() -> cli.Flags:
     'HxW of windows that slide over what the network sees, overlapping by '
     "half; full for none; default: the run's.",
   )
-  command.integer(
-    'batch_size', 1, 'Images of one size at a time; faster on accelerators.'
-  )
+  command.integer('batch_size', 1, 'Images of one size at a time.')
   command.boolean('ids_only', False, 'Write the ids and labels.json alone.')
   cli.define_checkpoint(command)
   cli.define_averaging(command)
