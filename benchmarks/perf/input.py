@@ -107,7 +107,7 @@ def stages(records, size, count: int, repeats: int) -> dict[str, float]:
 def by_tfds(records, count: int, repeats: int) -> dict[str, float]:
   """Return the rates of what TFDS decodes of the first records of a split."""
   opened = tfds.builder_from_directory(records.path)
-  part = f'{records.split}[:{count}]'
+  part = f'{records.split}[:{min(count, len(records))}]'
   source = opened.as_data_source(part)
   uncached = tfds.ReadConfig(try_autocache=False)
   dataset = opened.as_dataset(part, read_config=uncached)

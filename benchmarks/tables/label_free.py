@@ -5,9 +5,10 @@
 
 Reads the finished runs in --folder, which `tables.measure` has left there, and
 writes <results>/label_free.json: Spearman's rank correlation of each measure
-(jaxuda/evaluation/unlabelled.py) with the mIoU on the target's val split, over
-the checkpoints of a run and, seed by seed, over the last checkpoints of all
-configs; and what the checkpoint that it would choose has over the last one.
+(jaxuda/evaluation/unlabelled.py) with the mIoU on the target's labels, over the
+checkpoints of a run and, seed by seed, over the last checkpoints of all configs
+that are scored on the same images; and what the checkpoint that it would choose
+has over the last one.
 """
 
 import collections
@@ -77,13 +78,15 @@ def correlations(runs) -> dict[str, dict[str, list[float]]]:
   found = {}
   for name, sign in MEASURES.items():
     checkpoints, chosen = [], []
-    ends: dict[int, list] = collections.defaultdict(list)
+    ends: dict[tuple, list] = collections.defaultdict(list)
     for group in groups:
       for seed, run in group.runs.items():
         values, mious = _series(run, name)
         if not len(values):
           continue
-        ends[seed].append((sign * values[-1], mious[-1]))
+        of = run.config.eval
+        scored = (of.name, of.split, str(of.size), run.config.classes, seed)
+        ends[scored].append((sign * values[-1], mious[-1]))
         if len(values) >= 3:
           checkpoints.append(_spearman(sign * values, mious))
           best = int(np.argmax(sign * values))
@@ -136,10 +139,10 @@ def show(found) -> None:
   for name, kinds in found.items():
     better = 'less of ' if MEASURES[name] < 0 else ''
     checkpoints, methods = kinds['checkpoints'], kinds['methods']
-    chosen = scores_lib.plus_minus(kinds['chosen'], '+')
+    chosen = kinds['chosen'] and scores_lib.plus_minus(kinds['chosen'], '+')
     print(
       f'| {better}{name} | {cell(checkpoints)} | {len(checkpoints)} | '
-      f'{cell(methods)} | {len(methods)} | {chosen} |'
+      f'{cell(methods)} | {len(methods)} | {chosen or ""} |'
     )
 
 

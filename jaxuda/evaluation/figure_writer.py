@@ -33,7 +33,10 @@ class Example:
 
 
 def examples(
-  records: input_lib.Records, space: str, count: int
+  records: input_lib.Records,
+  space: str,
+  count: int,
+  scored_in: str | None = None,
 ) -> list[Example]:
   """Return `count` examples, spread evenly over the split.
 
@@ -41,8 +44,9 @@ def examples(
     records: the split.
     space: name of the class space of their labels.
     count: how many.
+    scored_in: see labels.id_map.
   """
-  lookup = labels.id_map(records.encoding, space)
+  lookup = labels.id_map(records.encoding, space, scored_in)
   found = []
   for index in records.spread(count):
     features = records.parse(index)
@@ -81,7 +85,9 @@ class FigureWriter:
     """
     self._space = labels.space(config.classes)
     self._config = config
-    self._target = examples(target, config.classes, config.num_log_images)
+    self._target = examples(
+      target, config.classes, config.num_log_images, config.eval.classes
+    )
     self._segment = inference.jitted_segment(net, config.eval.upsample)
 
   def panels(self, params: dict, batch_stats: dict) -> np.ndarray:

@@ -26,7 +26,7 @@ SMALL = [
 COMMANDS = [
   *('perf.evaluation', 'perf.hours', 'perf.input', 'perf.memory'),
   *('perf.profile', 'perf.scaling', 'perf.train_step'),
-  *('tables.measure', 'tables.figures'),
+  *('tables.measure', 'tables.figures', 'tables.label_free'),
 ]
 
 

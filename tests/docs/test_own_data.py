@@ -90,7 +90,7 @@ def test_scores_are_in_its_own_classes(place):
   np.testing.assert_array_equal(labelled, pixels(found['images']))
   with open(place / 'runs/campus/metrics.csv', newline='') as file:
     columns = csv.DictReader(file).fieldnames
-  assert {f'eval_iou_{name}' for name in campus.CLASSES} <= {*columns}
+  assert {f'iou/{name}' for name in campus.CLASSES} <= {*columns}
   ids = Image.open(place / 'predicted/campus/b/1_ids.png')
   assert ids.size == (96, 48) and np.max(ids) < 7
   # A network of the 19 classes, by `from`.

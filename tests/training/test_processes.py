@@ -151,7 +151,7 @@ def test_two_processes_score_and_continue_a_run(
   assert len(list((trained / 'figures').glob('*.png'))) == 3
 
 
-@pytest.mark.parametrize(('process', 'count'), [(0, 4), (1, 0)])
+@pytest.mark.parametrize(('process', 'count'), [(0, 5), (1, 0)])
 def test_the_first_process_writes(
   process, count, finished_run, tmp_path, monkeypatch
 ):
