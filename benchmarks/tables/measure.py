@@ -1,9 +1,9 @@
 """Measure the results tables of the README, by runs that may be interrupted.
 
   python -m benchmarks.tables.measure
-    [--table=methods|self_training|high_resolution|labels|patches|background|camvid]
-    [--seeds=0,1,2] [--split=val|tune] [--jobs=N] [--folder=runs/table]
-    [--results=benchmarks/results] [--data_dir=DIR]
+    [--table=methods|self_training|high_resolution|labels|patches|background|
+    camvid|camvid_large] [--seeds=0,1,2] [--split=val|tune] [--jobs=N]
+    [--folder=runs/table] [--results=benchmarks/results] [--data_dir=DIR]
 
 Trains every row of a table (rows.py) with every seed, and the stages before it,
 and writes <results>/<table>.json after each. What that file has of the same

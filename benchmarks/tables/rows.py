@@ -183,13 +183,13 @@ SELF_TRAINING = {
 _LARGE = tuple(
   f'{part}.size=(192,384)' for part in ('source', 'target', 'eval')
 )
+# The share of a crop that 60 are of 96x192.
+_RARE = ('source.rare_class.pixels=240',)
 
 # HRDA's images are twice as large as those of the other tables.
 HIGH_RESOLUTION = {
   'AdaBN control': Row('adabn.py:streets', (*_LONG, *_LARGE)),
-  'DAFormer': Row(
-    'daformer.py:streets', (*_LARGE, 'source.rare_class.pixels=240')
-  ),
+  'DAFormer': Row('daformer.py:streets', (*_LARGE, *_RARE)),
   'HRDA': Row('hrda.py:streets'),
 }
 
@@ -233,9 +233,32 @@ BACKGROUND = {
 }
 
 CAMVID = {
-  'source-only': Row('source_only.py:camvid'),
-  'AdaBN control': Row('adabn.py:camvid'),
-  'random patches, ALP-GI': Row('advent_patch.py:camvid'),
+  'source-only': Row('source_only.py:camvid', _LONG),
+  'AdaBN control': Row('adabn.py:camvid', _LONG),
+  'random patches, ALP-GI': Row('advent_patch.py:camvid', _LONG),
+  'DACS': Row('dacs.py:camvid'),
+  'DAFormer': Row('daformer.py:camvid'),
+}
+
+_LARGE_CAMVID = (
+  'source.size=(192,384)',
+  'target.size=(192,256)',
+  'eval.size=(192,256)',
+)
+
+# Photographs twice as large.
+CAMVID_LARGE = {
+  'source-only': Row('source_only.py:camvid', (*_LONG, *_LARGE_CAMVID)),
+  'AdaBN control': Row('adabn.py:camvid', (*_LONG, *_LARGE_CAMVID)),
+  'DAFormer': Row(
+    'daformer.py:camvid',
+    (
+      *_LARGE_CAMVID,
+      'source.crop=(192,256)',
+      'target.crop=(192,256)',
+      *_RARE,
+    ),
+  ),
 }
 
 TABLES = {
@@ -246,4 +269,5 @@ TABLES = {
   'patches': PATCHES,
   'background': BACKGROUND,
   'camvid': CAMVID,
+  'camvid_large': CAMVID_LARGE,
 }
