@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 from jaxuda.utils import cli
+from jaxuda.utils.errors import UserError
 
 
 def main(argv: list[str]) -> int:
@@ -22,10 +23,12 @@ def main(argv: list[str]) -> int:
   if patterns is None:
     return 0
 
-  from jaxuda.reports import compare
+  from jaxuda.reports import compare, content
 
   output = pathlib.Path(command.values.output).expanduser()
-  compare.write(patterns, output)
+  runs = content.read_all(compare.find(patterns))
+  if not compare.write(runs, output):
+    raise UserError('there is nothing to compare: none of them has a score.')
   return 0
 
 

@@ -37,22 +37,24 @@ def main(argv: list[str]) -> int:
     'profile page.',
   )
   hosts.define_flags(command)
-  argv, values = sweep.take(argv)
-  argv = config_lib.define(command.values, argv)
+  given, values = sweep.take(argv)
+  argv = config_lib.define(command.values, given)
   if cli.wants_help(argv):
     return _print_help(command, argv)
   cli.placed(config_lib.parse_flags(command.values, argv), ())
+  if command.values.sweep:
+    raise UserError('write --sweep.KEY=VALUE,VALUE.')
   config = config_lib.value(command.values)
   if config is None:
     raise UserError('--config=configs/NAME.py is needed; see --help.')
   name = config_lib.run_name(command.values, argv)
   if values:
-    return _train_several(argv, values, command.values.workdir, name)
+    return _train_several(given, values, command.values.workdir, name)
   workdir = pathlib.Path(command.values.workdir or os.path.join('runs', name))
 
   from jaxuda.training import first_checks
 
-  first_checks.check(config)
+  first_checks.check(config, workdir)
   hosts.join(command.values)
 
   from jaxuda import train
@@ -88,10 +90,10 @@ def _train_several(argv, values, workdir, name) -> int:
   if status:
     return status
 
-  from jaxuda.reports import compare
+  from jaxuda.reports import compare, content
 
   output = pathlib.Path(f'{workdir or os.path.join("runs", name)}-comparison')
-  compare.write([str(each.workdir) for each in planned], output)
+  compare.write(content.read_all([each.workdir for each in planned]), output)
   return 0
 
 

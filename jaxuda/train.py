@@ -19,8 +19,6 @@ from jaxuda.utils import lock, sharding, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
-STOPPED = 143  # exit status after a signal: 128 + SIGTERM
-
 
 def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
   """Train an experiment in `workdir`, or continue it there.
@@ -35,7 +33,7 @@ def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
     profile: whether some of its steps are profiled; of stages none are.
 
   Returns:
-    The exit status: 0 at the end, 143 when a signal stopped it earlier.
+    The exit status: 0 at the end; 128 + the number of a signal that stopped it.
 
   Raises:
     UserError: see the modules that are called; nothing is written then.
@@ -49,25 +47,27 @@ def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
   workdir_lib.check_config(workdir, stored)
   run, scores = None, scores_lib.read(workdir / 'scores.json')
   if scores is None:
-    run = _prepare(config, workdir, mesh)
-    if run is None:
-      return STOPPED
+    run, status = _prepare(config, workdir, mesh)
+    if status:
+      return status
   with workdir_lib.open_workdir(workdir, stored):
     if run:
       with signals.StopSignal() as stop:
         scores = run.train(stop, profile)
-  if scores is None:
-    return STOPPED
-  if run and jax.process_index() == 0:
-    _write_report(workdir)
+      if scores is None:
+        return stop.status
+    if jax.process_index() == 0:
+      _write_report(workdir)
   stages.print_summary(workdir, scores, config)
   return 0
 
 
 def _write_report(workdir):
-  """Write the run's page, without which it is done as well."""
+  """Write the run's page where there is none; without it, it is done, too."""
+  path = workdir / 'report.html'
   try:
-    page.write([workdir], workdir / 'report.html')
+    if not path.exists():
+      page.write([workdir], path)
   except UserError as e:
     print0(f'no report: {e}')
 
@@ -121,18 +121,18 @@ def _open(config, workdir, mesh) -> _Read:
 
 
 def _prepare(config, workdir, mesh):
-  """Prepare a run, its stages trained before; None if that was stopped."""
+  """Return a run whose stages are trained, and 0; or None, and a status."""
   read, d_start = _open(config, workdir, mesh), {}
   if not checkpoints.steps(workdir / 'checkpoints'):
     d_start = load.load_discriminators(config)
   for stage in read.stages:
-    if _train_stage(stage, workdir):
-      return None
+    if status := _train_stage(stage, workdir):
+      return None, status
   for stream, folder in read.labels.items():
     writer.make_for(config, stream, folder)
   if read.labels:
     read = _open(config, workdir, mesh)
-  return loop.Run(config, workdir, mesh, read.opened, d_start)
+  return loop.Run(config, workdir, mesh, read.opened, d_start), 0
 
 
 def _train_stage(stage, workdir) -> int:

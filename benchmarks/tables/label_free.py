@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
   if command.parse(argv, __doc__) is None:
     return 0
   paths = sorted(pathlib.Path(command.values.folder).glob('*/scores.json'))
-  runs = [content.read(path.parent) for path in paths]
+  runs = content.read_all([path.parent for path in paths])
   runs = [run for run in runs if any('target/entropy' in r for r in run.rows)]
   if not runs:
     raise UserError(
@@ -106,16 +106,11 @@ def correlations(runs) -> dict[str, dict[str, list[float]]]:
 
 def _series(run, name):
   """Return a measure and the mIoU at the evaluations that have both."""
-  rows = [row for row in run.rows if 'eval/mIoU' in row]
-  values = [
-    run.ensv.get(row['step']) if name == 'EnsV' else row.get(name)
-    for row in rows
-  ]
-  both = [
-    (value, row['eval/mIoU'])
-    for value, row in zip(values, rows, strict=True)
-    if value is not None
-  ]
+  mious = dict(zip(*run.mious, strict=True)) if run.mious else {}
+  values = {row['step']: row[name] for row in run.rows if name in row}
+  if name == 'EnsV':
+    values = run.ensv
+  both = [(values[step], mious[step]) for step in mious if step in values]
   return np.array(both).reshape(-1, 2).T
 
 

@@ -14,7 +14,7 @@ from jaxuda import input as input_lib
 from jaxuda.datasets import specs
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
-from jaxuda.utils import cli, files
+from jaxuda.utils import cli, files, names
 from jaxuda.utils.errors import UserError
 
 
@@ -47,11 +47,9 @@ def titles(workdirs: Sequence[str] | None) -> dict[str, pathlib.Path]:
   if not workdirs:
     raise UserError('--workdirs=RUN,RUN is needed; see --help.')
   paths = [pathlib.Path(w).expanduser() for w in workdirs]
-  for length in range(1, 1 + max(len(path.parts) for path in paths)):
-    named = {'/'.join(path.parts[-length:]): path for path in paths}
-    if len(named) == len(paths):
-      return named
-  raise UserError(f'--workdirs names a folder twice: {",".join(workdirs)}.')
+  if len(set(paths)) < len(paths):
+    raise UserError(f'--workdirs names a folder twice: {",".join(workdirs)}.')
+  return dict(zip(names.of_paths(paths), paths, strict=True))
 
 
 def load_runs(given: flags.FlagValues) -> dict[str, experiment.Run]:

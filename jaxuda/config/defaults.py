@@ -351,6 +351,12 @@ TOP = {
     None, 'those of every so many steps stay, too', least=1, optional=int
   ),
   'num_log_images': Setting(4, 'in figures and TensorBoard; 0: none', least=0),
+  'num_unlabelled_images': Setting(
+    32,
+    'of the target, on which a run is measured without labels; 0: none, and '
+    "nothing on the source's validation images",
+    least=0,
+  ),
 }
 
 

@@ -25,7 +25,7 @@ def configs() -> str:
     if build is None:
       continue
     presets[(ast.get_docstring(build) or '').partition('.')[0]] += 1
-    first = (ast.get_docstring(tree) or '').splitlines()[0]
+    first = (ast.get_docstring(tree) or '').partition('\n')[0]
     lines.append(f'  {path.relative_to(root)!s:34}{first}')
   [(usual, _)] = presets.most_common(1)
   text = (

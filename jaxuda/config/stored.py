@@ -23,6 +23,7 @@ MAY_CHANGE_ON_RESUME = (
   'eval_every',
   'checkpoint_every',
   'num_log_images',
+  'num_unlabelled_images',
   'keep_checkpoints',
   'max_nonfinite_steps',
   'eval.batch_size',

@@ -2,7 +2,7 @@
 
 They are made of the rows of a metrics.csv: what unlabelled.py measures at each
 evaluation, and what a training step measures of its discriminators. The limits
-are those beyond which no sound run on streets came (docs/unlabelled.md).
+are far from what the runs of the results' tables measured (docs/unlabelled.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ Row = Mapping[str, float]
 
 PREDICTED, VANISHED = 1e-3, 1e-4  # shares of the target's pixels
 MOST = 0.9  # of them that one class may take
-SURE = 0.98  # of them that a network may be sure of
+MOST_SURE = 0.98  # of them that a network may be sure of
 FLIPS = 0.1  # what their agreement may lose
 SOURCE = 0.8  # of its best mIoU on the source that a network keeps
 TEACHER = 0.6  # of the pixels in which it agrees with its teacher
@@ -58,7 +58,7 @@ def alarms(rows: Sequence[Row]) -> list[str]:
   if shares[largest] > MOST:
     name = largest.partition('/')[2]
     found.append(f'{name} takes {shares[largest]:.0%} of the target')
-  if now['target/confident_share'] > SURE:
+  if now['target/confident_share'] > MOST_SURE:
     found.append(
       f'the network is sure of {now["target/confident_share"]:.1%} of the '
       'target, right or wrong'

@@ -48,7 +48,7 @@ def examples(
   """
   lookup = labels.id_map(records.encoding, space, scored_in)
   found = []
-  for index in records.spread(count):
+  for index in records.spread(min(count, len(records))):
     features = records.parse(index)
     image = np.asarray(Image.open(io.BytesIO(features['image'])).convert('RGB'))
     stored = features['label_full'] or features['label']

@@ -22,15 +22,18 @@ from jaxuda.models.segmenter import Segmenter
 from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
-IMAGES = 32  # of the target, spread evenly over its training split
 PIXELS = 128  # of each image, of which probabilities are kept
+LAST = 10  # evaluations that EnsV is over
 SURE = 0.968  # of a pixel's likeliest class: DACS's threshold
 
 FOLDER = 'unlabelled'  # of a run: the kept probabilities of each evaluation
 
 
 class Unlabelled:
-  """Measures networks on images of the target's training split."""
+  """Measures networks on some images of the target's training split.
+
+  They are spread evenly over it.
+  """
 
   def __init__(
     self, net: Segmenter, config, records: Records, workdir: pathlib.Path
@@ -39,7 +42,8 @@ class Unlabelled:
 
     Args:
       net: the segmenter.
-      config: the experiment's; reads `classes` and `eval.upsample`.
+      config: the experiment's; reads `classes`, `eval.upsample` and
+        `num_unlabelled_images`.
       records: the target's; labels that they may have are not read.
       workdir: the run's folder.
 
@@ -48,7 +52,8 @@ class Unlabelled:
     """
     self._classes = labels.space(config.classes).classes
     self._folder = workdir / FOLDER
-    indices = records.spread(min(IMAGES, len(records)))
+    count = min(config.num_unlabelled_images, len(records))
+    indices = records.spread(count)
     examples = decode.decoded(records, indices, decode.decoder(records, None))
     self._images = [example['image'] for example in examples]
     rng = np.random.default_rng(0)  # the same pixels in every run
@@ -76,8 +81,8 @@ class Unlabelled:
         image is mirrored.
       'target/teacher_agreement': the same of the other network.
       'target/ensv': the share of the kept pixels in which the network agrees
-        with the mean of all evaluations up to this one (EnsV); from the second
-        one on.
+        with the mean of the last evaluations up to this one (EnsV); from the
+        second one on.
       'share/<class>': the share of pixels that are predicted as a class.
     """
     found = [
@@ -163,7 +168,7 @@ def _jitted_view(net, upsample):
 
 
 def ensv(folder: pathlib.Path) -> dict[int, float]:
-  """Return how far each evaluation of a run agrees with their mean.
+  """Return how far each of a run's last evaluations agrees with their mean.
 
   (Hu et al., "Towards Reliable Model Selection for Unsupervised Domain
   Adaptation", NeurIPS 2024: the mean of all candidates' probabilities labels
@@ -175,7 +180,8 @@ def ensv(folder: pathlib.Path) -> dict[int, float]:
   Returns:
     step -> the share of the kept pixels, in 0..1; {} where nothing is kept.
   """
-  kept = {step: np.load(path) for step, path in _kept(folder).items()}
+  last = list(_kept(folder).items())[-LAST:]
+  kept = {step: np.load(path) for step, path in last}
   if not kept:
     return {}
   total = sum(p.astype(np.float32) for p in kept.values())

@@ -99,15 +99,15 @@ def open_eval(config, resumed: bool = False) -> Records:
   if config.eval.name is None:
     raise UserError(
       f'{config.name} was trained without labels of its target '
-      '(config.eval.name=None): name what is to be scored, --dataset=NAME or '
-      '--dataset=PATH.toml.'
+      '(config.eval.name=None). `python -m jaxuda.evaluate --dataset=NAME` '
+      'scores it on labelled images, NAME a dataset or PATH.toml.'
     )
   records = _open(config.eval, config, resumed)
   records.require_labels()
   return records
 
 
-def open_source_val(config, source: Records) -> Records | None:
+def open_source_val(config, source: Records, resumed: bool) -> Records | None:
   """Open the source's validation split, None where it has none.
 
   None, too, where it is what is scored anyway.
@@ -115,13 +115,14 @@ def open_source_val(config, source: Records) -> Records | None:
   Args:
     config: an experiment's.
     source: the records that it trains on.
+    resumed: see `open_streams`.
   """
   s = config.source
   if s.split == 'val' or s.name == config.eval.name:
     return None
   if 'val' not in stored.lengths(source.path):
     return None
-  records = open_records(s.name, s.size, 'val', config.data_dir)
+  records = open_records(s.name, s.size, 'val', config.data_dir, resumed)
   return records if records.labelled else None
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from jaxuda import config as config_lib
+from jaxuda import labels
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.figures import charts
-from jaxuda.reports.content import RunContent, read
+from jaxuda.reports.content import RunContent
 from jaxuda.utils import console, files
 from jaxuda.utils.errors import UserError
 
@@ -82,7 +83,8 @@ def group(runs: Sequence[RunContent]) -> list[Group]:
 def _identity(config) -> dict[str, Any]:
   """Return all that makes the runs of one config; not the seed.
 
-  A run that is gone on from counts for what it is, and not for its folder.
+  A run that is gone on from counts for what it is, and not for its folder; so
+  do classes of a file, of which each run has a copy of its own.
   """
   flat = config_lib.flatten(config_lib.to_json(config))
   kept = {}
@@ -92,7 +94,10 @@ def _identity(config) -> dict[str, Any]:
     if isinstance(value, str) and (
       pathlib.Path(value, 'config.json').is_file()
     ):
-      value = _identity(config_lib.read_run(value))
+      start = config_lib.read_run(value)
+      value = {'name': start.name, **_identity(start)}
+    elif value and key.rpartition('.')[2] == 'classes':
+      value = labels.space(value).identity
     kept[key] = value
   return kept
 
@@ -116,30 +121,36 @@ def _names(configs) -> list[str]:
     if len(keys) > _MOST_KEYS:
       shown.append(f'and {len(keys) - _MOST_KEYS} more')
     names.append(' '.join([config.name, *shown]))
-  return names
+  # Those that first differ in a key that is not told.
+  return [
+    f'{name} ({names[: i + 1].count(name)})' if names.count(name) > 1 else name
+    for i, name in enumerate(names)
+  ]
 
 
 def _short(value) -> str:
-  return value.get('name', '…') if isinstance(value, dict) else str(value)
+  return value['name'] if isinstance(value, dict) else str(value)
 
 
-def write(patterns: Sequence[str], output: pathlib.Path) -> None:
+def write(runs: Sequence[RunContent], output: pathlib.Path) -> bool:
   """Compare runs: print tables, and write CSV files and figures.
 
   Args:
-    patterns: folders, or globs of them.
+    runs: finished or not; those without a score are named and left out.
     output: a folder for runs.csv, summary.csv, curves.png and classes.png.
 
+  Returns:
+    Whether one of them has a score; else nothing is written.
+
   Raises:
-    UserError: nothing is found, or the folder cannot be written.
+    UserError: the folder cannot be written.
   """
-  runs = [read(path) for path in find(patterns)]
   for run in runs:
     if run.scores is None or not run.scores.images:
       print(f'{run.name}: {run.headline}')
   groups = [each for each in group(runs) if each.means]
   if not groups:
-    raise UserError('none of these runs has been scored: there is no scores.')
+    return False
   print(_summary_table(groups))
   classes = _classes(groups)
   print(_class_table(groups, classes))
@@ -147,6 +158,7 @@ def write(patterns: Sequence[str], output: pathlib.Path) -> None:
   _write_csv(groups, classes, output)
   _draw(groups, classes, output)
   print(f'tables and figures: {output}')
+  return True
 
 
 def _classes(groups) -> list[str]:
@@ -248,9 +260,8 @@ def _draw(groups, classes, output) -> None:
   ]
   curves = {}
   for name, each in zip(names, groups, strict=True):
-    logged = [each.runs[seed].terms for seed in each.means]
-    logged = [terms['eval/mIoU'] for terms in logged if 'eval/mIoU' in terms]
-    known = [dict(zip(*pair, strict=True)) for pair in logged]
+    logged = [each.runs[seed].mious for seed in each.means]
+    known = [dict(zip(*pair, strict=True)) for pair in logged if pair]
     steps = sorted(set.intersection(*map(set, known))) if known else []
     if steps:
       values = [[100 * run[step] for run in known] for step in steps]

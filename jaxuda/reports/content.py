@@ -12,7 +12,7 @@ from jaxuda import config as config_lib
 from jaxuda.evaluation import alarms, unlabelled
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.reports import sessions
-from jaxuda.utils import metrics_csv
+from jaxuda.utils import metrics_csv, names
 from jaxuda.utils.errors import UserError
 
 # Groups of metrics.csv that have a table of their own.
@@ -25,6 +25,7 @@ class RunContent:
 
   Attributes:
     workdir: its folder.
+    name: by which it is told from the others that are shown.
     config: the experiment's.
     rows: of its metrics.csv.
     scores: its last ones; None before its end, of no image without labels.
@@ -32,15 +33,11 @@ class RunContent:
   """
 
   workdir: pathlib.Path
+  name: str
   config: ml_collections.ConfigDict
   rows: Sequence[Mapping[str, float]]
   scores: scores_lib.Scores | None
   start: scores_lib.Scores | None
-
-  @property
-  def name(self) -> str:
-    """The folder's name."""
-    return self.workdir.name
 
   @property
   def step(self) -> int:
@@ -78,6 +75,13 @@ class RunContent:
         values.append(value)
     return found
 
+  @property
+  def mious(self) -> tuple[list[int], list[float]] | None:
+    """The steps that were scored, and the mean that is the headline of each."""
+    if self.scores is None or not self.scores.images:
+      return None
+    return self.terms.get(f'eval/{self.scores.headline[0]}')
+
   @functools.cached_property
   def alarms(self) -> list[tuple[int, str]]:
     """The step and the sentence of each alarm, in order."""
@@ -87,6 +91,12 @@ class RunContent:
       if 'target/entropy' in row
       for sentence in alarms.alarms(self.rows[: i + 1])
     ]
+
+  @property
+  def last_alarms(self) -> list[tuple[int, str]]:
+    """Those of the last evaluation."""
+    steps = [row['step'] for row in self.rows if 'target/entropy' in row]
+    return [(step, said) for step, said in self.alarms if step == steps[-1]]
 
   @property
   def balance(self) -> list[str]:
@@ -139,17 +149,25 @@ class RunContent:
     return 100 * float(named.get(name, np.nan))
 
 
-def read(workdir: str | pathlib.Path) -> RunContent:
-  """Read a run's folder.
+def read_all(workdirs: Sequence[str | pathlib.Path]) -> list[RunContent]:
+  """Read the folders of runs, each once.
 
   Raises:
-    UserError: it is no run, or a file in it is damaged.
+    UserError: one is no run, or a file in it is damaged.
   """
-  workdir = pathlib.Path(workdir).resolve()
+  paths = list(dict.fromkeys(pathlib.Path(w).resolve() for w in workdirs))
+  return [
+    _read(path, name)
+    for path, name in zip(paths, names.of_paths(paths), strict=True)
+  ]
+
+
+def _read(workdir, name) -> RunContent:
   config = config_lib.read_run(workdir)
   try:
     return RunContent(
       workdir,
+      name,
       config,
       metrics_csv.read_metrics(workdir / 'metrics.csv'),
       scores_lib.read(workdir / 'scores.json'),

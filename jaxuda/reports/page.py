@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxuda import config as config_lib
-from jaxuda import labels
+from jaxuda import labels, methods
 from jaxuda.evaluation import figure_writer
 from jaxuda.figures import charts
-from jaxuda.reports.content import RunContent, read
+from jaxuda.reports.content import RunContent, read_all
 from jaxuda.utils import console, files
 
 _TEMPLATE = pathlib.Path(__file__).with_name('page.html')
@@ -30,7 +30,6 @@ _MEASURES = {
   'target/flip_agreement': ('flips agree', '{:.1%}'),
   'target/teacher_agreement': ('teacher agrees', '{:.1%}'),
   'source/mIoU': ('source mIoU', '{:.3f}'),
-  'eval/mIoU': ('mIoU', '{:.3f}'),
 }
 
 
@@ -44,8 +43,7 @@ def write(workdirs: Sequence[str | pathlib.Path], path: pathlib.Path) -> None:
   Raises:
     UserError: one is no run, or the file cannot be written.
   """
-  runs = [read(workdir) for workdir in workdirs]
-  files.write_text(path, render(runs))
+  files.write_text(path, render(read_all(workdirs)))
 
 
 def render(runs: Sequence[RunContent]) -> str:
@@ -103,6 +101,10 @@ def _facts(run):
   ]
   if config.target.labels or config.target.labels_stage:
     facts[2] = ('target', f'{data(target)}, pseudo labels')
+  if 'labelled' in methods.load(config.method).streams:
+    count = config.labelled.count
+    few = f', {count} images' if count else ''
+    facts.insert(3, ('labelled', f'{data(config.labelled)}{few}'))
   if run.sessions:
     last = run.sessions[-1]
     facts += [
@@ -157,11 +159,12 @@ def _classes(runs):
 def _examples(runs):
   """Return the pictures of each example: of all runs the predictions."""
   first = runs[0]
+  alike = [run for run in runs if _shown(run) == _shown(first)]
   examples = []
   for number in range(1, first.config.num_log_images + 1):
     pictures = []
     for kind in _PICTURES:
-      for run in runs if kind == 'after' else [first]:
+      for run in alike if kind == 'after' else [first]:
         path = run.picture(figure_writer.PANELS, f'{number}-{kind}.png')
         if path and not (kind in ('before', 'entropy') and len(runs) > 1):
           start = run.config.init or 'its start'
@@ -178,6 +181,12 @@ def _examples(runs):
     for name, color in zip(space.classes, colors, strict=True)
   ]
   return {'examples': examples, 'legend': legend}
+
+
+def _shown(run):
+  """Return what says which images are pictured."""
+  scored = run.config.eval if run.config.eval.name else run.config.target
+  return scored.name, scored.split, scored.size, run.config.num_log_images
 
 
 def _curves(runs):
@@ -209,16 +218,22 @@ def _curves(runs):
 def _label_free(run):
   rows = [row for row in run.rows if 'target/entropy' in row]
   known = [key for key in _MEASURES if any(key in row for row in rows)]
+  mious = dict(zip(*run.mious, strict=True)) if run.mious else {}
 
   def cell(row, key):
     return _MEASURES[key][1].format(row[key]) if key in row else ''
+
+  def more(values, step, text):
+    cell = text.format(values[step]) if step in values else ''
+    return [cell] if values else []
 
   measures = [
     (
       int(row['step']),
       [
         *(cell(row, key) for key in known),
-        f'{run.ensv[row["step"]]:.1%}' if row['step'] in run.ensv else '',
+        *more(run.ensv, row['step'], '{:.1%}'),
+        *more(mious, row['step'], '{:.3f}'),
       ],
     )
     for row in rows
@@ -227,7 +242,11 @@ def _label_free(run):
     'name': run.name,
     'balance': run.balance,
     'alarms': run.alarms,
-    'columns': [*(_MEASURES[key][0] for key in known), 'EnsV'],
+    'columns': [
+      *(_MEASURES[key][0] for key in known),
+      *['EnsV'] * bool(run.ensv),
+      *['mIoU'] * bool(mious),
+    ],
     'measures': measures,
     'shares': run.shares,
   }

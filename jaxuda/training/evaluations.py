@@ -12,6 +12,7 @@ from jaxuda.evaluation.scores import Scores
 from jaxuda.input import Records, from_config
 from jaxuda.models.segmenter import Segmenter
 from jaxuda.state import NetworkState, TrainState
+from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.sharding import shard_batch
 
@@ -45,6 +46,7 @@ class Evaluations:
     streams: dict,
     scored: Records | None,
     workdir: pathlib.Path,
+    resumed: bool,
   ):
     """Read what is looked at each time.
 
@@ -55,19 +57,21 @@ class Evaluations:
       streams: that the run reads.
       scored: the records that are scored, None for none.
       workdir: the run's folder.
+      resumed: whether the run goes on; see prepare.ensure.
     """
     self._config, self._scored = config, scored
     self._count = counting.make_count(net, config.eval, mesh)
     self._put = shard_batch(mesh)
     self._classes = net.num_classes
-    target = _target(config, streams)
+    target = _target(config, streams, resumed)
     self._unlabelled = self._source = None
-    if target is not None:
+    if target is not None and config.num_unlabelled_images:
       self._unlabelled = unlabelled.Unlabelled(net, config, target, workdir)
       self._source = from_config.open_source_val(
-        config, streams['source'].records
+        config, streams['source'].records, resumed
       )
     self.figures = None
+    self._compiled = False
     if config.num_log_images:
       # Without scored images, figures show the target that is read.
       shown = scored or target or streams['source'].records
@@ -91,6 +95,9 @@ class Evaluations:
       current: the state.
       stop: of signals.StopSignal.
     """
+    if not self._compiled:
+      print0('compiling the evaluation ...')
+      self._compiled = True
     network = self.shown(current)
     variables = network.params, network.batch_stats
     counts, images = self._counts(self._scored, None, variables, stop)
@@ -127,11 +134,12 @@ class Evaluations:
     return {'source/mIoU': found.headline[1]}
 
 
-def _target(config, streams):
+def _target(config, streams, resumed):
   """Return the target's records, also of a run that does not train on them."""
   if 'target' in streams:
     return streams['target'].records
   try:
-    return from_config.open_streams(config, ['target'])['target'].records
+    opened = from_config.open_streams(config, ['target'], resumed=resumed)
+    return opened['target'].records
   except UserError:
     return None  # it is not prepared, and nothing needs it

@@ -4,6 +4,7 @@ Names alone are looked at: of datasets, of their splits, of files. All else is
 checked later (checks.py, train.py), with the same sentences.
 """
 
+import os
 import pathlib
 
 from jaxuda import config as config_lib
@@ -15,30 +16,39 @@ _PARTS = ('source', 'target', 'labelled', 'eval')
 _WEIGHTS = ('.pth', '.pt', '.safetensors')
 
 
-def check(config, key: str = 'config') -> None:
+def check(config, workdir: pathlib.Path) -> None:
   """Refuse names of what is not there, of a config and its stages.
+
+  A run that has begun needs no more what it began from.
 
   Args:
     config: an experiment's.
-    key: by which messages name it.
+    workdir: the run's folder.
 
   Raises:
     UserError: names the key, and the nearest that there is.
   """
-  for part in _PARTS:
-    if part in config and config[part].name:
-      _check_dataset(config, part, key)
-  if config.init and pathlib.Path(config.init).suffix in _WEIGHTS:
+  begun = (workdir / 'config.json').is_file()
+  if config.init and pathlib.Path(config.init).suffix in _WEIGHTS and not begun:
     path = pathlib.Path(config.init).expanduser()
     if not path.is_file():
-      raise UserError(f'{key}.init={config.init}: {path} does not exist.')
+      raise UserError(f'config.init={config.init}: {path} does not exist.')
+  _check_datasets(config, begun, 'config')
+
+
+def _check_datasets(config, begun, key):
+  for part in _PARTS:
+    if part in config and config[part].name:
+      _check_dataset(config, part, begun, key)
   for name, stage in config_lib.stages(config).items():
-    check(stage, f'{key}.{name}')
+    _check_datasets(stage, begun, f'{key}.{name}')
 
 
-def _check_dataset(config, part, key):
+def _check_dataset(config, part, begun, key):
   s = config[part]
   if own.is_own(s.name):
+    if begun and not os.path.exists(own.path(s.name)):
+      return  # what was prepared of it is what there is
     described, name = own.describe(own.absolute(s.name)), s.name
   else:
     name, _ = specs.split_spec(s.name)

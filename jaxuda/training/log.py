@@ -16,6 +16,8 @@ from jaxuda.utils import metrics_csv
 from jaxuda.utils.console import duration, print0
 
 LOSS = 'loss/'
+_PROFILED = (10, 15)  # steps of a session
+LEARNING_RATE = 'optim/lr'  # of every line of training, and of no evaluation
 
 
 def describe(config, state, mesh: jax.sharding.Mesh) -> None:
@@ -44,7 +46,8 @@ class Log:
   number alike, group/name.
 
   Attributes:
-    evaluated: the steps whose scores metrics.csv had when the run was resumed.
+    evaluated: the steps whose evaluation metrics.csv had when the run was
+      resumed.
   """
 
   def __init__(self, folder: pathlib.Path, steps: int, images_per_step: int):
@@ -76,10 +79,9 @@ class Log:
     rows = metrics_csv.read_metrics(self._csv.path)
     # Other processes may read before the first one has dropped those rows.
     self._rows = [row for row in rows if row['step'] <= step]
+    # Without labels of the target they have no score.
     self.evaluated = {
-      row['step']
-      for row in self._rows
-      if any(k.startswith('eval/') for k in row)
+      row['step'] for row in self._rows if LEARNING_RATE not in row
     }
 
   def config(self, config, params: dict) -> None:
@@ -105,10 +107,15 @@ class Log:
     """
     from clu import periodic_actions
 
+    if self._steps - first <= _PROFILED[1]:
+      print0(
+        f'no profile will be written: it is of the {_PROFILED[0]}th to the '
+        f'{_PROFILED[1]}th step, and {self._steps - first} are left'
+      )
     return periodic_actions.Profile(
       logdir=self._folder,
-      first_profile=first + 10,
-      num_profile_steps=5,
+      first_profile=first + _PROFILED[0],
+      num_profile_steps=_PROFILED[1] - _PROFILED[0],
       profile_duration_ms=None,
       every_secs=None,
     )
@@ -165,16 +172,22 @@ class Log:
     kept = {k: float(v) for k, v in values.items() if v is not None}
     self._rows.append({'step': step, **kept})
 
-  @property
-  def trained_s(self) -> float:
-    """Seconds of training up to the last line, waiting for data included."""
-    return self._clock.trained_s
+  def end(self, step: int, waited_s: float) -> dict[str, float]:
+    """Print, and return, what the time of training went into.
 
-  def waited(self) -> None:
-    """Print how much of the training time went into waiting for data."""
-    if self._clock.trained_s:
-      share = self._clock.waited_s / self._clock.trained_s
+    Args:
+      step: steps done.
+      waited_s: of `train`.
+
+    Returns:
+      Seconds of 'training' and of 'waiting for data', from `start` on.
+    """
+    self._clock.pace(step, waited_s)
+    trained_s, waited_s = self._clock.trained_s, self._clock.waited_s
+    if trained_s:
+      share = waited_s / trained_s
       print0(f'data: training spent {share:.1%} of its time waiting for it')
+    return {'training': trained_s - waited_s, 'waiting for data': waited_s}
 
   def scores(
     self, step: int, scores: Scores, unlabelled: Mapping[str, float]

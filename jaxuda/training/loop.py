@@ -15,7 +15,7 @@ from jaxuda.evaluation.scores import Scores
 from jaxuda.reports import sessions
 from jaxuda.training import stages, start
 from jaxuda.training.evaluations import Evaluation, Evaluations
-from jaxuda.training.log import Log, describe
+from jaxuda.training.log import LEARNING_RATE, Log, describe
 from jaxuda.training.means import Means
 from jaxuda.utils import sharding, xla
 from jaxuda.utils.console import print0
@@ -93,16 +93,17 @@ class Run:
     Raises:
       UserError: what the run starts from is missing or does not fit.
     """
+    self.session = sessions.Session(workdir, mesh)
     self.config, self.workdir = config, workdir
     self.streams, scored = opened
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
     self.put = sharding.shard_batch(mesh)
     self.nets, self.txs = experiment.build(config)
     self.step = _jitted_step(FrozenConfigDict(config), mesh)
-    self.evaluations = Evaluations(
-      config, self.nets.segmenter, mesh, self.streams, scored, workdir
-    )
     resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
+    self.evaluations = Evaluations(
+      config, self.nets.segmenter, mesh, self.streams, scored, workdir, resumed
+    )
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
     self.d_start = d_start
@@ -129,7 +130,6 @@ class Run:
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):
-        self.session = sessions.Session(self.workdir, self.mesh)
         self.log.resume(first)
         self.profile = self.log.profiler(first) if profile else None
         self.evaluations.resume(first)
@@ -166,7 +166,8 @@ class Run:
     if self.checkpoints.latest_step() is not None:
       abstract = _placed(abstract, self.replicated)
       current, notes = self.checkpoints.restore('latest', abstract)
-      self.means.restore(notes['means'], self.replicated)
+      # What `weights import` has made has trained no step.
+      self.means.restore(notes.get('means', {}), self.replicated)
       print0(f'continuing at step {int(current.step)}')
       return current
     current = start.init_state(
@@ -214,9 +215,8 @@ class Run:
       if (i + 1) % config.log_every == 0:
         self._refuse_diverged(i + 1, self.means.skipped_in_row)
         self.log.train(i + 1, self._measured(i), stream.waited_s)
-    self.log.waited()
-    self.session.add('training', self.log.trained_s - stream.waited_s)
-    self.session.add('waiting for data', stream.waited_s)
+    for what, seconds in self.log.end(i, stream.waited_s).items():
+      self.session.add(what, seconds)
     return current, found.scores if last and found else None
 
   def _scored_before(self, i) -> bool:
@@ -237,7 +237,7 @@ class Run:
   def _measured(self, i):
     """Return the means since the last line, and the rate of step i."""
     rate = optim.learning_rate(self.config)(i)
-    return self.means.take() | {'optim/lr': float(rate)}
+    return self.means.take() | {LEARNING_RATE: float(rate)}
 
   def _evaluate(self, i, current) -> Evaluation | None:
     """Evaluate the weights before step i; None if stopped meanwhile."""

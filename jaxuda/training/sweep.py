@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,6 @@ from absl import flags
 
 from jaxuda import config as config_lib
 from jaxuda.utils.errors import UserError
-
-STOPPED = 143  # the exit status of a run that a signal has stopped
 
 
 class Planned(NamedTuple):
@@ -65,7 +64,8 @@ def take(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     found = re.split(r',(?![^(]*\))', (match[2] or '=')[1:])
     if not all(found) or len(set(found)) < len(found) or key in values:
       raise UserError(
-        f'{argument}: give each value once, with commas between them.'
+        f'{argument}: give each value once, with commas between them, as in '
+        '--seeds=0,1,2.'
       )
     values[key] = found
   values['seed'] = values.pop('seed', [])  # the seeds of one config in a row
@@ -86,7 +86,8 @@ def plan(
     UserError: a key or a value that the config cannot have; or a folder holds a
       run of another config.
   """
-  from jaxuda.training import workdir as workdir_lib  # late: it imports jax
+  from jaxuda.training import first_checks, own_data  # late: they import jax
+  from jaxuda.training import workdir as workdir_lib
 
   rest = [a for a in argv[1:] if not re.match('--?workdir=', a)]
   if len(rest) < len(argv[1:]) - 1 or {'--workdir', '-workdir'} & {*rest}:
@@ -105,7 +106,10 @@ def plan(
       more = '-'.join(f'{key}={value}' for key, value in chosen.items())
       more = re.sub(r'[^-=.\w]+', '_', more)
       folder = pathlib.Path(f'{workdir}-{more}')
-    workdir_lib.check_config(folder, config_lib.to_json(config))
+    first_checks.check(config, folder)
+    if stored := config_lib.read_stored(folder):
+      own_data.settle(config, stored)
+      workdir_lib.check_config(folder, config_lib.to_json(config))
     command = [
       *(sys.executable, '-m', 'jaxuda.main', *rest, *overrides),
       f'--workdir={folder}',
@@ -131,18 +135,15 @@ def run(planned: Sequence[Planned]) -> int:
   train, which save and end.
 
   Returns:
-    0; the status of the first run that failed; or 143 after a signal.
+    0, or the status of the first run that failed.
   """
   places = gpus() or [None]
   free: queue.SimpleQueue = queue.SimpleQueue()
   for place in places:
     free.put(place)
-  children: set[subprocess.Popen] = set()
-  total, statuses, stopped = len(planned), {}, False
+  children, total, statuses = _Children(), len(planned), {}
 
   def train(number, each):
-    if stopped:
-      return STOPPED
     place = free.get()
     try:
       return _train(number, total, each, place, len(places) > 1, children)
@@ -157,11 +158,8 @@ def run(planned: Sequence[Planned]) -> int:
       for task in concurrent.futures.as_completed(tasks):
         statuses[tasks[task].workdir] = task.result()
     except BaseException:
-      stopped = True
       pool.shutdown(wait=False, cancel_futures=True)
-      for child in [*children]:
-        child.send_signal(signal.SIGTERM)
-        child.wait()
+      children.stop()
       raise
   failed = {folder: s for folder, s in statuses.items() if s}
   for folder, status in failed.items():
@@ -183,17 +181,40 @@ def _train(number, total, each, place, several, children) -> int:
     path = f'{each.workdir}.log'
     print(f'its output goes to {path}', flush=True)
     with open(path, 'a') as out:
-      return _wait(each.command, env, out, children)
-  return _wait(each.command, env, out, children)
+      return children.run(each.command, env, out)
+  return children.run(each.command, env, out)
 
 
-def _wait(command, env, out, children) -> int:
-  with subprocess.Popen(command, env=env, stdout=out, stderr=out) as child:
-    children.add(child)
+class _Children:
+  """Processes that can be stopped together; none is started afterwards."""
+
+  def __init__(self):
+    """Start none."""
+    self._running: set[subprocess.Popen] = set()
+    self._lock, self._stopped = threading.Lock(), False
+
+  def run(self, command, env, out) -> int:
+    """Run a command to its end; return its exit status."""
+    with self._lock:
+      if self._stopped:
+        return 128 + signal.SIGTERM
+      child = subprocess.Popen(command, env=env, stdout=out, stderr=out)
+      self._running.add(child)
     try:
       return child.wait()
     finally:
-      children.discard(child)
+      with self._lock:
+        self._running.discard(child)
+
+  def stop(self) -> None:
+    """Signal all of them, then wait until they have ended."""
+    with self._lock:
+      self._stopped = True
+      running = [*self._running]
+      for child in running:
+        child.send_signal(signal.SIGTERM)
+    for child in running:
+      child.wait()
 
 
 def gpus() -> list[str]:

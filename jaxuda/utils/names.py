@@ -1,4 +1,4 @@
-"""Modules that are found by name: methods, encoders, analyses, datasets."""
+"""Names: of modules that are found by them, of what is nearest, of paths."""
 
 import contextlib
 import difflib
@@ -8,7 +8,7 @@ import importlib.util
 import pathlib
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -78,3 +78,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
   there = [n for n in names if n.rpartition('.')[0] == level] or names
   more = ', ...' if len(there) > _LISTED else '.'
   return f'; there are {", ".join(there[:_LISTED])}{more}'
+
+
+def of_paths(paths: Sequence[pathlib.Path]) -> list[str]:
+  """Return a name for each of several different paths: the shortest ends."""
+  longest = max((len(path.parts) for path in paths), default=0)
+  for length in range(1, 1 + longest):
+    named = ['/'.join(path.parts[-length:]) for path in paths]
+    if len(set(named)) == len(paths):
+      return named
+  return [str(path) for path in paths]

@@ -1,5 +1,6 @@
 """How a program stops when asked: SIGTERM, Ctrl-C, the end of its terminal."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # `timeout -s INT` and some shells signal a process twice at once.
 _SAME_S = 1.0
 _RETRY_S = 0.05
@@ -18,8 +19,9 @@ _RETRY_S = 0.05
 class StopSignal:
   """A context manager that turns signals into a flag.
 
-  The first SIGTERM or SIGINT is noted; another one, a second later or more,
-  ends the process at once. With several processes the signals stay with jax's
+  The first SIGTERM, SIGINT or SIGHUP is noted, the last one unless this process
+  was told to outlive its terminal; another one, a second later or more, ends
+  the process at once. With several processes the signals stay with jax's
   preemption service, which lets all of them stop at the same step.
 
   At its end the earlier handlers come back. Only in the main thread are
@@ -29,6 +31,7 @@ class StopSignal:
   def __init__(self):
     """Handle nothing yet."""
     self._received = threading.Event()
+    self._number = signal.SIGTERM  # which jax's service waits for, too
     self._before: dict = {}
     self._watch = _Watch(self._note)
 
@@ -36,7 +39,7 @@ class StopSignal:
     if _in_main_thread() and _process_count() == 1:
       self._watch.open()
       self._before = {
-        s: signal.signal(s, lambda *_: None) for s in _STOP_SIGNALS
+        s: signal.signal(s, lambda *_: None) for s in _stop_signals()
       }
     return self
 
@@ -64,6 +67,11 @@ class StopSignal:
       return multihost_utils.reached_preemption_sync_point(step)
     return self.requested
 
+  @property
+  def status(self) -> int:
+    """The exit status of what a signal has stopped: 128 + its number."""
+    return 128 + self._number
+
   def until_requested(self, items: Iterable[Any]) -> Iterator[Any]:
     """Yield the items, up to the moment when a stop is requested."""
     for item in items:
@@ -71,11 +79,12 @@ class StopSignal:
         return
       yield item
 
-  def _note(self, name):
+  def _note(self, number):
+    self._number = number
     self._received.set()
     return (
-      f'{name}: saving at the next step, then stopping; a second one stops at '
-      'once'
+      f'{number.name}: saving at the next step, then stopping; a second one '
+      'stops at once'
     )
 
 
@@ -101,16 +110,15 @@ class Unwinding:
     self.number: int | None = None
     self._before: dict = {}
     self._watch = _Watch(
-      lambda name: f'{name}: stopping; nothing is left half-written'
+      lambda number: f'{number.name}: stopping; nothing is left half-written'
     )
 
   def __enter__(self) -> 'Unwinding':
     if _in_main_thread():
-      stops = [*_STOP_SIGNALS]
-      if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        stops.append(signal.SIGHUP)
       self._watch.open()
-      self._before = {s: signal.signal(s, self._handle) for s in stops}
+      self._before = {
+        s: signal.signal(s, self._handle) for s in _stop_signals()
+      }
       self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
     return self
 
@@ -151,11 +159,11 @@ class _Watch:
   ends the process wherever it is.
   """
 
-  def __init__(self, on_first: Callable[[str], str]):
+  def __init__(self, on_first: Callable[[signal.Signals], str]):
     """Read nothing yet.
 
     Args:
-      on_first: the first signal's name -> the sentence that is said about it.
+      on_first: the first signal -> the sentence that is said about it.
     """
     self._on_first = on_first
     self._writer: int | None = None
@@ -185,20 +193,26 @@ class _Watch:
     first = None  # when the first one came
     while numbers := os.read(reader, 1):
       number = numbers[0]
-      if number not in (*_STOP_SIGNALS, signal.SIGHUP):
+      if number not in _STOP_SIGNALS:
         continue
-      name = signal.Signals(number).name
       if first is None:
         first = time.monotonic()
-        _say(self._on_first(name))
+        _say(self._on_first(signal.Signals(number)))
       elif time.monotonic() - first >= _SAME_S:
-        _say(f'{name} again: stopping at once')
+        _say(f'{signal.Signals(number).name} again: stopping at once')
         os._exit(128 + number)
     os.close(reader)
 
 
 def _say(text):
-  os.write(2, f'\n{text}\n'.encode())
+  with contextlib.suppress(OSError):  # a terminal that is gone
+    os.write(2, f'\n{text}\n'.encode())
+
+
+def _stop_signals() -> list[signal.Signals]:
+  """Return those to handle: not a SIGHUP that `nohup` or the like ignores."""
+  ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+  return [s for s in _STOP_SIGNALS if not (ignored and s == signal.SIGHUP)]
 
 
 def _restore(handlers):

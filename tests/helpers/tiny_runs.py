@@ -35,6 +35,7 @@ SETTINGS = (
   'eval_every=4',
   'checkpoint_every=5',
   'num_log_images=2',
+  'num_unlabelled_images=2',
   'source.size=32x64',
   'target.size=32x64',
   'eval.size=32x64',

@@ -93,12 +93,12 @@ def test_eight_configs_with_long_names_are_readable(tmp_path):
       ious=[0.1 * i] * 19,
       rows=rows(0.1 * i + 0.1),
     )
-  runs = [content.read(path) for path in compare.find([f'{tmp_path}/long*'])]
+  runs = content.read_all(compare.find([f'{tmp_path}/long*']))
   names = [group.name for group in compare.group(runs)]
   assert len(set(names)) == 8 and all('and 1 more' in name for name in names)
-  compare.write([f'{tmp_path}/long*'], tmp_path / 'out')
+  compare.write(runs, tmp_path / 'out')
   short = tmp_path / 'short'
-  compare.write([str(runs[0].workdir)], short)
+  compare.write(runs[:1], short)
   for name in ('curves', 'classes'):
     eight, one = (
       np.asarray(Image.open(path / f'{name}.png').convert('L'))
@@ -121,7 +121,7 @@ def test_a_start_counts_for_what_it_is(tmp_path):
     )
   other = run_folders.write(tmp_path / 'start-other', 'optim.lr=0.1')
   run_folders.write(tmp_path / 'run-9', f'init={other}', ious=[0.5] * 19)
-  runs = [content.read(path) for path in compare.find([f'{tmp_path}/run-*'])]
+  runs = content.read_all(compare.find([f'{tmp_path}/run-*']))
   assert [list(group.runs) for group in compare.group(runs)] == [[0, 1], [0]]
 
 
@@ -129,9 +129,9 @@ def test_what_is_no_run(tmp_path):
   with pytest.raises(UserError, match=r'nothing\* names no run'):
     compare.find([str(tmp_path / 'nothing*')])
   run = run_folders.write(tmp_path / 'run')
-  with pytest.raises(UserError, match='none of these runs has been scored'):
-    compare.write([str(run)], tmp_path / 'out')
+  with pytest.raises(UserError, match='nothing to compare'):
+    command.main(['', str(run), f'--output={tmp_path / "out"}'])
   assert not (tmp_path / 'out').exists()
   (run / 'scores.json').write_text(json.dumps({'classes': 'cityscapes19'}))
   with pytest.raises(UserError, match='a file is damaged'):
-    content.read(run)
+    content.read_all([run])

@@ -101,7 +101,7 @@ def test_several_runs(run, tmp_path):
     tmp_path / 'other', 'steps=20', ious=[0.4] * 19, rows=ROWS
   )
   run_folders.draw(other)
-  said = ' '.join(Page(page.render([*map(content.read, (run, other))])).words)
+  said = ' '.join(Page(page.render(content.read_all([run, other]))).words)
   assert '2 runs' in said and 'in brackets the difference to <b>run' in said
   assert '40.0 (+10.0)' in said
   assert 'after: other' in said and 'after: <b>run & co' in said
@@ -114,7 +114,7 @@ def test_a_run_without_labels_and_one_that_goes_on(tmp_path):
     config='configs/adabn.py:mine',
     rows=[(10, MEASURES), (20, MEASURES)],
   )
-  said = ' '.join(Page(page.render([content.read(mine)])).words)
+  said = ' '.join(Page(page.render(content.read_all([mine]))).words)
   assert 'not finished: step 20 of' in said and 'IoU of each class' not in said
   assert 'No alarm.' in said
 

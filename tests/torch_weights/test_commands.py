@@ -67,7 +67,7 @@ def test_evaluate_a_file_as_the_run_it_came_from(
 def test_a_file_becomes_a_run(
   exported, finished_run, streets_data, tmp_path, capsys
 ):
-  """Both networks, as they were; the optimizers start from zero."""
+  """Both networks, as they were; the optimizers start from zero, and train."""
   d_file = exported.with_name('mine_D_main.safetensors')
   arguments = [
     'weights',
@@ -92,6 +92,12 @@ def test_a_file_becomes_a_run(
   assert tiny.same(ours, theirs)
   with pytest.raises(UserError, match='is not empty: choose another'):
     weights.main(arguments)
+  settings = with_settings(
+    streets_data, f'discriminator.init=main={d_file}', f'init={exported}'
+  )
+  with tiny_runs.signalled_at(1):
+    assert tiny_runs.run(*settings, f'--workdir={tmp_path / "theirs"}') == 143
+  assert 'continuing at step 0' in capsys.readouterr().out
 
 
 def test_training_from_a_published_encoder(

@@ -85,6 +85,21 @@ def test_stopped_and_continued(finished_run, streets_data, tmp_path):
   assert_same(tmp_path / 'run', finished_run.workdir)
 
 
+def test_stopped_and_continued_without_labels(streets_data, tmp_path):
+  """Stopped where it has been measured, which is not logged twice."""
+  straight, stopped = (
+    tiny_runs.command(
+      tmp_path / name, streets_data, 'steps=5', 'eval.name=None'
+    )
+    for name in ('straight', 'stopped')
+  )
+  assert tiny_runs.run(*straight) == 0
+  stop_and_continue(stopped, tmp_path / 'stopped', 4)
+  log = (tmp_path / 'straight' / 'metrics.csv').read_text()
+  assert log.count('\n4,') == 2  # a line of training, and a measurement
+  assert (tmp_path / 'stopped' / 'metrics.csv').read_text() == log
+
+
 def test_stopped_and_continued_with_a_teacher(
   finished_run, streets_data, tmp_path, capsys
 ):

@@ -9,6 +9,7 @@ import time
 import pytest
 import run_folders
 
+from jaxuda import main
 from jaxuda.training import sweep
 from jaxuda.utils.errors import UserError
 
@@ -62,6 +63,28 @@ def test_the_runs(tmp_path, monkeypatch):
   )
   with pytest.raises(UserError, match='holds a run of another config'):
     sweep.plan([*argv, f'--workdir={tmp_path}/a'], values, f'{tmp_path}/a')
+
+
+def test_what_main_plans(tmp_path, monkeypatch, capsys):
+  """Also of None, which not every parser has."""
+  folder = tmp_path / 'a'
+  given = [*ARGV, '--config.init=None', '--seeds=0,1', f'--workdir={folder}']
+
+  def run(planned):
+    for seed, each in enumerate(planned):
+      assert '--config.init=None' in each.command
+      run_folders.write(each.workdir, 'init=None', f'seed={seed}')
+    return 0
+
+  monkeypatch.setattr(sweep, 'run', run)
+  assert main.main(given) == 0  # without a score there is nothing to compare
+  assert 'a-seed=1: not finished' in capsys.readouterr().out
+  for wrong, message in (
+    (['--seeds', '0,1'], 'commas between them, as in --seeds=0,1,2'),
+    (['--sweep=optim.lr=1,2'], r'write --sweep\.KEY='),
+  ):
+    with pytest.raises(UserError, match=message):
+      main.main([*ARGV, *wrong])
 
 
 def test_a_wrong_key_or_value_starts_nothing():
