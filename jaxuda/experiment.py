@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import ml_collections
 
-from jaxuda import checkpoints, labels, methods, optim, step
+from jaxuda import checkpoints, labels, methods, optim, state, step
 from jaxuda import config as config_lib
 from jaxuda.config import defaults
 from jaxuda.models import decoders, encoders
 from jaxuda.models import segmenter as segmenter_lib
-from jaxuda.state import Nets, NetworkState, Txs
+from jaxuda.state import Nets, NetworkState, TrainState, Txs
 from jaxuda.utils import settings
 from jaxuda.utils.errors import UserError
 
@@ -86,6 +86,16 @@ def build(config) -> tuple[Nets, Txs]:
     segmenter(config), method.discriminators(config), method.ema is not None
   )
   return nets, Txs(optim.segmenter(config), optim.discriminators(config))
+
+
+def abstract_state(config) -> TrainState:
+  """Return the shapes and types of an experiment's state; traced once."""
+  return _abstract_state(ml_collections.FrozenConfigDict(config))
+
+
+@functools.cache
+def _abstract_state(config):
+  return state.abstract(*build(config))
 
 
 def train_step(config) -> Callable:

@@ -112,7 +112,14 @@ def history(
   Returns:
     A PNG.
   """
-  figure, axis = _chart((4.4, 2.6))
+  names = [_short(name) for name in series] if legend else []
+  height = 2.6 + 0.17 * (_legend_rows(names) if names else 0)
+  # Fixed margins: a layout that fits them draws everything once more, and a
+  # report has dozens of these.
+  figure, axis = _chart((4.4, height), layout=None)
+  figure.subplots_adjust(
+    left=0.14, right=0.96, bottom=0.45 / height, top=2.38 / height
+  )
   shades = colors(len(series))
   for color, (name, (steps, values)) in zip(
     shades, series.items(), strict=True
@@ -122,6 +129,8 @@ def history(
     axis.plot(steps, values, color=color, label=_short(name), **style)
   axis.set(xlabel='step')
   axis.margins(x=0.02)
+  axis.locator_params(nbins=6)
+  axis.ticklabel_format(axis='y', scilimits=(-3, 4))
   axis.grid(axis='y', **_GRID)
   if legend:
     _legend(figure, axis, size=8)
@@ -230,12 +239,10 @@ def heat_map(
   page.save(path, figure)
 
 
-def _chart(size):
+def _chart(size, layout='constrained'):
   import matplotlib.figure
 
-  figure = matplotlib.figure.Figure(
-    figsize=size, dpi=page.DPI, layout='constrained'
-  )
+  figure = matplotlib.figure.Figure(figsize=size, dpi=page.DPI, layout=layout)
   axis = figure.add_subplot()
   axis.set_axisbelow(True)
   axis.spines[['top', 'right']].set_visible(False)
@@ -247,7 +254,9 @@ def _legend(figure, axis, size=10):
   figure.legend(
     handles,
     [_short(name, 80) for name in names],
-    loc='outside upper center',
+    loc='outside upper center'
+    if figure.get_layout_engine()
+    else 'upper center',
     ncols=_legend_columns(names),
     frameon=False,
     fontsize=size,

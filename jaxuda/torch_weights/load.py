@@ -5,7 +5,7 @@ import pathlib
 
 from flax import traverse_util
 
-from jaxuda import experiment, state
+from jaxuda import experiment
 from jaxuda.models import segmenter
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import matching
@@ -78,7 +78,7 @@ def load_discriminators(config) -> dict[str, dict]:
   init = config.discriminator.init
   if not init:
     return {}
-  wanted = state.abstract(*experiment.build(config)).discriminators.params
+  wanted = experiment.abstract_state(config).discriminators.params
   if not wanted:
     raise UserError(
       f'config.discriminator.init={init}: method {config.method} has no '

@@ -58,7 +58,7 @@ def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
     }
     for name, given in shapes.items()
   }
-  abstract = state.abstract(*experiment.build(config))
+  abstract = experiment.abstract_state(config)
   frozen = experiment.frozen_encoder(config, abstract.segmenter)
   step = _jitted_step(FrozenConfigDict(config), mesh)
   whole = sharding.replicated(mesh)
@@ -160,7 +160,7 @@ class Run:
 
   def _first_state(self) -> state.TrainState:
     """Return the newest checkpoint, or a fresh state, made on its devices."""
-    abstract = state.abstract(self.nets, self.txs)
+    abstract = experiment.abstract_state(self.config)
     describe(self.config, abstract, self.mesh)
     self.means = Means()
     if self.checkpoints.latest_step() is not None:
@@ -171,12 +171,7 @@ class Run:
       print0(f'continuing at step {int(current.step)}')
       return current
     current = start.init_state(
-      self.config.seed,
-      self.nets,
-      self.txs,
-      self.start,
-      self.d_start,
-      self.replicated,
+      self.config, self.start, self.d_start, self.replicated
     )
     if self.start:
       print0(f'starting from {self.init}, step {self.start.step}')

@@ -7,6 +7,7 @@ import pathlib
 import jax
 import numpy as np
 from flax import traverse_util
+from ml_collections import FrozenConfigDict
 
 from jaxuda import checkpoints, experiment, methods, state
 from jaxuda import config as config_lib
@@ -163,9 +164,7 @@ def is_complete(run: experiment.Run) -> bool:
 
 
 def init_state(
-  seed: int,
-  nets: state.Nets,
-  txs: state.Txs,
+  config,
   run: experiment.Run | None,
   d_params: dict,
   sharding=None,
@@ -175,28 +174,32 @@ def init_state(
   What is not given is drawn; optimizers start from zero, as in FADA's stages.
 
   Args:
-    seed: of what is drawn.
-    nets, txs: of the run.
+    config: of the run; what is drawn is drawn with its seed.
     run: what the segmenter starts from, or None.
     d_params: {discriminator: params}.
     sharding: of all arrays.
   """
-  init = functools.partial(state.init, nets=nets, txs=txs)
   known = variables(run) if run and is_complete(run) else None
-  current = jax.jit(init, out_shardings=sharding)(
-    jax.random.key(seed), variables=known
-  )
+  init = _jitted_init(FrozenConfigDict(config), sharding)
+  current = init(jax.random.key(config.seed), variables=known)
   if run and known is None:
     params = _replaced(current.segmenter.params, run.params)
     stats = _replaced(current.segmenter.batch_stats, run.batch_stats)
     current = current.replace(
       segmenter=current.segmenter.replace(params=params, batch_stats=stats),
-      ema=state.teacher_of(params, stats) if nets.teacher else None,
+      ema=state.teacher_of(params, stats) if current.ema else None,
     )
   d = current.discriminators
   return current.replace(
     discriminators=d.replace(params=_replaced(d.params, d_params))
   )
+
+
+@functools.cache  # for runs that are started in one process
+def _jitted_init(config, sharding):
+  nets, txs = experiment.build(config)
+  init = functools.partial(state.init, nets=nets, txs=txs)
+  return jax.jit(init, out_shardings=sharding)
 
 
 def _replaced(tree, new):
@@ -221,7 +224,7 @@ def import_file(path: pathlib.Path, config, workdir: pathlib.Path) -> None:
     config.init = str(path)
   run, _ = load.load_segmenter(config, path)
   d_params = load.load_discriminators(config)
-  current = init_state(config.seed, *experiment.build(config), run, d_params)
+  current = init_state(config, run, d_params)
   config_lib.write_run(workdir, config_lib.to_json(config))
   with checkpoints.Checkpoints(workdir / 'checkpoints') as manager:
     manager.save(0, current)

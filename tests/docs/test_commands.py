@@ -78,14 +78,17 @@ def test_no_command_is_hidden():
 
 
 def arguments(words):
-  """Return a module and its arguments, with a tiny network for its config."""
+  """Return a module and its arguments, with a tiny network for its config.
+
+  That is a ResNet, where the config names no encoder.
+  """
   assert words[0] in ('python', '.venv/bin/python') and words[1] == '-m'
   _, _, module, *given = words
-  for flag in given:
+  for i, flag in enumerate(given):
     if flag.startswith('--config='):
-      spec = flag.partition('=')[2]
-      small = tiny_runs.small(spec, stages=True)
-      given = [*given, *(f'--config.{setting}' for setting in small)]
+      given[i] += ',encoder=resnet' * ('encoder' not in flag)
+      small = tiny_runs.small(given[i].partition('=')[2], stages=True)
+      given += [f'--config.{setting}' for setting in small]
   return module, given
 
 

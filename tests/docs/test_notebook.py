@@ -14,18 +14,22 @@ from jaxuda import labels
 
 SIZE = (48, 96)
 
-# Three steps on small images.
-FLAGS = [
+# Three steps of a tiny network on small images.
+SMALL = [
   f'--config.{setting}'
   for setting in (
     'steps=3',
     'num_log_images=2',
     'source.size=48x96',
     'target.size=48x96',
-    'eval.size=48x96',
-    'discriminator.width=4',
-    'patch.size=32',
+    'model.encoder.blocks=(1,1,1,1)',
+    'model.encoder.width=4',
   )
+]
+FLAGS = [
+  *SMALL,
+  *('--config.eval.size=48x96', '--config.patch.size=32'),
+  '--config.discriminator.width=4',
 ]
 
 
@@ -58,9 +62,10 @@ def prepare(data_dir, domain, splits):
 
 
 def set_flags(notebook, flags):
-  """Write the flags into the notebook, as its user would."""
+  """Write the flags and an encoder into the notebook, as its user would."""
   cell = next(c for c in notebook.cells if 'FLAGS = []' in c.source)
   cell.source = cell.source.replace('FLAGS = []', f'FLAGS = {flags!r}')
+  cell.source = cell.source.replace(':streets', ':streets,encoder=resnet')
 
 
 def give_photos(notebook, folder):
@@ -70,12 +75,12 @@ def give_photos(notebook, folder):
     image, _ = render.render('city', index, SIZE, 'val')
     PIL.Image.fromarray(image).save(folder / 'photos' / f'{index}.jpg')
   cell = next(c for c in notebook.cells if c.id == 'photos')
-  cell.source = cell.source.replace('daformer.py', 'adabn.py')
-  small = [flag for flag in FLAGS if 'eval.' not in flag]
-  small = [
-    flag for flag in small if 'discr' not in flag and 'patch' not in flag
-  ]
-  cell.source = cell.source.replace('MY_FLAGS = []', f'MY_FLAGS = {small!r}')
+  for old, new in (
+    ('daformer.py:mine', 'adabn.py:mine,encoder=resnet'),
+    ('MY_FLAGS = []', f'MY_FLAGS = {SMALL!r}'),
+  ):
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
 
 
 def test_is_stored_without_outputs(notebook):

@@ -34,7 +34,7 @@ SETTINGS = (
   'log_every=2',
   'eval_every=4',
   'checkpoint_every=5',
-  'num_log_images=2',
+  'num_log_images=0',
   'num_unlabelled_images=2',
   'source.size=32x64',
   'target.size=32x64',
@@ -121,16 +121,25 @@ def small(config: str = CONFIG, stages: bool = False) -> list[str]:
   return found
 
 
-def run(*arguments) -> int:
-  """Call jaxuda.main's command line in this process; return the exit status."""
-  return main.main(['main', *arguments])
+def run(*arguments, report: bool = False) -> int:
+  """Call jaxuda.main's command line in this process; return the exit status.
+
+  Args:
+    arguments: of the command line.
+    report: whether the run's page is written, which takes longer than the run.
+  """
+  with pytest.MonkeyPatch.context() as patch:
+    if not report:
+      patch.setattr(train, '_write_report', lambda workdir: None)
+    return main.main(['main', *arguments])
 
 
 def finish(workdir: pathlib.Path, data_dir: pathlib.Path) -> Finished:
-  """Run an experiment from its start to its end."""
+  """Run an experiment from its start to its end, with figures and its page."""
   said = io.StringIO()
   with contextlib.redirect_stdout(said):
-    assert run(*command(workdir, data_dir)) == 0
+    arguments = command(workdir, data_dir, 'num_log_images=2')
+    assert run(*arguments, report=True) == 0
   return Finished(workdir, said.getvalue())
 
 

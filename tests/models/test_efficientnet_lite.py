@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+import tiny
 
 from jaxuda.models.encoders import efficientnet_lite
 from jaxuda.torch_weights import files, matching, pretrained
@@ -42,7 +43,9 @@ def encoder():
   assert found.complete and len(found.arrays) == len(paths)
   leaves = [found.arrays['encoder', *(k.key for k in p[1:])] for p, _ in paths]
   variables = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
-  return lambda x: net.apply(variables, x, False)
+  return jax.jit(
+    lambda x: net.apply(variables, x, False), compiler_options=tiny.QUICK
+  )
 
 
 def test_maps_of_an_even_size(encoder):

@@ -125,7 +125,7 @@ def test_two_processes_score_and_continue_a_run(
   children = []
   for rank in (0, 1):
     lines = [
-      tiny_runs.command(path, streets_data, 'log_every=1')
+      tiny_runs.command(path, streets_data, 'log_every=1', 'num_log_images=2')
       for path in (scored, trained)
     ]
     lines[0] += joined(rank, port)

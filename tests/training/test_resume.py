@@ -31,17 +31,17 @@ def quick():
     yield
 
 
-def assert_same(workdir, finished):
+def assert_same(workdir, finished, figures=False):
   """Compare all that a config determines: weights, log, scores, figures."""
   state, expected = tiny_runs.state(workdir), tiny_runs.state(finished)
   assert equal(state, expected)
   assert state['step'] == 9
-  for name in ('metrics.csv', 'scores.json', 'config.json'):
+  for name in ('metrics.csv', 'scores.json'):
     assert (workdir / name).read_bytes() == (finished / name).read_bytes()
   pictures = list((finished / 'figures').rglob('*.png'))
   kept = list((finished / 'unlabelled').iterdir())
   assert len(pictures) == 11 and len(kept) == len(EVALUATIONS)
-  for theirs in (*pictures, *kept):
+  for theirs in (*pictures * figures, *kept):
     ours = workdir / theirs.relative_to(finished)
     assert ours.read_bytes() == theirs.read_bytes()
 
@@ -80,9 +80,12 @@ def stop_and_continue(arguments, workdir, *stops):
 
 
 def test_stopped_and_continued(finished_run, streets_data, tmp_path):
-  arguments = tiny_runs.command(tmp_path / 'run', streets_data)
-  stop_and_continue(arguments, tmp_path / 'run', 4, 7)
-  assert_same(tmp_path / 'run', finished_run.workdir)
+  workdir, finished = tmp_path / 'run', finished_run.workdir
+  arguments = tiny_runs.command(workdir, streets_data, 'num_log_images=2')
+  stop_and_continue(arguments, workdir, 4, 7)
+  assert_same(workdir, finished, figures=True)
+  configs = [(d / 'config.json').read_bytes() for d in (workdir, finished)]
+  assert operator.eq(*configs)
 
 
 def test_stopped_and_continued_without_labels(streets_data, tmp_path):
@@ -240,7 +243,8 @@ def test_a_finished_run_is_only_shown(finished_run, streets_data, capsys):
 
 
 def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
-  workdir, settings = tmp_path / 'main', ('init_stage.steps=2', 'steps=4')
+  workdir = tmp_path / 'main'
+  settings = ('init_stage.steps=2', 'steps=4', 'num_log_images=1')
   arguments = tiny_runs.command(workdir, streets_data, *settings, stages=True)
 
   # Stopped in the first stage, before the second one is there.

@@ -24,12 +24,12 @@ def quick():
 def test_a_teacher_starts_as_its_segmenter():
   """Also from a file without heads, which are drawn; in arrays of its own."""
   config = tiny.config('mean_teacher', 'model.decoder.multi_level=False')
-  nets, txs = experiment.build(config)
+  nets, _ = experiment.build(config)
   drawn = tiny.drawn(segmenter.abstract(nets.segmenter))
   params = {'encoder': drawn['params']['encoder']}
   run = experiment.from_variables(config, params, drawn['batch_stats'], 0)
   assert not start.is_complete(run)
-  state = start.init_state(0, nets, txs, run, {})
+  state = start.init_state(config, run, {})
   teacher, student = state.ema, state.segmenter
   assert tiny.same(student.params['encoder'], params['encoder'])
   assert jax.tree.leaves(student.params['decoder'])
@@ -67,7 +67,7 @@ def test_each_device_has_the_whole_teacher(tmp_path):
         assert all(np.array_equal(first, other) for other in others)
       return jax.device_get(teacher)
 
-    state = start.init_state(0, nets, txs, None, {}, whole)
+    state = start.init_state(config, None, {}, whole)
     born = check(state.ema)
     assert tiny.same(born.params, state.segmenter.params)
     step = jax.jit(

@@ -12,7 +12,7 @@ import tiny_runs
 
 from jaxuda.utils import compile_cache
 
-CONFIG = 'configs/source_only.py:streets'
+CONFIG = 'configs/source_only.py:streets,encoder=resnet'
 MISS = 'PERSISTENT COMPILATION CACHE MISS'
 
 
