@@ -9,7 +9,7 @@ from jaxuda import gradients
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['mic'])
+@pytest.mark.parametrize('name', ['dacs'])
 def test_a_loop_changes_nothing(name, monkeypatch):
   spec, more = name, ('ce_reduction=pixels',)
   current = tiny.first_state(spec, *more)

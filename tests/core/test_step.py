@@ -11,7 +11,7 @@ import tiny
 from tiny import assert_close, one_step, same
 
 from jaxuda import config as config_lib
-from jaxuda import experiment, losses, methods, step
+from jaxuda import experiment, losses, methods
 from jaxuda.models import segmenter
 from jaxuda.state import NetworkState
 
@@ -226,22 +226,16 @@ def test_a_batch_in_parts():
 @pytest.mark.slow
 def test_the_state_is_donated():
   """As the loop compiles it: every buffer of the old state is reused."""
-  config = tiny.config('advent_patch')
-  nets, txs = experiment.build(config)
-  method = methods.load(config.method)
+  config = tiny.config('adaptsegnet')
   run = jax.jit(
-    functools.partial(
-      step.train_step, nets=nets, txs=txs, method=method, config=config
-    ),
-    donate_argnums=0,
-    compiler_options=tiny.QUICK,
+    experiment.train_step(config), donate_argnums=0, compiler_options=tiny.QUICK
   )
-  old = jax.tree.map(jnp.copy, tiny.first_state('advent_patch'))
+  old = jax.tree.map(jnp.copy, tiny.first_state('adaptsegnet'))
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     new, _ = run(old, tiny.batch(config))
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
-  expected, _ = one_step('advent_patch')
+  expected, _ = one_step('adaptsegnet')
   assert_close(
     new.segmenter.params, expected.segmenter.params, rtol=1e-4, atol=1e-6
   )
@@ -250,7 +244,7 @@ def test_the_state_is_donated():
 @pytest.mark.slow
 def test_bfloat16():
   """Computes near to float32, and keeps its state in float32."""
-  config_name = 'advent_patch'
+  config_name = 'adaptsegnet'
   config = tiny.config(config_name, 'model.dtype=bfloat16')
   run = tiny.stepper(config_name, 'model.dtype=bfloat16')
   start = tiny.first_state(config_name)

@@ -16,7 +16,7 @@ import seeded
 import tiny_runs
 
 from data import prepare
-from jaxuda import experiment, main, state, weights
+from jaxuda import experiment, state, weights
 from jaxuda.utils import metrics_csv
 
 pytestmark = pytest.mark.slow
@@ -127,12 +127,13 @@ def test_the_recorded_steps_from_file_to_file(name, tmp_path, capsys):
     *save_files(trace, start, tmp_path),
     f'data_dir={tmp_path / "prepared"}',
     f'eval.size={"x".join(map(str, trace["target_hw"]))}',
-    'num_log_images=1',
+    'num_log_images=0',
+    'num_unlabelled_images=0',
     'eval_every=3',
   ]
   arguments = [f'--config.{setting}' for setting in settings]
   config = f'--config={originals.spec(trace)}'
-  assert main.main(['main', config, f'--workdir={run}', *arguments]) == 0
+  assert tiny_runs.run(config, f'--workdir={run}', *arguments) == 0
   said = capsys.readouterr().out
   names = {'advent_multi': 'deeplab: 118', 'fada_batch2': 'fada: 93'}
   assert f'{names[name]} tensors' in said

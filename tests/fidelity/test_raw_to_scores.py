@@ -172,12 +172,13 @@ SMALL = ('model.encoder.blocks=(1,1,1,1)', 'model.encoder.width=8')
 
 @pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
-def test_raw_to_scores(case, folder, pretrained, tmp_path):
+def test_raw_to_scores(case, folder, pretrained, tmp_path, monkeypatch):
   argument, target, overrides, images, _, means = CASES[case]
   settings = [
     'steps=2',
     'log_every=1',
-    'num_log_images=1',
+    'num_log_images=0',
+    'num_unlabelled_images=0',
     'eval.batch_size=2',
     'patch.size=32',
     f'data_dir={folder / "prepared"}',
@@ -191,6 +192,7 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path):
   start = pretrained(config_lib.load(spec, settings))
   config = config_lib.load(spec, [*settings, f'init={start}'])
   path = tmp_path / 'run'
+  monkeypatch.setattr(train, '_write_report', lambda workdir: None)
   assert train.train(config, path) == 0
 
   rows = metrics_csv.read_metrics(path / 'metrics.csv')

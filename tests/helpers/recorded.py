@@ -81,13 +81,14 @@ def check_changes(trace, found):
   """Norm and dot of each change, to a share of the change's norm.
 
   Both sides compute in float32, and batch norm over a few hundred pixels
-  amplifies their rounding: two tensors may be off by more than 1 %; which ones
+  amplifies their rounding: five tensors may be off by more than 1 %, as many as
+  PyTorch's own on other numbers of threads (docs/fidelity.md); which ones
   depends on the processor. A wrong rule is off by far more in many.
   """
   errors = change_errors(trace, found)
   assert max(errors.values()) < 0.03, max(errors, key=errors.get)
   close = [error < 0.01 for error in errors.values()]
-  assert sum(close) > len(close) - 3
+  assert sum(close) >= len(close) - 5
 
 
 def change_errors(trace, found):
