@@ -3,24 +3,26 @@
   python -m benchmarks.tables.label_free [--folder=runs/table]
     [--results=benchmarks/results]
 
-Reads the finished runs in --folder, which `tables.measure` has left there, and
-writes <results>/label_free.json: Spearman's rank correlation of each measure
-(jaxuda/evaluation/unlabelled.py) with the mIoU on the target's labels, over the
-checkpoints of a run and, seed by seed, over the last checkpoints of all configs
-that are scored on the same images; and what the checkpoint that it would choose
-has over the last one.
+Reads the finished runs in --folder, which `tables.measure` has left there, adds
+them to <results>/label_free.json, and prints: Spearman's rank correlation of
+each measure (jaxuda/evaluation/unlabelled.py) with the mIoU on the target's
+labels, over the checkpoints of a run and, seed by seed, over the last
+checkpoints of all configs that are scored on the same images; and what the
+checkpoint that it would choose has over the last one.
 """
 
 import collections
+import json
 import pathlib
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import stats
 
 from benchmarks.tables import results_file
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.reports import compare, content
+from jaxuda.reports import content
 from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 
@@ -42,55 +44,71 @@ def main(argv: list[str]) -> int:
   command.text('results', str(results_file.RESULTS), 'Of the JSON files.')
   if command.parse(argv, __doc__) is None:
     return 0
-  paths = sorted(pathlib.Path(command.values.folder).glob('*/scores.json'))
-  runs = content.read_all([path.parent for path in paths])
-  runs = [run for run in runs if any('target/entropy' in r for r in run.rows)]
-  if not runs:
+  path = pathlib.Path(command.values.results) / 'label_free.json'
+  stored = json.loads(path.read_text()) if path.exists() else {'runs': {}}
+  folders = pathlib.Path(command.values.folder).glob('*/scores.json')
+  for run in content.read_all(sorted(file.parent for file in folders)):
+    if any('target/entropy' in row for row in run.rows):
+      stored['runs'][run.name] = _of_run(run)
+  if not stored['runs']:
     raise UserError(
       f'--folder={command.values.folder} has no finished run with label-free '
       'measures: python -m benchmarks.tables.measure trains some.'
     )
-  found = correlations(runs)
-  path = pathlib.Path(command.values.results) / 'label_free.json'
-  results_file.write(
-    path,
-    {
-      'runs': [run.name for run in runs],
-      'measured': results_file.provenance(),
-      'measures': found,
-    },
-  )
-  show(found)
+  results_file.write(path, stored)
+  show(correlations(stored['runs'].values()))
   return 0
 
 
-def correlations(runs) -> dict[str, dict[str, list[float]]]:
+def _of_run(run: content.RunContent) -> dict:
+  """Return what is kept of a run: on what it is scored, and its series.
+
+  A series is a measure and the mIoU, at the evaluations that have both.
+  """
+  config = run.config
+  mious = dict(zip(*run.mious, strict=True)) if run.mious else {}
+  series = {}
+  for name in MEASURES:
+    values = {row['step']: row[name] for row in run.rows if name in row}
+    if name == 'EnsV':
+      values = run.ensv
+    both = [[values[step], mious[step]] for step in mious if step in values]
+    if both:
+      series[name] = both
+  return {
+    'measured': results_file.provenance(),
+    'scored': [
+      *(config.eval.name, config.eval.split),
+      *(str(config.eval.size), config.classes),
+    ],
+    'seed': config.seed,
+    'series': series,
+  }
+
+
+def correlations(runs: Iterable[dict]) -> dict[str, dict[str, list[float]]]:
   """Return what is found of each measure, a value for each run or seed.
 
   Args:
-    runs: finished ones.
+    runs: what is kept of each.
 
   Returns:
     A measure to 'checkpoints' and 'methods', rank correlations, and 'chosen',
     points of mIoU over the last checkpoint.
   """
-  groups = compare.group(runs)
   found = {}
   for name, sign in MEASURES.items():
     checkpoints, chosen = [], []
     ends: dict[tuple, list] = collections.defaultdict(list)
-    for group in groups:
-      for seed, run in group.runs.items():
-        values, mious = _series(run, name)
-        if not len(values):
-          continue
-        of = run.config.eval
-        scored = (of.name, of.split, str(of.size), run.config.classes, seed)
-        ends[scored].append((sign * values[-1], mious[-1]))
-        if len(values) >= 3:
-          checkpoints.append(_spearman(sign * values, mious))
-          best = int(np.argmax(sign * values))
-          chosen.append(100 * float(mious[best] - mious[-1]))
+    for run in runs:
+      if name not in run['series']:
+        continue
+      values, mious = np.array(run['series'][name]).T
+      ends[*run['scored'], run['seed']].append((sign * values[-1], mious[-1]))
+      if len(values) >= 3:
+        checkpoints.append(_spearman(sign * values, mious))
+        best = int(np.argmax(sign * values))
+        chosen.append(100 * float(mious[best] - mious[-1]))
     methods = [
       _spearman(*map(np.array, zip(*pairs, strict=True)))
       for _, pairs in sorted(ends.items())
@@ -102,16 +120,6 @@ def correlations(runs) -> dict[str, dict[str, list[float]]]:
       'chosen': chosen,
     }
   return found
-
-
-def _series(run, name):
-  """Return a measure and the mIoU at the evaluations that have both."""
-  mious = dict(zip(*run.mious, strict=True)) if run.mious else {}
-  values = {row['step']: row[name] for row in run.rows if name in row}
-  if name == 'EnsV':
-    values = run.ensv
-  both = [(values[step], mious[step]) for step in mious if step in values]
-  return np.array(both).reshape(-1, 2).T
 
 
 def _spearman(a, b) -> float:

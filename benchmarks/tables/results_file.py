@@ -93,6 +93,7 @@ def device() -> str:
   return done.stdout.strip()
 
 
+@functools.cache
 def commit() -> str | None:
   """Return the state of the code, None where there is no git."""
   command = ['git', 'describe', '--always', '--dirty']
