@@ -36,7 +36,7 @@ def define_flags() -> cli.Flags:
   command.text(
     'images',
     None,
-    'A folder of images (png, jpg, jpeg, webp, bmp) and videos (mp4, avi, mov, '
+    'A folder of images (what Pillow reads) and videos (mp4, avi, mov, '
     'mkv, webm), with its subfolders; one file; or a glob in quotes.',
   )
   command.text('output', None, 'Folder of the predictions.')

@@ -8,12 +8,22 @@ from jaxuda.utils.errors import UserError
 
 
 def gather(
-  spec: str, raw: str | os.PathLike | None, allow_missing: bool
+  spec: str,
+  raw: str | os.PathLike | None,
+  allow_missing: bool,
+  command: str,
 ) -> tuple[dict[str, files.Split], list[str]]:
   """Find every example of a dataset and check that none is missing.
 
   What is missing although it is allowed to be is printed: single files, and
   splits of which nothing is there, as long as one split has examples.
+
+  Args:
+    spec: NAME or NAME/VARIANT.
+    raw: folder of the download; not of own data, which says where it is.
+    allow_missing: see `prepare.prepare`.
+    command: prepares the dataset; named with the flag that allows what is
+      refused.
 
   Returns:
     split -> its examples, and the files left out because they lack a partner.
@@ -24,6 +34,7 @@ def gather(
   name, variant = specs.split_spec(spec)
   module = specs.module(name)
   if own.is_own(spec):
+    own.refuse_raw(spec, raw)
     raw = module.path
   if module.NEEDS_RAW and not raw:
     raise UserError(
@@ -43,7 +54,7 @@ def gather(
       continue
     _refuse_duplicates(found)
     if not allow_missing:
-      _refuse_missing(f'{raw}: {spec}', split, found, published)
+      _refuse_missing(f'{raw}: {spec}', split, found, published, command)
     found, without_partner = _pairs(found)
     if without_partner:
       left_out += without_partner
@@ -60,17 +71,19 @@ def gather(
     if not found.labelled:
       print(f'{spec}, {split}: without labels')
     splits[split] = found
-  _settle_absent(spec, absent, splits, allow_missing)
+  _settle_absent(spec, absent, splits, allow_missing, command)
   return splits, left_out
 
 
-def _settle_absent(spec, absent, splits, allow_missing):
+def _settle_absent(spec, absent, splits, allow_missing, command):
   """Print which splits are left out; refuse where they may not be."""
   for split, error in absent.items():
     if not splits:
       raise error
     if not allow_missing:
-      raise UserError(f'{error} --allow_missing leaves the {split} split out.')
+      raise UserError(
+        f'{error} `{command} --allow_missing` leaves the {split} split out.'
+      )
     print(f'{spec}: left out the {split} split: {error}')
 
 
@@ -80,14 +93,17 @@ def _refuse_duplicates(found):
       raise problem
 
 
-def _refuse_missing(where, split, found, published):
+def _refuse_missing(where, split, found, published, command):
   for example in found.examples:
     for problem in check.missing(example, found.labelled):
-      raise UserError(f'{problem} --allow_missing leaves such files out.')
+      raise UserError(
+        f'{problem} `{command} --allow_missing` leaves such files out.'
+      )
   if published not in (None, len(found.examples)):
     raise UserError(
       f'{where} has {published:,} {split} images, but here are '
-      f'{len(found.examples):,}; --allow_missing prepares what is there.'
+      f'{len(found.examples):,}; `{command} --allow_missing` prepares what is '
+      'there.'
     )
 
 

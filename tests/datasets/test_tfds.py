@@ -125,8 +125,7 @@ def test_pseudo_labels(tmp_path):
     counts={'train': 3},
     has=dict.fromkeys(('label', 'confidence', 'soft'), ('train',)),
     generate=examples,
-    left_out=[],
-    more={'pseudo': {'of': 'streets'}, 'soft': 19},
+    metadata={'pseudo': {'of': 'streets'}, 'soft': 19},
   ).rename(tmp_path / 'labels')
   opened = tfds.builder_from_directory(folder)
   assert set(opened.info.features) == {
