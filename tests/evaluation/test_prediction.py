@@ -220,13 +220,13 @@ def test_scales_and_flip_reach_the_network(run, tmp_path):
 
 
 def test_large_images_are_segmented_smaller(run, tmp_path, monkeypatch):
-  most = predictor.MAX_PIXELS
+  most = predictor.MAP_PIXELS
   assert predictor.within((1024, 2048), most) == (1024, 2048)
   assert predictor.within((3000, 4000), 1_200_000) == (948, 1264)
   assert predictor.within((1, 10**9), 100) == (1, 100)
   image = noise(80, 160)
   found = photos.find(save(tmp_path / 'a.png', image))
-  monkeypatch.setattr(predictor, 'MAX_PIXELS', 40 * 80)
+  monkeypatch.setattr(predictor, 'MAP_PIXELS', 40 * 80)
   predict_images(Predictor(run), found, tmp_path)
   out = written(tmp_path, 'a')
   assert out['entropy'].shape == (80, 160, 3)

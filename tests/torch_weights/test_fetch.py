@@ -79,7 +79,8 @@ def test_a_file_of_which_the_hash_is_published(server, listed, folder, capsys):
   assert published.find('w') == folder / 'w.pth'
   (folder / 'w.pth').write_bytes(OTHER)
   for attempt in (lambda: published.find('w'), lambda: call('w')):
-    with pytest.raises(UserError, match=r'w\.pth is not w: its sha256 is'):
+    mend = rf'delete {folder}/w\.pth, then run `python -m jaxuda\.weights'
+    with pytest.raises(UserError, match=rf'w\.pth is not w: its.*{mend} fetch'):
       attempt()
 
 
@@ -103,8 +104,15 @@ def test_a_file_that_is_trusted_when_it_is_first_fetched(
   reason = f'was {SHA256} when it was first' if not digits else 'is published'
   assert reason in said and names(folder) == ['w.pth.sha256']
   (folder / 'w.pth').write_bytes(OTHER)
-  with pytest.raises(UserError, match=r'is not w: .* fetch w`\.'):
-    published.find('w')
+  mend = f'delete {folder}/w.pth and {folder}/w.pth.sha256, then run `python '
+  for attempt in (lambda: published.find('w'), lambda: call('w')):
+    with pytest.raises(UserError, match=f'is not w: .*{mend}.* fetch w`'):
+      attempt()
+  (folder / 'w.pth').unlink()
+  (folder / 'w.pth.sha256').unlink()
+  if not digits:  # as it says
+    call('w')
+    assert published.find('w').read_bytes() == OTHER
 
 
 def test_a_connection_that_is_cut_is_gone_on_from(server, listed, folder):
@@ -359,3 +367,17 @@ def test_names_go_before_paths(listed, folder):
   assert published.located('w') == folder / 'w.pth'
   for path in ('./w', 'w/w', 'w.pth', 'runs/w'):
     assert str(published.find(path)) == str(published.pathlib.Path(path))
+
+
+def test_a_folder_without_a_name_is_listed(listed, folder, tmp_path, capsys):
+  listed()
+  call('--folder', str(tmp_path / 'x'))
+  assert f'here: {tmp_path}/x (' in capsys.readouterr().out
+  with pytest.raises(UserError, match="unexpected argument 'b'"):
+    call('w', 'b')
+
+
+def test_a_tilde_is_the_home_folder(listed, monkeypatch, tmp_path):
+  listed()
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert published.find('~/w.pth') == tmp_path / 'w.pth'
