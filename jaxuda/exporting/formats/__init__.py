@@ -48,7 +48,7 @@ def check(name: str, output: str | os.PathLike) -> None:
     )
   if path == pathlib.Path.cwd():
     raise UserError(
-      f'--output={output} is the folder that you are in, in whose place a new '
+      f'--output={output} is the folder you are in, in whose place a new '
       'one is put: name another one.'
     )
 
