@@ -97,7 +97,7 @@ def quick():
 
 
 def test_the_page(tmp_path, monkeypatch, capsys):
-  run = trained.network('source_only', f'eval.size={SIZE}', 'eval.flip=True')
+  run = trained.network('source_only', f'eval.size={SIZE}')
   monkeypatch.setattr(experiment, 'load', lambda *arguments: run)
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'data'))
   monkeypatch.chdir(tmp_path)
