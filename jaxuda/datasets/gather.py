@@ -33,19 +33,11 @@ def gather(
   """
   name, variant = specs.split_spec(spec)
   module = specs.module(name)
-  if own.is_own(spec):
-    own.refuse_raw(spec, raw)
-    raw = module.path
-  if module.NEEDS_RAW and not raw:
-    raise UserError(
-      f'{spec} is made from its download: give its folder with --raw=DIR '
-      f'({specs.page(name)} says where to get it).'
-    )
+  raw = _folder(spec, raw, module)
   splits, left_out, absent = {}, [], {}
   for split, published in module.COUNTS.items():
-    folder = pathlib.Path(raw or '.').expanduser()
     try:
-      found = module.examples(folder, variant, split)
+      found = module.examples(pathlib.Path(raw).expanduser(), variant, split)
     except files.AbsentError as e:
       absent[split] = e
       continue
@@ -55,12 +47,12 @@ def gather(
     _refuse_duplicates(found)
     if not allow_missing:
       _refuse_missing(f'{raw}: {spec}', split, found, published, command)
-    found, without_partner = _pairs(found)
-    if without_partner:
-      left_out += without_partner
+    found, alone = _pairs(found)
+    if alone:
+      left_out += alone
       print(
-        f'{spec}, {split}: left out {len(without_partner):,} files without a '
-        f'partner, the first is {without_partner[0]}'
+        f'{spec}, {split}: left out {len(alone):,} files without a partner, '
+        f'the first is {alone[0]}'
       )
     if not found.examples:
       absent[split] = files.AbsentError(
@@ -73,6 +65,20 @@ def gather(
     splits[split] = found
   _settle_absent(spec, absent, splits, allow_missing, command)
   return splits, left_out
+
+
+def _folder(spec, raw, module):
+  """Return the folder of the raw files, of which what is rendered has none."""
+  if own.is_own(spec):
+    own.refuse_raw(spec, raw)
+    return module.path
+  if module.NEEDS_RAW and not raw:
+    name, _ = specs.split_spec(spec)
+    raise UserError(
+      f'{spec} is made from its download: give its folder with --raw=DIR '
+      f'({specs.page(name)} says where to get it).'
+    )
+  return raw or '.'
 
 
 def _settle_absent(spec, absent, splits, allow_missing, command):

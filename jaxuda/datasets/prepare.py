@@ -57,26 +57,22 @@ def prepare(
   done = functools.partial(_is_done, spec, folder, jpeg, metadata)
   if done():
     return folder
+  flags = {
+    f'--jpeg={jpeg}': jpeg,
+    '--allow_missing': allow_missing,
+    '--allow_ignored': allow_ignored,
+  }
   command = specs.prepare_command(spec, size, data_dir, raw)
-  for flag, given in (
-    (f'--jpeg={jpeg}', jpeg),
-    ('--allow_missing', allow_missing),
-    ('--allow_ignored', allow_ignored),
-  ):
-    command += f' {flag}' if given else ''
+  command = ' '.join([command, *(flag for flag in flags if flags[flag])])
   splits, left_out = gather.gather(spec, raw, allow_missing, command)
   tasks = _tasks(spec, size, jpeg, splits, allow_ignored, command)
-  labelled = [split for split, found in splits.items() if found.labelled]
   write = functools.partial(
     builder.write,
     spec,
     size,
     folder.parents[2],
     jpeg,
-    has={
-      'label': labelled,
-      'label_full': [s for s in labelled if s in specs.EVALUATION_SPLITS],
-    },
+    has=_labels(splits),
     metadata=metadata | {'left_out': left_out},
   )
   _make(spec, folder, tasks, workers, write, done, command)
@@ -209,6 +205,13 @@ def _changed(spec, folder):
   except (UserError, OSError):
     return False
   return stored.metadata(folder).get('fingerprint') != now
+
+
+def _labels(splits):
+  """Return the features of labels to the splits that have them."""
+  labelled = [split for split, found in splits.items() if found.labelled]
+  evaluated = [s for s in labelled if s in specs.EVALUATION_SPLITS]
+  return {'label': labelled, 'label_full': evaluated}
 
 
 def _tasks(spec, size, jpeg, splits, allow_ignored, command):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxuda import input as input_lib
 from jaxuda import labels
-from jaxuda.datasets import images, own, photos, prepare, specs, verify
+from jaxuda.datasets import images, own, prepare, specs, verify
 from jaxuda.labels import tables
 from jaxuda.utils.errors import UserError
 
@@ -164,49 +164,6 @@ def test_two_files_share_a_table(harbour, tmp_path):
   harbour.write_text(HARBOUR.replace('id = 7', 'id = 8'))
   with pytest.raises(UserError, match='have changed'):
     prepare.ensure(spec, None, data)
-
-
-def examples(path, images, labels='labels/**/*_gt.png'):
-  """The label of each image of a split with these patterns, by id."""
-  text = HARBOUR.replace('"images/train"', f'"{images}"')
-  path.write_text(text.replace('labels/**/*_gt.png', labels))
-  found = own.describe(str(path)).examples(path, '', 'train').examples
-  return {each.id: each.label for each in found if each.image}
-
-
-@pytest.mark.parametrize(
-  'images',
-  [
-    'images/train/**',
-    'images/train/',
-    'images/train/**/*',
-    'images/train/**/*.*',
-    'images/train/**/*.web*',
-    '@/images/train/**/*.webp',
-  ],
-)
-def test_patterns(images, harbour, tmp_path):
-  """By what is matched in front of the suffix, in every subfolder."""
-  images = images.replace('@', str(tmp_path))
-  labelled = {'a': 'labels/a_gt.png', 'b/c': 'labels/b/c_gt.png'}
-  expected = {key: f'{tmp_path}/{path}' for key, path in labelled.items()}
-  assert examples(harbour, images, 'labels/**/*_gt.*') == expected
-
-
-def test_neither_hidden_files_nor_links_are_followed(harbour, tmp_path, capsys):
-  """As in a folder of photographs; what is passed over is counted."""
-  folder = tmp_path / 'images/train'
-  for name in ('.a.webp', '.git/x.webp', 'b/notes.txt'):
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).touch()
-  (folder / 'again').symlink_to(folder / 'b')
-  assert [*examples(harbour, 'images/train')] == ['a', 'b/c']
-  said = capsys.readouterr().out
-  assert said == (
-    f'{harbour}: splits.train.images = "images/train": passed over 2 files '
-    '(1 again, 1 .txt)\n'
-  )
-  assert [p.name for p in photos.find(folder)] == ['a', 'b/c']
 
 
 def test_classes_of_another_table_count_by_from(harbour):
