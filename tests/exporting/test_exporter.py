@@ -270,6 +270,16 @@ def test_wrong_flags(flags, words):
     export.main(['export', *flags])
 
 
+def test_what_cannot_be_is_told_before_a_run_is_read(tmp_path, monkeypatch):
+  (tmp_path / 'mine').touch()
+  flags = ['--workdir=none', f'--output={tmp_path}', '--format=onnx']
+  with pytest.raises(UserError, match='not an empty folder'):
+    export.main(['export', *flags])
+  monkeypatch.setitem(sys.modules, 'onnx', None)
+  with pytest.raises(UserError, match='needs the package onnx:'):
+    export.main(['export', *flags])
+
+
 def test_the_flag_lists_the_formats():
   from jaxuda.utils import names
 
