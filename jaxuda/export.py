@@ -54,7 +54,9 @@ def main(argv: list[str]) -> int:
   workdir, output = map(os.path.expanduser, (given.workdir, given.output))
 
   from jaxuda.datasets import specs
+  from jaxuda.exporting import formats
 
+  formats.check(given.format, output)
   size = given.size
   if size not in (None, 'any'):
     size = specs.parse_size(size)

@@ -10,7 +10,8 @@ target was trained (--size), and the probabilities are upsampled to the image's
 own size. DIR gets labels.json and legend.png, the classes' names and colours,
 and of a/b.jpg
 
-  a/b_ids.png       8-bit class indices of the run's class space
+  a/b_ids.png       8-bit class indices, `index` in labels.json; `id` there is
+                    what label files of the class table have
   a/b_color.png     in the classes' colours
   a/b_overlay.png   the colours over the image
   a/b_entropy.png   how uncertain: purple (not at all) to yellow (equal chances)
@@ -23,6 +24,7 @@ are segmented at that area; ids (nearest) and entropy (bilinear) are enlarged.
 """
 
 import os
+import pathlib
 import sys
 
 from jaxuda.utils import cli
@@ -36,7 +38,7 @@ def define_flags() -> cli.Flags:
   command.text(
     'images',
     None,
-    'A folder of images (png, jpg, jpeg, webp, bmp) and videos (mp4, avi, mov, '
+    'A folder of images (what Pillow reads) and videos (mp4, avi, mov, '
     'mkv, webm), with its subfolders; one file; or a glob in quotes.',
   )
   command.text('output', None, 'Folder of the predictions.')
@@ -75,6 +77,7 @@ def main(argv: list[str]) -> int:
   )
 
   from jaxuda.datasets import photos, specs, videos
+  from jaxuda.utils import files, guard
 
   size, window = given.size, given.window
   if size not in (None, 'full'):
@@ -82,7 +85,16 @@ def main(argv: list[str]) -> int:
   if window:
     window = specs.parse_size(window) or (0, 0)
   found = photos.find(images, without=output, also=videos.SUFFIXES)
+  if any(videos.is_video(photo.path) for photo in found):
+    videos.check_installed()
+  with guard.clean(pathlib.Path(output, 'labels.json')):
+    files.check_writable(pathlib.Path(output))
+    _predict(given, workdir, found, output, size, scales, window)
+  return 0
 
+
+def _predict(given, workdir, found, output, size, scales, window):
+  """Do what takes long to start; `given` has the flags that need no reading."""
   from jaxuda import experiment
   from jaxuda.evaluation import prediction
   from jaxuda.evaluation.predictor import Predictor
@@ -100,7 +112,6 @@ def main(argv: list[str]) -> int:
     batch_size=given.batch_size,
   )
   prediction.predict_images(predictor, found, output, ids_only=given.ids_only)
-  return 0
 
 
 if __name__ == '__main__':

@@ -43,8 +43,8 @@ class _ArrayRecordFiles(file_adapters.ArrayRecordFileAdapter):
     """Return the records of a file as a tf.data.Dataset of strings.
 
     Args:
-      filename: path, a string or a tensor of one.
-      buffer_size: is not needed.
+      filename: its path.
+      buffer_size: what TFDS would read at once; records are read in batches.
     """
     del buffer_size
     # Not by utils.tensorflow, which would take the GPU from other's code.

@@ -11,8 +11,9 @@ tell what kind of model it holds. `--config.init=FILE` starts a training from
 one, and `python -m jaxuda.evaluate --weights=FILE --config=CONFIG` scores one.
 
 `fetch` downloads what papers have published and lists it where no NAME is
-given. It lies in $JAXUDA_WEIGHTS, by default ~/.cache/jaxuda/weights, and its
-NAME does for FILE everywhere.
+given. It lies in $JAXUDA_WEIGHTS, by default ~/.cache/jaxuda/weights, where its
+NAME does for FILE everywhere; what is fetched into another --folder is found by
+its path, or where $JAXUDA_WEIGHTS names that folder.
 """
 
 import pathlib
@@ -45,17 +46,18 @@ def main(argv: list[str]) -> int:
 def _fetch(argv):
   command = cli.Flags()
   command.text('folder', None, 'Where files are put and looked for.')
-  places = ['NAME'] if any(not a.startswith('-') for a in argv[1:]) else []
-  found = command.parse(argv, __doc__, places)
-  if found is None:
+  if cli.wants_help(argv):
+    command.parse(argv, __doc__)
     return 0
+  named = command.read(argv)
 
   from jaxuda.torch_weights import fetch
 
   given = command.values.folder
   folder = pathlib.Path(given).expanduser() if given else None
-  if found:
-    fetch.fetch(found[0], folder)
+  if named:
+    [name] = cli.placed(named, ['NAME'])
+    fetch.fetch(name, folder)
   else:
     fetch.print_list(folder)
   return 0
@@ -88,7 +90,7 @@ def _import(argv):
   from jaxuda.training import start
 
   config = config_lib.value(command.values)
-  workdir = pathlib.Path(command.values.workdir)
+  workdir = pathlib.Path(command.values.workdir).expanduser()
   start.import_file(published.find(path), config, workdir)
   return 0
 
@@ -109,8 +111,8 @@ def _export(argv):
 
   given = command.values
   for path in export.export(
-    pathlib.Path(given.workdir),
-    pathlib.Path(given.output),
+    pathlib.Path(given.workdir).expanduser(),
+    pathlib.Path(given.output).expanduser(),
     given.checkpoint,
     given.layout,
     given.network,

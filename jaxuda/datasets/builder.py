@@ -14,6 +14,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 from jaxuda.datasets import check, features, files, images, own, specs
 from jaxuda.labels import tables
@@ -34,6 +35,7 @@ class Task:
   jpeg: int | None  # quality
   labelled: bool
   allow_ignored: bool
+  command: str  # prepares the dataset; for messages
   example: files.Example
 
 
@@ -53,7 +55,7 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
     allowed = (check.ALL_IGNORED,) if task.allow_ignored else ()
     error = loaded.error(allowed)
     if error:
-      raise _with_remedy(error, task.name)
+      raise _with_remedy(error, task)
     image, label, warnings = loaded
   else:
     image, label = module.render_example(task.example.id, task.size)
@@ -73,13 +75,13 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
   return example, warnings
 
 
-def _with_remedy(error, name):
-  """Name the flag that allows it, or what finds all files of its kind."""
+def _with_remedy(error, task):
+  """Name the command that allows it, or that finds all files of its kind."""
   text = error.text
   if error.kind == check.ALL_IGNORED:
-    text = f'{text} --allow_ignored keeps such files.'
-  elif own.is_own(name):
-    command = f'python -m data.verify {shlex.quote(name)}'
+    text = f'{text} `{task.command} --allow_ignored` keeps such files.'
+  elif own.is_own(task.name):
+    command = f'python -m data.verify {shlex.quote(task.name)}'
     text = f'{text} Mend it or move it away; `{command}` lists all such files.'
   return files.Problem(error.kind, error.path, text)
 
@@ -92,9 +94,7 @@ def write(
   counts: dict[str, int],
   has: Mapping[str, Collection[str]],
   generate: Callable[[str], Iterator[dict[str, bytes]]],
-  left_out: list[str],
-  allow_missing: bool = False,
-  more: dict | None = None,
+  metadata: Mapping[str, Any],
 ) -> pathlib.Path:
   """Write a dataset as ArrayRecord files in a TFDS folder.
 
@@ -108,10 +108,11 @@ def write(
     counts: split -> number of examples.
     has: a feature beyond `image` and `id` to the splits that have it.
     generate: split -> its records, in order.
-    left_out, allow_missing: the raw files without a partner, and whether files
-      may have been missing, for the metadata.
-    more: further or changed metadata: of pseudo labels their `encoding`, how
-      they were made, `pseudo`, and of how many classes soft ones are, `soft`.
+    metadata: what is noted beside the size and the form of the images: of raw
+      files `left_out`, those without a partner, and `allow_missing`, whether
+      they may have been missing; of own data the `fingerprint` of its files; of
+      pseudo labels their `encoding`, how they were made, `pseudo`, and of how
+      many classes soft ones are, `soft`.
 
   Returns:
     The folder of the dataset.
@@ -123,12 +124,8 @@ def write(
     'size': list(size) if size else None,
     'jpeg': jpeg is not None,
     'quality': jpeg,
-    'left_out': left_out,
-    'allow_missing': allow_missing,
-    **(more or {}),
+    **metadata,
   }
-  if own.is_own(name):
-    metadata['fingerprint'] = own.fingerprint(name)
   described = features.described(metadata, counts, has)
   table = None
   if tables.is_file(metadata['encoding']):  # of which records keep a copy

@@ -89,7 +89,7 @@ def _read_image(ref, name):
 def _read_label(ref, name):
   described, data = module(name), files.read(ref)
   formats = described.LABEL_FORMATS
-  colors = described.colors if own.is_own(name) else {}
+  colors = described.colors if own.is_own(name) else None
   return images.read_label(data, ref, name, formats, colors)
 
 

@@ -26,8 +26,12 @@ _COLOR_TYPES = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey+alpha', 6: 'RGBA'}
 LABEL_FORMATS = {
   'grey8': (8, 0),
   'palette8': (8, 3),
+  'palette4': (4, 3),
+  'palette2': (2, 3),
+  'palette1': (1, 3),
   'rgb16': (16, 2),
   'rgb8': (8, 2),  # painted in the classes' colours
+  'rgba8': (8, 6),  # so, too; of which the last channel is not read
 }
 DEFAULT_JPEG_QUALITY = 95
 
@@ -85,7 +89,7 @@ def read_label(
     ref: names the file in messages.
     dataset: names the dataset in messages.
     formats: keys of `LABEL_FORMATS` that this dataset's labels have.
-    colors: RGB -> id, of the format 'rgb8'.
+    colors: of own data: RGB -> id of labels that are painted.
 
   Returns:
     An 8-bit grey ('L') image of ids.
@@ -100,18 +104,20 @@ def read_label(
   for name in formats:
     wanted_depth, wanted_color = LABEL_FORMATS[name]
     if (depth, color) == (wanted_depth, _COLOR_TYPES[wanted_color]):
-      if name == 'rgb8':
+      if name in ('rgb8', 'rgba8'):
         return _ids_of_colors(data, ref, colors or {})
       return _ids_rgb16(data, ref) if name == 'rgb16' else _ids8(data, ref)
-  wanted = ' or '.join(
-    f'{d}-bit {_COLOR_TYPES[c]}' for d, c in map(LABEL_FORMATS.get, formats)
-  )
-  raise Problem(
-    'wrong encoding',
-    ref,
-    f'is a {depth}-bit {color} PNG, but labels of {dataset} are {wanted} PNGs; '
-    'a converted copy has lost its class ids: take the file as downloaded.',
-  )
+  text = f'is a {depth}-bit {color} PNG; save it as 8-bit grey, palette or RGB.'
+  if colors is None:
+    wanted = ' or '.join(
+      f'{d}-bit {_COLOR_TYPES[c]}' for d, c in map(LABEL_FORMATS.get, formats)
+    )
+    text = (
+      f'is a {depth}-bit {color} PNG, but labels of {dataset} are {wanted} '
+      'PNGs; a converted copy has lost its class ids: take the file as '
+      'downloaded.'
+    )
+  raise Problem('wrong encoding', ref, text)
 
 
 def resize_image(image: Image.Image, size: Size) -> Image.Image:

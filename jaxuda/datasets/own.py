@@ -20,15 +20,16 @@ folders, match the same.
 import dataclasses
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jaxuda import labels
-from jaxuda.datasets import files, photos
+from jaxuda.datasets import files, patterns, photos
 from jaxuda.labels import tables
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
@@ -37,8 +38,7 @@ FOLDER = 'folder:'
 VERSION = '1.0.0'
 UNLABELLED = 'cityscapes'  # the encoding of labels that are not there
 SPLITS = ('train', 'val', 'test', 'tune')
-_KEYS = (*tables.KEYS, 'splits', 'encoding')
-_WILDCARDS = re.compile(r'\*\*/|\*|\?')
+_SIZED = 200  # images at most from which a size is chosen
 
 
 def is_own(spec: str) -> bool:
@@ -55,6 +55,12 @@ def absolute(spec: str) -> str:
 def path(spec: str) -> str:
   """Return the absolute path of a user's own folder or file."""
   return _split(absolute(spec))[1]
+
+
+def refuse_raw(spec: str, raw: str | os.PathLike | None) -> None:
+  """Raise UserError where --raw is given, too: own data says where it is."""
+  if raw:
+    raise UserError(f'--raw={raw}: {spec} says where it is; leave --raw out.')
 
 
 def slug(spec: str) -> str:
@@ -96,7 +102,10 @@ class Dataset:
   VERSION = VERSION
   DEFAULT_SIZE = None
   VARIANTS = ()
-  LABEL_FORMATS = ('grey8', 'palette8', 'rgb8')
+  LABEL_FORMATS = (
+    *('grey8', 'palette8', 'palette4', 'palette2', 'palette1'),
+    *('rgb8', 'rgba8'),
+  )
   ALSO_KNOWN = frozenset()
   SIZES_DIFFER = frozenset()
   HOMEPAGE = ''
@@ -117,11 +126,11 @@ class Dataset:
       found |= {p.name: str(p.path) for p in photos.find(self.path)}
       return files.pair(found, None)
     root, where = self.path.parent, f'{self.path}: splits.{split}'
-    found = find(root, images, photos.SUFFIXES, f'{where}.images')
+    found = patterns.find(root, images, photos.suffixes(), f'{where}.images')
     if annotations is None:
       return files.pair(found, None)
     return files.pair(
-      found, find(root, annotations, ('.png',), f'{where}.labels')
+      found, patterns.find(root, annotations, ('.png',), f'{where}.labels')
     )
 
 
@@ -145,9 +154,7 @@ def describe(spec: str) -> Dataset:
 def _from_file(path, stamp):
   del stamp  # a file that was changed is read again
   content = tables.read(path)
-  for key in content:
-    if key not in _KEYS:
-      raise UserError(f'{path}: {key!r} is no key{nearest(key, _KEYS)}')
+  tables.check_keys(content, path)
   splits = _splits(content.get('splits'), path)
   encoding = content.get('encoding')
   given = ('classes' in content) + (encoding is not None)
@@ -183,10 +190,10 @@ def _splits(content: Any, path: pathlib.Path) -> dict:
   if not isinstance(content, dict) or not content:
     raise UserError(f'{path}: there is no [splits.train] with its images.')
   found = {}
-  for name, patterns in content.items():
+  for name, given in content.items():
     if name not in SPLITS:
       raise UserError(f'{path}: {name!r} is no split{nearest(name, SPLITS)}')
-    given = dict(patterns) if isinstance(patterns, dict) else {}
+    given = dict(given) if isinstance(given, dict) else {}
     images, annotations = given.pop('images', None), given.pop('labels', None)
     if given or not isinstance(images, str):
       raise UserError(
@@ -199,66 +206,22 @@ def _splits(content: Any, path: pathlib.Path) -> dict:
   return found
 
 
-def find(
-  root: pathlib.Path, pattern: str, suffixes: Iterable[str], where: str
-) -> files.Found:
-  """Return the files that a pattern matches, by what its wildcards match.
-
-  Args:
-    root: the folder to which the pattern is relative.
-    pattern: of files, with *, ? and **/; or a folder, for all files in it and
-      below it.
-    suffixes: of files in a folder, or where the pattern ends in a wildcard.
-    where: names the pattern in messages.
-
-  Raises:
-    UserError: no file matches, or the pattern's folder is not there.
-  """
-  if not re.search('[*?]', pattern):
-    pattern = pattern.rstrip('/') + '/**/*'
-  fixed, wild = [], pattern.split('/')
-  while not re.search('[*?]', wild[0]):
-    fixed.append(wild.pop(0))
-  folder = root.joinpath(*fixed)
-  any_suffix = wild[-1].endswith('*')
-  regex = re.compile(_regex('/'.join(wild)))
-  found = files.Found()
-  there = files.below(folder) if folder.is_dir() else {}
-  for path, ref in there.items():
-    match = regex.fullmatch(path)
-    if not match or os.path.basename(path).startswith('.'):
-      continue
-    stem, suffix = os.path.splitext(path)
-    if any_suffix and suffix.lower() not in suffixes:
-      continue
-    match = regex.fullmatch(stem) if any_suffix else match
-    parts = (group.strip('/') for group in match.groups())
-    found.add('/'.join(filter(None, parts)), ref)
-  if not found:
-    raise UserError(f'{where} = "{pattern}" matches no file in {folder}.')
-  return found
-
-
-def _regex(pattern):
-  """Return a glob as a regular expression, a group for each wildcard."""
-  groups = {'**/': '((?:[^/]+/)*)', '*': '([^/]*)', '?': '([^/])'}
-  parts = re.split(f'({_WILDCARDS.pattern})', pattern)
-  return ''.join(groups.get(part) or re.escape(part) for part in parts)
-
-
 def fingerprint(spec: str) -> str:
   """Return a digest of own data: the names, sizes and times of all its files.
 
-  And of what a TOML file says of them.
+  And of what its TOML files say, whatever comments they have.
   """
   described, digest = describe(spec), hashlib.sha256()
   said = {str(described.path), described.ENCODING}
   for name in sorted(filter(tables.is_file, said)):
-    digest.update(pathlib.Path(name).read_bytes())
+    content = tables.read(pathlib.Path(name))
+    text = json.dumps(content, sort_keys=True, default=str)
+    digest.update(text.encode())
   for split in described.splits:
     for example in described.examples(described.path, '', split).examples:
       for ref in filter(None, (example.image, example.label)):
-        info = os.stat(ref)
+        broken = not os.path.exists(ref)  # a link, told when it is read
+        info = os.stat(ref, follow_symlinks=not broken)
         line = f'{split} {ref} {info.st_size} {info.st_mtime_ns}\n'
         digest.update(os.fsencode(line))
   return digest.hexdigest()
@@ -269,7 +232,8 @@ def choose_size(
 ) -> tuple[tuple[int, int], int, int]:
   """Return the size at which images of many sizes are trained.
 
-  It has the pixels of `like` and the images' median shape.
+  It has the pixels of `like` and the shape of the middle one of the images,
+  from the narrowest to the widest: a shape that one of them has.
 
   Args:
     spec: of own data.
@@ -286,12 +250,13 @@ def choose_size(
   """
   described = describe(spec)
   found = described.examples(described.path, '', split).examples
-  refs = [e.image for e in found if e.image][:: max(1, len(found) // 200)]
+  refs = [e.image for e in found if e.image]
+  refs = refs[:: -(-len(refs) // _SIZED) or 1]
   shapes = [s for s in map(photos.size, refs) if s]
   if not shapes:
     raise UserError(f'{spec}: none of {len(refs)} files is an image.')
   ratios = [width / height for height, width in shapes]
-  ratio = statistics.median(ratios)
+  ratio = statistics.median_low(ratios)
   height = (like[0] * like[1] / ratio) ** 0.5
   sides = (height, height * ratio)
   size = tuple(max(1, round(side / divisor)) * divisor for side in sides)

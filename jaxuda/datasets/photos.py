@@ -2,12 +2,13 @@
 
 import collections
 import contextlib
+import functools
 import glob
 import itertools
 import os
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ from PIL import ExifTags, Image, ImageOps
 
 from jaxuda.utils.errors import UserError
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+# Of Pillow's formats those of which it tells the name alone, or which another
+# program draws.
+_UNREAD = ('BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF')
 _LYING = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _opening = threading.Lock()
 
@@ -37,12 +40,24 @@ class UnreadableError(Exception):
   """A file that is not an image, or is damaged."""
 
 
+@functools.cache
+def suffixes() -> frozenset[str]:
+  """Return the suffixes of the formats that Pillow reads, '.png' and so on."""
+  return frozenset(
+    suffix
+    for suffix, kind in Image.registered_extensions().items()
+    if kind in Image.OPEN and kind not in _UNREAD
+  )
+
+
 def find(
   images: str | os.PathLike,
   without: str | os.PathLike | None = None,
   also: Sequence[str] = (),
 ) -> list[Photo]:
-  """List the images of a folder and its subfolders, hidden files left out.
+  """List the images of a folder and its subfolders, as `walk` finds them.
+
+  How many files are passed over is printed.
 
   Args:
     images: a folder; one image file of whatever suffix; or a glob, in which **
@@ -60,59 +75,102 @@ def find(
   if images.is_file():
     return [Photo(images, images.stem)]
   skipped = pathlib.Path(without).resolve() if without else None
-  suffixes = (*SUFFIXES, *also)
   if images.is_dir():
     if images.resolve() == skipped:
       raise UserError(
         f'{images} is searched for images: write to another folder, so that '
         'the predictions are not mixed with them.'
       )
-    root, paths = images, _in_folder(images, skipped, suffixes)
+    root, paths = images, [*walk(images, skipped)]
   elif glob.has_magic(str(images)):
-    root, paths = _matching(images, skipped, suffixes)
+    root, paths = _matching(images, skipped)
   else:
     raise UserError(f'{images} is neither a folder nor a file.')
-  if not paths:
-    kinds = ', '.join(suffix[1:] for suffix in suffixes)
+  found, others = chosen(paths, {*suffixes(), *also})
+  if not found:
     where = f'{images} and its subfolders hold'
     where = where if images.is_dir() else f'{images} matches'
-    raise UserError(f'{where} no image ({kinds}).')
-  paths.sort()
+    rest = f', but {others}' if others else ''
+    raise UserError(f'{where} no image that Pillow reads{rest}.')
+  if others:
+    print_once(f'{images}: passed over {others}')
+  found.sort()
   return [
     Photo(path, name)
-    for path, name in zip(paths, _names(paths, root), strict=True)
+    for path, name in zip(found, _names(found, root), strict=True)
   ]
 
 
-def _in_folder(images, skipped, suffixes):
-  """Return the paths of a folder's images."""
-  paths = []
-  for folder, subfolders, names in os.walk(images):
-    folder = pathlib.Path(folder)
-    subfolders[:] = [
+def chosen(
+  paths: Iterable[pathlib.Path], wanted: Iterable[str]
+) -> tuple[list[pathlib.Path], str]:
+  """Return the files that have a wanted suffix, and what the others are.
+
+  Args:
+    paths: of files.
+    wanted: suffixes in small letters.
+
+  Returns:
+    The files; '3 files (2 .heic, 1 .txt)', or '' where there are no others.
+  """
+  wanted, found, others = frozenset(wanted), [], collections.Counter()
+  for path in paths:
+    if path.suffix.lower() in wanted:
+      found.append(path)
+    else:
+      others[path.suffix.lower() or path.name] += 1
+  if not others:
+    return found, ''
+  kinds = ', '.join(f'{n:,} {kind}' for kind, n in others.most_common(6))
+  more = ', ...' if len(others) > 6 else ''
+  return found, f'{others.total():,} files ({kinds}{more})'
+
+
+# Data of one's own is listed several times, to be counted, sized and read.
+print_once = functools.cache(functools.partial(print, flush=True))
+
+
+def walk(
+  folder: pathlib.Path, skipped: pathlib.Path | None = None
+) -> Iterator[pathlib.Path]:
+  """Yield the files of a folder and of its subfolders.
+
+  Neither hidden ones nor what is in a linked folder, of which the link is
+  yielded: such folders may lead in circles.
+
+  Args:
+    folder: is searched, whether or not it is a link.
+    skipped: a subfolder, resolved, that is not.
+
+  Raises:
+    UserError: a folder cannot be read.
+  """
+
+  def refuse(error):
+    raise UserError(f'{error.filename}: cannot be read: {error.strerror}.')
+
+  for place, below, names in os.walk(folder, onerror=refuse):
+    here = pathlib.Path(place)
+    below[:] = sorted(
       name
-      for name in subfolders
-      if not name.startswith('.') and (folder / name).resolve() != skipped
-    ]
-    paths += [
-      folder / name
-      for name in names
-      if name.lower().endswith(suffixes) and not name.startswith('.')
-    ]
-  return paths
+      for name in below
+      if not name.startswith('.') and (here / name).resolve() != skipped
+    )
+    links = [name for name in below if (here / name).is_symlink()]
+    for name in sorted([*names, *links]):
+      if not name.startswith('.'):
+        yield here / name
 
 
-def _matching(pattern, skipped, suffixes):
-  """Return the folder below which a glob looks, and the images it matches."""
+def _matching(pattern, skipped):
+  """Return the folder below which a glob looks, and the files it matches."""
   plain = itertools.takewhile(lambda p: not glob.has_magic(p), pattern.parts)
   root = pathlib.Path(*plain)
   found = map(pathlib.Path, glob.iglob(str(pattern), recursive=True))
   return root, [
     path
     for path in found
-    if path.name.lower().endswith(suffixes)
-    and path.is_file()
-    and skipped not in path.resolve().parents
+    if path.is_file() and skipped not in path.resolve().parents
   ]
 
 

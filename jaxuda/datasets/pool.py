@@ -25,7 +25,7 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def ordered_map(
-  workers: int | None = None, expected: int = 0
+  command: str, workers: int | None = None, expected: int = 0
 ) -> Iterator[Callable[[Callable, Iterable], Iterator]]:
   """Yield a `map` that runs on `workers` processes (default: all cores).
 
@@ -33,6 +33,11 @@ def ordered_map(
   processes are spawned, not forked: TensorFlow's threads do not survive a fork.
   They start at once if enough items are `expected`, otherwise when needed. The
   first exception of an item is raised in its place.
+
+  Args:
+    command: has the flag --workers; named where memory runs out.
+    workers: number of processes; None for all cores.
+    expected: about how many items there will be.
   """
   workers = workers or cores()
   # Of the signals that reach every process of a terminal, Python's own helper
@@ -53,7 +58,7 @@ def ordered_map(
     items = list(items)
     if workers == 1 or len(items) <= FEW:
       return map(function, items)
-    return _spread(executor, workers, function, items)
+    return _spread(executor, workers, function, items, command)
 
   try:
     yield mapped
@@ -71,7 +76,7 @@ def _spared(signum):
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _spread(executor, workers, function, items):
+def _spread(executor, workers, function, items, command):
   chunks = iter([items[i : i + CHUNK] for i in range(0, len(items), CHUNK)])
   # A slow writer leaves a bounded number of results waiting here.
   pending = collections.deque()
@@ -90,8 +95,8 @@ def _spread(executor, workers, function, items):
         raise error
   except concurrent.futures.process.BrokenProcessPool:
     raise UserError(
-      'a worker process died; if nothing above says why, memory ran out: try '
-      'again with --workers=1.'
+      'a worker process died; if nothing above says why, memory ran out: run '
+      f'`{command} --workers=1`.'
     ) from None
 
 

@@ -50,26 +50,32 @@ def prepare(
       before, from fewer images or at another JPEG quality.
   """
   folder = specs.prepared_dir(spec, size, data_dir, jpeg=jpeg is not None)
-  if _is_done(spec, folder, jpeg, allow_missing):
+  # Before its files are listed: one that comes meanwhile is told as a change.
+  metadata = {'allow_missing': allow_missing}
+  if own.is_own(spec):
+    metadata['fingerprint'] = own.fingerprint(spec)
+  done = functools.partial(_is_done, spec, folder, jpeg, metadata)
+  if done():
     return folder
-  splits, left_out = gather.gather(spec, raw, allow_missing)
-  tasks = _tasks(spec, size, jpeg, splits, allow_ignored)
-  labelled = [split for split, found in splits.items() if found.labelled]
+  flags = {
+    f'--jpeg={jpeg}': jpeg,
+    '--allow_missing': allow_missing,
+    '--allow_ignored': allow_ignored,
+  }
+  command = specs.prepare_command(spec, size, data_dir, raw)
+  command = ' '.join([command, *(flag for flag in flags if flags[flag])])
+  splits, left_out = gather.gather(spec, raw, allow_missing, command)
+  tasks = _tasks(spec, size, jpeg, splits, allow_ignored, command)
   write = functools.partial(
     builder.write,
     spec,
     size,
     folder.parents[2],
     jpeg,
-    has={
-      'label': labelled,
-      'label_full': [s for s in labelled if s in specs.EVALUATION_SPLITS],
-    },
-    left_out=left_out,
-    allow_missing=allow_missing,
+    has=_labels(splits),
+    metadata=metadata | {'left_out': left_out},
   )
-  done = functools.partial(_is_done, spec, folder, jpeg, allow_missing)
-  _make(spec, folder, tasks, workers, write, done)
+  _make(spec, folder, tasks, workers, write, done, command)
   return folder
 
 
@@ -118,7 +124,8 @@ def _tell_change(spec, folder, resumed):
   text = f'the files of {spec} have changed since they were prepared'
   if not resumed:
     raise UserError(
-      f'{text}; delete {folder} and they are prepared again, for all runs.'
+      f'{text}; delete {folder} and they are prepared again, also for runs '
+      'that go on.'
     )
   _print_once(f'note: {text}; the run goes on with what it has read before.')
 
@@ -126,13 +133,14 @@ def _tell_change(spec, folder, resumed):
 _print_once = functools.cache(console.print0)
 
 
-def _make(spec, folder, tasks, workers, write, done):
+def _make(spec, folder, tasks, workers, write, done, command):
   """Write all records, one process at a time; print what was done."""
   root = folder.parents[2]
   start = time.monotonic()
   waiting = f'{spec}: waiting for another process that prepares it'
   lock_file = folder.parent.with_name(f'.{folder.parent.name}.lock')
-  with pool.ordered_map(workers, sum(map(len, tasks.values()))) as mapped:
+  expected = sum(map(len, tasks.values()))
+  with pool.ordered_map(command, workers, expected) as mapped:
     # TensorFlow takes seconds, in which the workers start. It comes before the
     # signal handler because its import can swallow what a handler raises.
     tf_lib.import_tfds()
@@ -146,25 +154,26 @@ def _make(spec, folder, tasks, workers, write, done):
         return
       for stale in folder.parent.glob(f'incomplete.*_{folder.name}'):
         shutil.rmtree(stale)  # of a process that was killed
-      _write(spec, root, tasks, mapped, stop, write)
+      _write(spec, root, tasks, mapped, stop, write, command)
   seconds = time.monotonic() - start
   print(f'{spec}: {_summary(folder, tasks)}, {seconds:.0f} s: {folder}')
 
 
-def _is_done(spec, folder, jpeg, allow_missing):
+def _is_done(spec, folder, jpeg, metadata):
   """Return whether it is prepared as it is asked for now; print if so."""
   if not specs.is_prepared(folder):
     return False
   again = f'delete {folder} and prepare again.'
-  if own.is_own(spec) and _changed(spec, folder):
+  there = stored.metadata(folder)
+  if there.get('fingerprint') != metadata.get('fingerprint'):
     raise UserError(f'the files of {spec} have changed since then; {again}')
-  quality = stored.metadata(folder).get('quality')
+  quality = there.get('quality')
   if quality != jpeg:
     raise UserError(
       f'{spec} is prepared at JPEG quality {quality}, not {jpeg}; {again}'
     )
   if some := _part(spec, folder):
-    if not allow_missing:
+    if not metadata['allow_missing']:
       raise UserError(f'{spec} was prepared {some}; {again}')
     print(f'{spec} is prepared already, {some}: {folder}')
     return True
@@ -198,7 +207,14 @@ def _changed(spec, folder):
   return stored.metadata(folder).get('fingerprint') != now
 
 
-def _tasks(spec, size, jpeg, splits, allow_ignored):
+def _labels(splits):
+  """Return the features of labels to the splits that have them."""
+  labelled = [split for split, found in splits.items() if found.labelled]
+  evaluated = [s for s in labelled if s in specs.EVALUATION_SPLITS]
+  return {'label': labelled, 'label_full': evaluated}
+
+
+def _tasks(spec, size, jpeg, splits, allow_ignored, command):
   """Return split -> what is to be done for each of its examples."""
   name, variant = specs.split_spec(spec)
   return {
@@ -211,6 +227,7 @@ def _tasks(spec, size, jpeg, splits, allow_ignored):
         jpeg,
         found.labelled,
         allow_ignored,
+        command,
         example,
       )
       for example in found.examples
@@ -219,7 +236,7 @@ def _tasks(spec, size, jpeg, splits, allow_ignored):
   }
 
 
-def _write(spec, root, tasks, mapped, stop, write):
+def _write(spec, root, tasks, mapped, stop, write, command):
   """Make all records; `write` is `builder.write` with the rest given."""
   # Late, because it is TensorFlow.
   from tensorflow_datasets.core import shuffle
@@ -235,7 +252,7 @@ def _write(spec, root, tasks, mapped, stop, write):
         warnings.extend(noted)
         written += sum(map(len, record.values()))
         if i == ENOUGH:
-          _check_space(root, written / i * (len(todo) - i))
+          _check_space(root, written / i * (len(todo) - i), command)
         yield record
         advance()
     # TFDS then has them in temporary files, which it reads and writes again.
@@ -250,13 +267,13 @@ def _write(spec, root, tasks, mapped, stop, write):
     print(f'{spec}: warning: {kind}, {count:,} files: {first}')
 
 
-def _check_space(root, needed):
+def _check_space(root, needed, command):
   free = shutil.disk_usage(root).free
   if needed > free:
     raise UserError(
       f'{root}: about {needed / 2**30:.1f} GiB more are needed, '
-      f'{free / 2**30:.1f} GiB are free; choose another --data_dir, a smaller '
-      '--size or --jpeg.'
+      f'{free / 2**30:.1f} GiB are free; make room, or let JPEG take a third '
+      f'of it: `{command} --jpeg`.'
     )
 
 

@@ -177,12 +177,20 @@ def is_prepared(folder: pathlib.Path) -> bool:
 
 
 def prepare_command(
-  spec: str, size: Size, data_dir: str | os.PathLike | None = None
+  spec: str,
+  size: Size,
+  data_dir: str | os.PathLike | None = None,
+  raw: str | os.PathLike | None = None,
 ) -> str:
-  """Return the exact command that prepares a dataset."""
+  """Return the exact command that prepares a dataset.
+
+  `--raw=DIR` stands for the folder of the download where that is not known.
+  """
   name, _ = split_spec(spec)
-  needed = not own.is_own(name) and module(name).NEEDS_RAW
-  raw = ' --raw=DIR' if needed else ''
-  where = f' --data_dir={shlex.quote(str(data_dir))}' if data_dir else ''
-  named = f'{shlex.quote(spec)}{raw} --size={size_name(size)}{where}'
-  return f'python -m data.prepare {named}'
+  parts = ['python -m data.prepare', shlex.quote(spec)]
+  if not own.is_own(name) and module(name).NEEDS_RAW:
+    parts.append(f'--raw={shlex.quote(str(raw or "DIR"))}')
+  parts.append(f'--size={size_name(size)}')
+  if data_dir:
+    parts.append(f'--data_dir={shlex.quote(str(data_dir))}')
+  return ' '.join(parts)

@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import shlex
 from typing import NamedTuple
 
 from jaxuda.datasets import check, files, own, pool, specs
@@ -41,9 +42,14 @@ def verify_raw(
     raise UserError(
       f'{name} is rendered, it has no raw files; check its records with --size.'
     )
-  raw = module.path if own.is_own(name) else raw
+  command = f'python -m data.verify {shlex.quote(spec)}'
+  if own.is_own(name):
+    own.refuse_raw(spec, raw)
+    raw = module.path
+  else:
+    command += f' --raw={shlex.quote(str(raw))}'
   splits, problems = {}, []
-  with pool.ordered_map(workers) as mapped:
+  with pool.ordered_map(command, workers) as mapped:
     for split, published in module.COUNTS.items():
       found = module.examples(pathlib.Path(raw).expanduser(), variant, split)
       count = len(found.examples) if found else 0

@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import shlex
 from typing import NamedTuple
 
 from PIL import Image
@@ -58,7 +59,11 @@ def _verify_folder(spec, size, folder, workers):
   lengths, checksums = _described(folder)
   short = stored.shortfall(spec, lengths)
   splits, problems = {}, list(_partial(folder, lengths, short))
-  with pool.ordered_map(workers) as mapped:
+  command = (
+    f'python -m data.verify {shlex.quote(spec)} --size={specs.size_name(size)} '
+    f'--data_dir={shlex.quote(str(folder.parents[2]))}'
+  )
+  with pool.ordered_map(command, workers) as mapped:
     for split, expected in lengths.items():
       tasks = []
       try:

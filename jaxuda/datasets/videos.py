@@ -93,9 +93,23 @@ def writing(
 
   Args:
     path: of the file, whatever its name ends with.
-    size: (height, width) of the frames; odd sides lose a pixel to H.264.
+    size: (height, width) of the frames; odd sides are stretched by a pixel, as
+      H.264 has even ones.
     fps: frames a second.
+
+  Raises:
+    OSError: ffmpeg could not write all frames.
   """
+  sent = 0
+
+  def show(frame):
+    nonlocal sent
+    try:
+      stream.send(np.ascontiguousarray(frame))
+    except OSError as e:  # whose text is ffmpeg's whole command
+      raise OSError(f'ffmpeg stopped after {sent:,} frames') from e
+    sent += 1
+
   stream = _ffmpeg().write_frames(
     path,
     size[::-1],
@@ -106,4 +120,11 @@ def writing(
   )
   stream.send(None)
   with contextlib.closing(stream):
-    yield lambda frame: stream.send(np.ascontiguousarray(frame))
+    yield show
+  # Of its exit status nothing is told, so that the frames are counted.
+  try:
+    count, _ = _ffmpeg().count_frames_and_secs(path)
+  except (OSError, RuntimeError):
+    count = 0
+  if count != sent:
+    raise OSError(f'ffmpeg has written {count:,} of {sent:,} frames')

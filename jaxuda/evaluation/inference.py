@@ -14,7 +14,7 @@ from jaxuda.models.segmenter import Segmenter
 
 Array = jax.Array
 
-MAX_PIXELS = 2048 * 2048  # that the network sees at once, of windows
+WINDOW_PIXELS = 2048 * 2048  # of windows that the network sees at once
 
 
 def protocol(eval_config, **given) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def logits(
       return layers.resize(small, crops.shape[1:3], net.align_corners)
 
     def by_parts(crops):
-      return windows.by_parts(crops, of_windows, MAX_PIXELS)
+      return windows.by_parts(crops, of_windows, WINDOW_PIXELS)
 
     stride = [side // 2 for side in window]
     return windows.average(image, window, stride, by_parts)

@@ -144,11 +144,11 @@ def _write(prefix, image, ids, entropy, space, ids_only) -> None:
 def _predict_film(predict, film, output, ids_only) -> np.ndarray:
   """Segment a video: the mean of its frames' shares."""
   video = videos.read(film.path)
-  folder, space = output / f'{film.name}_ids', predict.run.space
+  ids_folder, space = output / f'{film.name}_ids', predict.run.space
   count = predict.together(video.size)
   shares = []
 
-  def frame_by_frame(show):
+  def frame_by_frame(folder, show=None):
     with console.progress(film.path.name, video.count) as advance:
       while frames := list(itertools.islice(video.frames, count)):
         for frame, (ids, _) in zip(frames, predict(frames), strict=True):
@@ -158,16 +158,18 @@ def _predict_film(predict, film, output, ids_only) -> np.ndarray:
             show(segmentation.overlay(frame, ids, space))
           advance()
 
-  def write_to(path):
-    with videos.writing(path, video.size, video.fps) as show:
-      frame_by_frame(show)
+  with files.whole_folder(ids_folder.absolute()) as folder:
 
-  if ids_only:
-    frame_by_frame(None)
-  else:
-    files.write(output / f'{film.name}_overlay.mp4', write_to)
-  if not shares:
-    raise photos.UnreadableError('it has no frame')
+    def write_to(path):
+      with videos.writing(path, video.size, video.fps) as show:
+        frame_by_frame(folder, show)
+
+    if ids_only:
+      frame_by_frame(folder)
+    else:
+      files.write(output / f'{film.name}_overlay.mp4', write_to)
+    if not shares:
+      raise photos.UnreadableError('it has no frame')
   return np.mean(shares, axis=0)
 
 

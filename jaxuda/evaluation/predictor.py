@@ -14,7 +14,7 @@ from jaxuda.evaluation import inference
 from jaxuda.experiment import Run
 from jaxuda.models import segmenter
 
-MAX_PIXELS = 2048 * 2048
+MAP_PIXELS = 2048 * 2048  # of all label maps that are computed at once
 MIN_SIDE = 64  # of what the network sees when an image keeps its own size
 FULL = 'full'  # in place of a size: the image's own
 
@@ -62,7 +62,7 @@ class Predictor:
   def together(self, size: tuple[int, int]) -> int:
     """Return how many images of a size are segmented at once."""
     largest = max(math.prod(self._seen(size)), math.prod(_within(size)))
-    return max(1, min(self.batch_size, MAX_PIXELS // largest))
+    return max(1, min(self.batch_size, MAP_PIXELS // largest))
 
   def __call__(
     self, images: Sequence[np.ndarray]
@@ -100,7 +100,7 @@ class Predictor:
 
 
 def _within(size):
-  return within(size, MAX_PIXELS)
+  return within(size, MAP_PIXELS)
 
 
 def within(size: tuple[int, int], pixels: int) -> tuple[int, int]:

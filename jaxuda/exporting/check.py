@@ -21,9 +21,11 @@ class Agreement(NamedTuple):
 
   Attributes:
     pixels: of all images.
-    different: how many of them are of another class.
+    different: how many of them are of another class, or where the run predicts
+      nan.
     ties: how many of those are ties, where either class is right.
-    largest: difference of a probability; None where the file has none.
+    largest: difference of a probability, perhaps nan; None where the file has
+      none.
   """
 
   pixels: int
@@ -33,14 +35,15 @@ class Agreement(NamedTuple):
 
   @property
   def equal(self) -> bool:
-    """Whether all differences are ties."""
-    return self.different == self.ties
+    """Whether differences are ties, and probabilities those of the run."""
+    near = self.largest is None or self.largest < TIE  # not where it is nan
+    return near and self.different == self.ties
 
 
 def reference(program: Program) -> Callable:
-  """Return what predicts as `jaxuda predict` does, compiled for each size.
+  """Return what predicts as `jaxuda predict` does of an image of this size.
 
-  It maps u8[1, H, W, 3] to f32[1, H, W, C].
+  It is compiled for each size, and maps u8[1, H, W, 3] to f32[1, H, W, C].
   """
   compute = jax.jit(
     functools.partial(
@@ -67,13 +70,14 @@ def compare(
   for image in images:
     p, outputs = np.asarray(expected(image)), found(image)
     differs = p.argmax(-1) != np.asarray(outputs['ids'])
+    differs |= ~np.isfinite(p).all(-1)
     second, first = np.moveaxis(np.partition(p, -2)[..., -2:], -1, 0)
     pixels += differs.size
     different += int(differs.sum())
     ties += int((differs & (first - second < TIE)).sum())
     if 'probabilities' in outputs:
       distance = np.abs(p - np.asarray(outputs['probabilities'])).max()
-      largest = max(largest or 0.0, float(distance))
+      largest = float(np.maximum(largest or 0.0, distance))  # keeps nan
   return Agreement(pixels, different, ties, largest)
 
 

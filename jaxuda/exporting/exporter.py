@@ -1,10 +1,10 @@
 """Writing a run's segmenter in a format, and reading it back to check it."""
 
+import contextlib
 import dataclasses
 import io
 import os
 import pathlib
-import shutil
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import jaxuda
 from jaxuda import experiment, labels
 from jaxuda.datasets import specs
 from jaxuda.evaluation import inference
+from jaxuda.evaluation.predictor import MIN_SIDE
 from jaxuda.experiment import Run
 from jaxuda.exporting import check, formats
 from jaxuda.exporting import program as program_lib
@@ -58,28 +59,14 @@ def export_run(
       not writable; the network does not take images of that size; or what was
       written is not what the run predicts. Then nothing is left behind.
   """
-  output = pathlib.Path(output)
-  form = formats.load(kind)
-  _check_free(output)
+  formats.check(kind, output)
+  form, output = formats.load(kind), pathlib.Path(output).absolute()
   program = _program(run, form, size, scales, flip, probabilities)
-  temporary = output.with_name(f'.{output.name}.tmp')
-  shutil.rmtree(temporary, ignore_errors=True)
-  try:
-    files.check_writable(temporary)
-    form.write(program, temporary / form.FILE)
-    _check(program, form, temporary / form.FILE)
-    files.write_json(temporary / 'labels.json', _labels(program, kind, form))
-    temporary.replace(output)
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
+  with files.whole_folder(output) as folder:
+    form.write(program, folder / form.FILE)
+    _check(program, form, folder / form.FILE)
+    files.write_json(folder / 'labels.json', _labels(program, kind, form))
   print(f'{output / form.FILE} and labels.json')
-
-
-def _check_free(output):
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise UserError(
-      f'--output={output} is there and not an empty folder: give another one.'
-    )
 
 
 def _program(run, form, size, scales, flip, probabilities) -> Program:
@@ -127,18 +114,19 @@ def _check(program: Program, form: ModuleType, path: pathlib.Path) -> None:
   sizes = [program.size]
   if program.size is None:
     known = experiment.image_size(program.run.config) or _SOME_SIZE
-    sizes = [known, tuple(3 * side // 2 + 1 for side in known)]
+    larger = tuple(3 * side // 2 + 1 for side in known)
+    divisor = segmenter.sides_divide_by(program.run.config)
+    sizes = [_taken(size, divisor) for size in (known, larger)]
   shown, images = _images(program.run.config, sizes)
   expected, found = check.reference(program), form.load(path)
   agreement = check.compare(expected, found, images)
-  what = f'{path.name}, {size_of(path) / 1e6:.1f} MB'
-  print(f'{what}: {_describe(agreement)} ({shown})')
+  what = _describe(agreement)
+  print(f'{path.name}, {size_of(path) / 1e6:.1f} MB: {what} ({shown})')
   if not agreement.equal:
     raise UserError(
-      f'{path.name} does not predict what the run does: '
-      f'{agreement.different - agreement.ties:,} of {agreement.pixels:,} '
-      'pixels are of another class. Nothing was written; this is a bug of '
-      'jaxuda, or of a package that it was written with.'
+      f'{path.name} does not predict what the run does: {what}. Nothing was '
+      'written; this is a bug of jaxuda, or of a package that it was written '
+      'with, unless the run itself predicts nan.'
     )
   image = images[0]
   height, width = image.shape[1:3]
@@ -150,12 +138,18 @@ def _check(program: Program, form: ModuleType, path: pathlib.Path) -> None:
 
 
 def _describe(agreement: check.Agreement) -> str:
-  """'ids equal on 18,432 pixels but 2 ties, probabilities within 1e-06'."""
+  """'ids equal on 18,430 pixels of 18,432, 2 ties, ...'."""
   text = f'ids equal on {agreement.pixels - agreement.different:,} pixels'
   text += f' of {agreement.pixels:,}, {agreement.ties:,} ties'
   if agreement.largest is not None:
     text += f', probabilities within {agreement.largest:.0e}'
   return text
+
+
+def _taken(size, divisor):
+  """Return a size that a file of any size takes, near to another one."""
+  least = [max(side, MIN_SIDE) for side in size]
+  return tuple(-(-side // divisor) * divisor for side in least)
 
 
 def _images(config, sizes) -> tuple[str, list[np.ndarray]]:
@@ -170,15 +164,15 @@ def _images(config, sizes) -> tuple[str, list[np.ndarray]]:
     )
     for jpeg in (False, True)
   )
-  if prepared:
-    records = open_records(
-      target.name, target.size, target.split, config.data_dir
-    )
-    image = Image.open(io.BytesIO(records.parse(0)['image'])).convert('RGB')
-    shown = f'an image of {target.name}'
-  else:
-    colors = np.random.default_rng(0).integers(0, 256, (6, 12, 3), np.uint8)
-    image, shown = Image.fromarray(colors), 'coloured patches'
+  colors = np.random.default_rng(0).integers(0, 256, (6, 12, 3), np.uint8)
+  image, shown = Image.fromarray(colors), 'coloured patches'
+  with contextlib.suppress(UserError):  # damaged data is no matter here
+    if prepared:
+      records = open_records(
+        target.name, target.size, target.split, config.data_dir, resumed=True
+      )
+      image = Image.open(io.BytesIO(records.parse(0)['image'])).convert('RGB')
+      shown = f'an image of {target.name}'
   resized = [
     image.resize(size[::-1], Image.Resampling.BICUBIC) for size in sizes
   ]

@@ -168,7 +168,10 @@ def open_records(
   data_dir: str | pathlib.Path | None = None,
   resumed: bool = False,
 ) -> Records:
-  """Open one split of a dataset, prepared before or, for streets, now.
+  """Open one split of a dataset.
+
+  It was prepared before, or is now where that needs no download: streets, and
+  data of one's own.
 
   Args:
     spec: NAME or NAME/VARIANT.

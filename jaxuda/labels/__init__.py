@@ -221,13 +221,19 @@ def colorize(ids: np.ndarray, space: LabelSpace) -> np.ndarray:
 
 
 def describe(space: LabelSpace) -> dict[str, Any]:
-  """Return what labels.json says of a class space, beside what is labelled."""
-  rows = zip(space.classes, space.colors.tolist(), strict=True)
+  """Return what labels.json says of a class space, beside what is labelled.
+
+  Of each class that is its index, which is predicted; and its id in label files
+  of the table, which are another numbering.
+  """
+  ids = stored_ids(space.name).tolist()
   return {
-    'class_space': space.name,
+    'class_space': space.title,
     'classes': [
-      {'id': i, 'name': name, 'color': color}
-      for i, (name, color) in enumerate(rows)
+      {'index': i, 'id': ids[i], 'name': name, 'color': color}
+      for i, (name, color) in enumerate(
+        zip(space.classes, space.colors.tolist(), strict=True)
+      )
     ],
   }
 

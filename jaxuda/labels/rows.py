@@ -97,6 +97,12 @@ def void(
   if encodings == (OWN,):
     content = {OWN: content}
   given = content or {}
+  require(
+    path,
+    isinstance(given, dict) and given.keys() <= {*encodings},
+    f'void must be {{ ENCODING = … }}, of {", ".join(encodings)}, as the '
+    'classes have `ids`',
+  )
   return {
     encoding: _void(given.get(encoding) or [], encoding, classes, path)
     for encoding in encodings

@@ -17,6 +17,7 @@ table with `of` has the classes of another one `without` some.
 """
 
 import dataclasses
+import difflib
 import functools
 import pathlib
 import tomllib
@@ -26,11 +27,13 @@ from typing import Any
 from jaxuda.labels import rows
 from jaxuda.labels.rows import Class
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import nearest
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = '.toml'
 MOST_CLASSES = 255
 KEYS = ('classes', 'void', 'things', 'means')
+_OTHERS = ('of', 'without', 'splits', 'encoding')  # keys of own data, too
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,12 +126,21 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     raise UserError(f'{path} cannot be read: {e}') from e
 
 
+def check_keys(content: Mapping[str, Any], path: pathlib.Path) -> None:
+  """Raise UserError where a file has a key that none may have."""
+  known = (*KEYS, *_OTHERS)
+  for key in content:
+    near = nearest(key, known)
+    rows.require(path, key in known, f'{key!r} is no key{near}')
+
+
 def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
-  """Return the table of what a file says; keys that are not its own are none.
+  """Return the table of what a file says, which may describe data, too.
 
   Raises:
     UserError: something is wrong in it.
   """
+  check_keys(content, path)
   if 'of' in content:
     return _without(content, path)
   check = functools.partial(rows.require, path)
@@ -155,25 +167,53 @@ def parse(content: Mapping[str, Any], path: pathlib.Path) -> Table:
     check(again is None, f'gives two classes the id {again}')
   for each in classes:
     _check_others(each, path)
-  means = content.get('means', [[]])
-  check(isinstance(means, list) and means, 'means must be a list of lists')
+  _check_counted_once(classes, path)
   return Table(
     path.stem,
     classes,
     rows.void(content.get('void'), classes, path),
     rows.chosen(content.get('things', []), 'things', names, path),
-    tuple(rows.chosen(left_out, 'means', names, path) for left_out in means),
+    _means(content.get('means', [[]]), names, path),
   )
 
 
+def _means(listed, names, path):
+  """Return what each mean leaves out; they are told by how many classes."""
+  check = functools.partial(rows.require, path)
+  check(isinstance(listed, list) and listed, 'means must be a list of lists')
+  means = tuple(rows.chosen(each, 'means', names, path) for each in listed)
+  again = rows.twice([len(names) - len({*each}) for each in means])
+  check(
+    again is None,
+    f'two means are of {again} classes, and both would be called mIoU-{again}',
+  )
+  return means
+
+
 def _check_others(each, path):
-  """Check the classes of this folder's tables that a class names."""
+  """Check the other tables that a class names, and classes of this folder's."""
   named = {other: [name] for other, name in each.reads_as.items()}
   for group in (each.counts, named):
     for other, names in group.items():
+      where = f'class {each.name!r}, of {other}'
       if other in built_in():
-        where = f'class {each.name!r}, of {other}'
         rows.chosen(list(names), where, load(other).names, path)
+        continue
+      # Any other name may be that of a user's own table.
+      for near in difflib.get_close_matches(other, built_in(), 1, 0.85):
+        rows.require(path, False, f'{where}: did you mean {near!r}?')
+
+
+def _check_counted_once(classes, path):
+  """Refuse a class of another table that counts as two of this one."""
+  counted = [
+    (other, name)
+    for each in classes
+    for other, names in each.counts.items()
+    for name in names
+  ]
+  again = rows.twice(counted)
+  rows.require(path, again is None, f'`from` names a class twice: {again}')
 
 
 def without(table: Table, names: tuple[str, ...]) -> Table:

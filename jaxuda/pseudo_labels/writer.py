@@ -103,8 +103,7 @@ def _write(run, records, root, chosen, command, stop):
     counts={records.split: len(records)},
     has={key: [records.split] for key in given},
     generate=generate,
-    left_out=[],
-    more={
+    metadata={
       'encoding': labels.stored_encoding(run.space.name),
       'soft': predicting.num_classes if soft else 0,
       'pseudo': {

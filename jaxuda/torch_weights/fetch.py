@@ -5,6 +5,7 @@ its sha256 is printed and noted beside it, so that a later change is told.
 """
 
 import pathlib
+import shlex
 
 from jaxuda.torch_weights import download, published
 from jaxuda.torch_weights.download import AddressError
@@ -69,9 +70,9 @@ def fetch(name: str, folder: pathlib.Path | None = None) -> pathlib.Path:
     raise
   except OSError as e:
     raise UserError(
-      f'{e.filename or path}: cannot write ({e.strerror or e}); make room or '
-      f'give another --folder, and run `{_again(entry, path)}`, which goes on '
-      'from what is there.'
+      f'{e.filename or path}: cannot write ({e.strerror or e}); make room and '
+      f'run `{_again(entry, path)}`, which goes on from what is there, or give '
+      'another --folder.'
     ) from e
   return path
 
@@ -79,10 +80,7 @@ def fetch(name: str, folder: pathlib.Path | None = None) -> pathlib.Path:
 def _check(entry, path):
   """Check a file that lies there, put by hand or fetched before."""
   found = published.sha256(path)
-  if reason := published.difference(entry, path, found):
-    raise UserError(
-      f'{path} is not {entry.name}: {reason}; delete it, and fetch it again.'
-    )
+  published.check(entry, path, found, _again(entry, path))
   _note(entry, path, found)
 
 
@@ -138,4 +136,4 @@ def _again(entry, path):
   command = f'{published.COMMAND} {entry.name}'
   if path.parent == published.default_folder():
     return command
-  return f'{command} --folder={path.parent}'
+  return f'{command} --folder={shlex.quote(str(path.parent))}'

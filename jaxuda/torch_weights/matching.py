@@ -136,18 +136,14 @@ def match(
       kept[name] = layout.fresh or 'such files have none'
     else:
       missing.append(key)
-  unread = []
-  for key in rest:
-    if _matches(unused, key):
-      reasons[key] = 'config.init_unused'
-    elif reason := _reason(layout, key):
-      reasons[key] = reason
-    else:
-      unread.append(key)
+  why = {key: _unread_because(layout, key, unused) for key in rest}
+  reasons |= {key: reason for key, reason in why.items() if reason}
+  unread = [key for key, reason in why.items() if not reason]
   if missing or unread or shapes or not arrays:
     if wants := _other_network(layout, tensors, wanted):
       raise UserError(f'{where} ({layout.name}) {wants}.')
-    raise UserError(_differences(where, layout, missing, unread, shapes))
+    sides = (missing, unread, shapes)
+    raise UserError(_differences(where, layout, *sides, part))
   return Match(layout, arrays, reasons, kept)
 
 
@@ -164,6 +160,13 @@ def _other_network(layout, tensors, wanted):
     for key in others
   )
   return f'is of another network; the config has {has}: set {flags}'
+
+
+def _unread_because(layout, key, unused):
+  """Return why nothing needs to read a key; None if something must."""
+  if _matches(unused, key):
+    return 'config.init_unused'
+  return _reason(layout, key)
 
 
 def _reason(layout, key):
@@ -198,7 +201,7 @@ def _matches(rule: str | None, name: str) -> bool:
     ) from None
 
 
-def _differences(where, layout, left, unread, shapes) -> str:
+def _differences(where, layout, left, unread, shapes, part) -> str:
   parts = [
     f'{title} {_some(names)}'
     for title, names in (
@@ -209,15 +212,17 @@ def _differences(where, layout, left, unread, shapes) -> str:
     if names
   ]
   counters = [key for key in unread if key.endswith(COUNTER)]
-  hint = (
-    'Exceptions are regexes in config.init_unused (of the file) and '
-    'config.init_fresh (of the network).'
-  )
+  hint = ''
+  if part == 'segmenter':
+    hint = (
+      ' Exceptions are regexes in config.init_unused (of the file) and '
+      'config.init_fresh (of the network).'
+    )
   if counters and counters == unread:
-    hint = 'Its batch norm was not frozen: config.bn_mode=batch.'
+    hint = ' Its batch norm was not frozen: config.bn_mode=batch.'
   return (
-    f'{where} ({layout.name}) does not fit the network of the config: '
-    f'{"; ".join(parts) or "nothing in it is known"}. {hint}'
+    f'{where} ({layout.name}) does not fit the {part} of the config: '
+    f'{"; ".join(parts) or "nothing in it is known"}.{hint}'
   )
 
 

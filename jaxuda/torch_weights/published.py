@@ -67,7 +67,9 @@ def located(name_or_path: str | os.PathLike) -> pathlib.Path:
   A name of the list goes before a path; `./NAME` is a folder of that name.
   """
   entry = listed().get(str(name_or_path))
-  return default_folder() / entry.file if entry else pathlib.Path(name_or_path)
+  if entry:
+    return default_folder() / entry.file
+  return pathlib.Path(name_or_path).expanduser()
 
 
 def find(name_or_path: str | os.PathLike) -> pathlib.Path:
@@ -81,14 +83,35 @@ def find(name_or_path: str | os.PathLike) -> pathlib.Path:
   entry = listed().get(str(name_or_path))
   if entry is None:
     return path
-  mend = f'run `{COMMAND} {entry.name}`'
+  command = f'{COMMAND} {entry.name}'
   if not path.is_file():
-    raise UserError(f'{entry.name}: {path} is not there yet: {mend}.')
+    raise UserError(f'{entry.name}: {path} is not there yet: run `{command}`.')
   if not (is_known(entry) or _recorded(path)):
-    raise UserError(f'{path} has not been checked yet: {mend}.')
-  if reason := difference(entry, path, sha256(path)):
-    raise UserError(f'{path} is not {entry.name}: {reason}; {mend}.')
+    raise UserError(f'{path} has not been checked yet: run `{command}`.')
+  check(entry, path, sha256(path), command)
   return path
+
+
+def check(
+  entry: Published, path: pathlib.Path, found: str, command: str
+) -> None:
+  """Refuse a file that is not what is published, or was when it was fetched.
+
+  Args:
+    entry: of the list.
+    path: of the file.
+    found: its sha256.
+    command: fetches it.
+
+  Raises:
+    UserError: it is not; says what to delete, the note of its sha256, too.
+  """
+  if reason := difference(entry, path, found):
+    noted = [record_of(path)] if record_of(path).is_file() else []
+    raise UserError(
+      f'{path} is not {entry.name}: {reason}; delete '
+      f'{" and ".join(map(str, [path, *noted]))}, then run `{command}`.'
+    )
 
 
 def difference(entry: Published, path: pathlib.Path, found: str) -> str:
@@ -106,7 +129,7 @@ def difference(entry: Published, path: pathlib.Path, found: str) -> str:
   if recorded not in ('', found) and not is_known(entry):
     return (
       f'its sha256 is {found}, and was {recorded} when it was first fetched '
-      f'({_record_of(path)})'
+      f'({record_of(path)})'
     )
   return ''
 
@@ -117,7 +140,7 @@ def record(path: pathlib.Path, found: str) -> None:
   Raises:
     UserError: it cannot be written.
   """
-  files.write_text(_record_of(path), f'{found}  {path.name}\n')
+  files.write_text(record_of(path), f'{found}  {path.name}\n')
 
 
 def is_known(entry: Published) -> bool:
@@ -134,10 +157,11 @@ def sha256(path: pathlib.Path) -> str:
 def _recorded(path):
   """Return the sha256 that was noted beside a file; '' where none was."""
   try:
-    return _record_of(path).read_text().split()[0]
+    return record_of(path).read_text().split()[0]
   except (OSError, UnicodeDecodeError, IndexError):
     return ''
 
 
-def _record_of(path):
+def record_of(path: pathlib.Path) -> pathlib.Path:
+  """Return where the sha256 of a file is noted."""
   return path.with_name(f'{path.name}.sha256')

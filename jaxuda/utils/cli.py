@@ -99,12 +99,20 @@ class Flags:
     if wants_help(argv):
       print(f'{doc}\n{self.values.get_help(include_special_flags=False)}')
       return None
-    try:
-      given = self.values(argv)[1:]
-    except flags.Error as e:
-      raise UserError(str(e)) from e
+    given = self.read(argv)
     again = len(given) - len(places) if more else 0
     return placed(given, [*places, *places[-1:] * again])
+
+  def read(self, argv: Sequence[str]) -> list[str]:
+    """Read a command line; return its arguments that are not flags.
+
+    Raises:
+      UserError: an unknown flag, or a bad value.
+    """
+    try:
+      return self.values(argv)[1:]
+    except flags.Error as e:
+      raise UserError(str(e)) from e
 
   def require(self, *names: str) -> None:
     """Raise UserError where one of these flags has no value."""

@@ -5,12 +5,14 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxuda.utils import guard
 from jaxuda.utils.errors import UserError
 
 
@@ -48,6 +50,32 @@ def write(
     raise UserError(f'cannot write {path}: {reason}.') from e
   with contextlib.suppress(OSError):  # which some shared disks cannot
     _flush(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Give a folder under another name to write into, then move it into place.
+
+  What was at the place goes when the new folder is whole; after an error it
+  stays, and nothing else is left behind.
+
+  Args:
+    path: absolute, of the folder; those above it are made if needed.
+
+  Raises:
+    UserError: something cannot be written.
+  """
+  temporary = path.with_name(f'.{path.name}.tmp')
+  shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+  try:
+    with guard.explained(path):
+      temporary.mkdir(parents=True)
+      yield temporary
+      if path.exists():
+        shutil.rmtree(path)
+      temporary.replace(path)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What keeps a failed preparation from leaving anything behind."""
+"""What makes a sentence of a full disk, and leaves no empty folders behind."""
 
 import contextlib
 import errno
@@ -33,7 +33,7 @@ def explained(root: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def clean(folder: pathlib.Path) -> Iterator[None]:
-  """Remove the empty folders above a dataset that was not written."""
+  """Remove the empty folders above what was not written."""
   made = [p for p in (folder.parent, *folder.parents[1:]) if not p.exists()]
   try:
     yield

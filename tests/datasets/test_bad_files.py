@@ -125,7 +125,7 @@ def train_ids(item):
 
 def nothing_but_void(item):
   Image.fromarray(0 * item.ids).save(item.label)
-  return item.label, 'has no pixel of any class. --allow_ignored keeps such'
+  return item.label, '--allow_missing --allow_ignored` keeps such files.'
 
 
 def id_above_255(item):
@@ -212,7 +212,7 @@ def test_a_split_that_is_absent(
   for folder in folders:
     shutil.rmtree(tmp_path / 'raw' / folder)
   sentence = refusal(tmp_path, spec, allow_missing=False)
-  assert '--allow_missing ' in sentence
+  assert ' --allow_missing` ' in sentence
   call = functools.partial(
     prepare.prepare,
     spec,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxuda import input as input_lib
 from jaxuda import labels
-from jaxuda.datasets import own, prepare, specs, verify
+from jaxuda.datasets import images, own, prepare, specs, verify
 from jaxuda.labels import tables
 from jaxuda.utils.errors import UserError
 
@@ -59,13 +59,80 @@ def test_own_labels_are_read_back(harbour, tmp_path):
   np.testing.assert_array_equal(found, [expected, expected])
 
 
+def saved(array, palette_of=None):
+  """A PNG file; with a palette of so many colours, which tell its bits."""
+  image = Image.fromarray(array)
+  if palette_of:
+    image = Image.frombytes('P', image.size, image.tobytes())
+    image.putpalette([9, 9, 9] * palette_of)
+  file = io.BytesIO()
+  image.save(file, 'PNG')
+  return file.getvalue()
+
+
+def test_labels_of_every_form_are_read(harbour):
+  """Of few colours drawing programs write palettes of fewer bits."""
+  painted = np.array([[PAINTED[i] for i in row] for row in MAP], np.uint8)
+  opaque = np.concatenate([painted, np.full((*MAP.shape, 1), 255)], -1)
+  described = own.describe(str(harbour))
+
+  def ids(data):
+    return np.asarray(
+      images.read_label(
+        data, 'x.png', 'own', described.LABEL_FORMATS, described.colors
+      )
+    )
+
+  for bits in (4, 8):
+    data = saved(MAP, 2**bits)
+    assert data[24:26] == bytes([bits, 3])  # of the PNG header
+    np.testing.assert_array_equal(ids(data), MAP)
+  for array in (MAP, painted, opaque.astype(np.uint8)):
+    np.testing.assert_array_equal(ids(saved(array)), MAP)
+  with pytest.raises(UserError, match='16-bit grey PNG; save it as 8-bit grey'):
+    ids(saved(MAP.astype(np.uint16)))
+
+
 def test_changed_files_are_told(harbour, tmp_path):
+  """But no comments."""
   spec, data = str(harbour), tmp_path / 'data'
   folder = prepare.prepare(spec, size=None, data_dir=data, workers=1)
+  harbour.write_text(f'# a comment\n{HARBOUR}')
   assert prepare.ensure(spec, None, data) == folder
   harbour.write_text(HARBOUR.replace('id = 7', 'id = 8'))
   with pytest.raises(UserError, match=f'have changed.*delete {folder}'):
     prepare.ensure(spec, None, data)
+
+
+def test_a_file_that_comes_meanwhile_is_told(harbour, tmp_path, monkeypatch):
+  """It is among what the folder has when it is prepared, not before."""
+  spec, data = str(harbour), tmp_path / 'data'
+
+  def gather(*arguments):
+    extra = tmp_path / 'images/train/b/d.webp'
+    extra.write_bytes((tmp_path / 'images/train/a.webp').read_bytes())
+    label = (tmp_path / 'labels/a_gt.png').read_bytes()
+    (tmp_path / 'labels/b/d_gt.png').write_bytes(label)
+    return before(*arguments)
+
+  before = prepare.gather.gather
+  monkeypatch.setattr(prepare.gather, 'gather', gather)
+  prepare.prepare(spec, size=None, data_dir=data, workers=1)
+  with pytest.raises(UserError, match='have changed'):
+    prepare.ensure(spec, None, data)
+
+
+def test_what_is_refused_names_the_command(harbour, tmp_path):
+  (tmp_path / 'labels/a_gt.png').unlink()
+  with pytest.raises(UserError) as e:
+    prepare.ensure(str(harbour), (4, 8), tmp_path / 'd')
+  command = f'python -m data.prepare {harbour} --size=4x8 --data_dir='
+  command += f'{tmp_path / "d"} --allow_missing'
+  assert f'has no label. `{command}` leaves' in str(e.value)
+  with pytest.raises(UserError, match=r'--raw=x: .* says where it is'):
+    prepare.prepare(str(harbour), size=None, raw='x', data_dir=tmp_path / 'd')
+  with pytest.raises(UserError, match=r'--raw=x: .* says where it is'):
+    verify.verify_raw(str(harbour), 'x', 1)
 
 
 def test_colours_without_a_class_are_refused(harbour, tmp_path):
@@ -134,6 +201,17 @@ def test_equal_names_are_equal_classes(harbour):
     ('void = [0]', 'void = { a = 0, b = 0 }', 'void names the id 0 twice'),
     ('"water"', '"wa\\nter"', 'a name is one line'),
     ('void', 'means = 3\nvoid', 'means must be a list'),
+    ('void', 'means = [["quay"], ["water"]]\nvoid', 'both .* called mIoU-1'),
+    ('void', 'viod = 3\nvoid', "'viod' is no key; did you mean 'void'"),
+    ('cityscapes19 =', 'cityscape19 =', "mean 'cityscapes19'"),
+    (
+      '"sidewalk"] }',
+      '"sidewalk"] } }, { name = "road", id = 3, from = { '
+      'cityscapes19 = ["road"] }',
+      'names a class twice: .*road',
+    ),
+    ('id = 7', 'ids = { a = 7 }', 'without an id of a'),
+    (HARBOUR, HARBOUR.replace(' id =', ' ids.a ='), 'void must be { ENCODING'),
     ('"sidewalk"', '"sidewlak"', "did you mean 'sidewalk'"),
     ('void', 'things = ["boat"]\nvoid', "things: 'boat' is not a class"),
     ('[splits.train]', '[splits.trian]', "did you mean 'train'"),
@@ -168,15 +246,33 @@ def test_a_folder_has_images_alone(tmp_path):
   np.testing.assert_array_equal(image, np.rot90(np.asarray(lying), -1))
 
 
+def of_shapes(folder, shapes):
+  for i, shape in enumerate(shapes):
+    Image.new('RGB', shape[::-1]).save(folder / f'{i:03}.png')
+  return f'folder:{folder}'
+
+
 def test_the_size_is_that_of_most_images(tmp_path):
   """4:3 with the pixels of 96x192: 117.6 x 156.8, in steps of 16."""
-  shapes = [(30, 40), (30, 40), (60, 80), (40, 30)]
-  for i, shape in enumerate(shapes):
-    Image.new('RGB', shape[::-1]).save(tmp_path / f'{i}.jpg')
-  spec = f'folder:{tmp_path}'
+  spec = of_shapes(tmp_path, [(30, 40), (30, 40), (60, 80), (40, 30)])
   found = own.choose_size(spec, 'train', (96, 192), 16)
   assert found == ((112, 160), 4, 1)
   assert own.choose_size(spec, 'train', (96, 192), 14)[0] == (112, 154)
+
+
+def test_the_size_is_one_that_images_have(tmp_path):
+  """Of as many upright as lying ones, the upright; no square between them."""
+  spec = of_shapes(tmp_path, [(32, 64), (64, 32)])
+  found = own.choose_size(spec, 'train', (32, 64), 1)
+  assert found == ((64, 32), 2, 1)
+
+
+@pytest.mark.parametrize(('count', 'looked_at'), [(200, 200), (201, 101)])
+def test_the_size_is_chosen_from_two_hundred_at_most(
+  count, looked_at, tmp_path
+):
+  spec = of_shapes(tmp_path, count * [(2, 4)])
+  assert own.choose_size(spec, 'train', (4, 8), 1) == ((4, 8), looked_at, 0)
 
 
 def test_names_are_the_same_from_anywhere(tmp_path, monkeypatch):

@@ -79,11 +79,13 @@ def test_names_are_unique(tmp_path):
   assert len(set(everything)) == 7 and everything[-1] == 'sub/a'
 
 
-def test_what_is_found(tmp_path):
-  """Images in subfolders; neither hidden files nor what is left out."""
+def test_what_is_found(tmp_path, capsys):
+  """Images in subfolders; neither hidden, linked nor what is left out."""
   for name in ('a.png', 'sub/B.JPEG', 'sub/.c.png', '.d/e.png', 'out/f.png'):
     save(tmp_path / name, noise(2, 2))
   (tmp_path / 'notes.txt').write_text('no image')
+  (tmp_path / 'phone.heic').touch()
+  (tmp_path / 'again').symlink_to(tmp_path / 'sub')
   (tmp_path / 'plain').write_bytes((tmp_path / 'a.png').read_bytes())
   found = photos.find(tmp_path, without=tmp_path / 'out')
   assert [photo.name for photo in found] == ['a', 'sub/B']
@@ -91,9 +93,18 @@ def test_what_is_found(tmp_path):
     tmp_path / 'a.png',
     tmp_path / 'sub' / 'B.JPEG',
   ]
+  said = f'{tmp_path}: passed over 4 files (1 again, 1 .txt, 1 .heic, 1 plain)'
+  assert capsys.readouterr().out == f'{said}\n'
   # A single file may have any suffix.
   plain = tmp_path / 'plain'
   assert photos.find(plain) == [photos.Photo(plain, 'plain')]
+
+
+@pytest.mark.parametrize('suffix', ['tif', 'gif', 'avif', 'jp2', 'ppm', 'tga'])
+def test_every_format_that_pillow_reads(suffix, tmp_path):
+  path = save(tmp_path / f'a.{suffix}', np.full((8, 8, 3), 200, np.uint8))
+  assert [photo.path for photo in photos.find(tmp_path)] == [path]
+  assert np.abs(photos.read(path).astype(int) - 200).max() <= 2
 
 
 def test_nothing_to_find(tmp_path):

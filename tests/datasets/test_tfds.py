@@ -1,6 +1,5 @@
 """Prepared sets as ordinary TFDS datasets: decoded as Pillow decodes them."""
 
-import json
 import subprocess
 import sys
 
@@ -12,8 +11,7 @@ import tensorflow_datasets as tfds
 from records import pixels, read
 
 import jaxuda.tfds
-from jaxuda import input as input_lib
-from jaxuda.datasets import builder, features, prepare, specs, verify_prepared
+from jaxuda.datasets import builder, prepare, specs
 from jaxuda.utils.errors import UserError
 
 SIZE = (24, 40)
@@ -125,8 +123,7 @@ def test_pseudo_labels(tmp_path):
     counts={'train': 3},
     has=dict.fromkeys(('label', 'confidence', 'soft'), ('train',)),
     generate=examples,
-    left_out=[],
-    more={'pseudo': {'of': 'streets'}, 'soft': 19},
+    metadata={'pseudo': {'of': 'streets'}, 'soft': 19},
   ).rename(tmp_path / 'labels')
   opened = tfds.builder_from_directory(folder)
   assert set(opened.info.features) == {
@@ -175,58 +172,3 @@ def test_a_data_source_needs_no_jaxuda(tmp_path):
     [sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path
   )
   assert done.stdout == '[5, 5, 5]\n', done.stderr
-
-
-def test_records_of_before_are_read_and_verified(tmp_path, monkeypatch):
-  """Their features were strings, b'' where there was nothing."""
-  monkeypatch.setattr(specs.module('gta5'), 'COUNTS', {})
-  splits = {
-    'train': [prepared.noise(i) for i in range(2)],
-    'val': [prepared.noise(i, label_full=LARGE) for i in range(3)],
-    'test': [prepared.noise(7, label=b'')],
-  }
-
-  class Gta5(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    def _info(self):
-      string = tfds.features.Scalar(np.object_)
-      return tfds.core.DatasetInfo(
-        builder=self,
-        features=tfds.features.FeaturesDict(
-          dict.fromkeys(features.FEATURES, string)
-        ),
-        metadata=tfds.core.MetadataDict(
-          {'encoding': 'cityscapes', 'size': prepared.SIZE, 'jpeg': False}
-        ),
-        disable_shuffling=True,
-      )
-
-    def _split_generators(self, dl_manager):
-      return {split: enumerate(found) for split, found in splits.items()}
-
-    def _generate_examples(self):
-      raise NotImplementedError
-
-  config = tfds.core.BuilderConfig(name='24x48', version='1.0.0')
-  written = Gta5(data_dir=str(tmp_path), config=config)
-  written.download_and_prepare(file_format='array_record')
-  sums = {k: [*map(features.checksum, v)] for k, v in splits.items()}
-  (written.data_path / 'crc32.json').write_text(json.dumps(sums))
-
-  def records(split):
-    return input_lib.open_records('gta5', prepared.SIZE, split, tmp_path)
-
-  assert [records('train').parse(i) for i in range(2)] == splits['train']
-  assert not records('test').labelled
-  stream = input_lib.Stream(records('train'), 'cityscapes19', 2, shuffle=False)
-  batch = next(input_lib.train_batches({'source': stream}, seed=0))
-  image = pixels(splits['train'][1]['image'])
-  np.testing.assert_array_equal(batch['source']['image'][1], image)
-  batches = input_lib.eval_batches(
-    records('val'), space='cityscapes19', batch_size=3
-  )
-  assert next(batches)['label'].shape == (3, 7, 9)
-  [report] = verify_prepared.verify('gta5', prepared.SIZE, tmp_path, 1)
-  assert report['problems'] == []
-
-
-LARGE = prepared.png(np.full((7, 9), 7, np.uint8))

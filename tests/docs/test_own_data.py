@@ -19,8 +19,9 @@ import tiny_runs
 from PIL import Image
 
 from data import verify
-from jaxuda import evaluate, predict
-from jaxuda.analyze import __main__ as analyze
+from jaxuda import config as config_lib
+from jaxuda import evaluate, labels
+from jaxuda.config import class_tables
 from jaxuda.datasets import specs
 from jaxuda.utils.errors import UserError
 
@@ -53,23 +54,6 @@ def run(module, *given):
   assert importlib.import_module(module).main([module, *given]) == 0, given
 
 
-@pytest.fixture(scope='module')
-def place(tmp_path_factory):
-  """The folder in which all commands of the page have run."""
-  folder = tmp_path_factory.mktemp('own')
-  campus.write(folder)
-  before = os.getcwd()
-  with pytest.MonkeyPatch.context() as patch, tiny_runs.quick_compiles():
-    patch.chdir(folder)
-    patch.setenv('TFDS_DATA_DIR', str(folder / 'data'))
-    counts = {'train': 4, 'val': 2}
-    patch.setattr(specs.module('streets'), 'COUNTS', counts)
-    for command in commands():
-      run(*command)
-    yield folder
-  assert os.getcwd() == before
-
-
 def scores(folder):
   return json.loads((folder / 'scores.json').read_text())
 
@@ -81,7 +65,22 @@ def pixels(count):
 
 
 @pytest.mark.slow
-def test_scores_are_in_its_own_classes(place):
+def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
+  campus.write(tmp_path)
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'data'))
+  counts = {'train': 4, 'val': 2}
+  monkeypatch.setattr(specs.module('streets'), 'COUNTS', counts)
+  with tiny_runs.quick_compiles():
+    for command in commands():
+      run(*command)
+    assert_scored_in_its_own_classes(tmp_path)
+    capsys.readouterr()
+    assert_needs_its_files_no_more(tmp_path)
+  assert 'note:' not in capsys.readouterr().out
+
+
+def assert_scored_in_its_own_classes(place):
   found = scores(place / 'runs/campus')
   assert tuple(found['iou']) == campus.CLASSES
   assert set(found['means']) == {'mIoU-7', 'mIoU-6'}
@@ -102,52 +101,41 @@ def test_scores_are_in_its_own_classes(place):
   np.testing.assert_array_equal(counts.sum(1), pixels(found['images']))
 
 
-@pytest.mark.slow
-def test_a_run_needs_its_class_table_no_more(place, tmp_path, capsys):
-  """A moved run, whose images and TOML files are gone, does all it did."""
-  moved = tmp_path / 'moved'
+def assert_needs_its_files_no_more(place):
+  """A moved run, whose images and TOML files are gone, scores as it did."""
+  moved = place / 'moved'
   shutil.copytree(place / 'runs/campus', moved)
   shutil.rmtree(moved / 'evaluation')
-  hidden = (place / 'campus').rename(place / 'hidden')
-  try:
-    evaluate.main(['evaluate', f'--workdir={moved}', '--flip'])
-    [again] = (moved / 'evaluation').iterdir()
-    [before] = (place / 'runs/campus/evaluation').iterdir()
-    assert scores(again) == scores(before)
-    photos = place / 'photos'
-    to = tmp_path / 'out'
-    predict.main(
-      ['predict', f'--workdir={moved}', f'--images={photos}', f'--output={to}']
-    )
-    # With the run that it was copied from: their tables are equal.
-    runs = f'{moved},{place / "runs/campus"}'
-    evaluate.main(['evaluate', f'--workdir={runs}'])
-    flags = [f'--workdirs={runs}', f'--output={tmp_path / "a"}']
-    analyze.main(['analyze', 'confusion', *flags])
-  finally:
-    hidden.rename(place / 'campus')
-  assert 'note:' not in capsys.readouterr().out
+  (place / 'campus').rename(place / 'hidden')
+  evaluate.main(['evaluate', f'--workdir={moved}', '--flip'])
+  [again] = (moved / 'evaluation').iterdir()
+  [before] = (place / 'runs/campus/evaluation').iterdir()
+  assert scores(again) == scores(before)
+  # Its classes are those of the run that it was copied from.
+  spaces = [
+    labels.space(config_lib.read_run(folder).classes)
+    for folder in (moved, place / 'runs/campus')
+  ]
+  assert spaces[0].name != spaces[1].name
+  assert spaces[0].identity == spaces[1].identity
 
 
-@pytest.mark.slow
-def test_a_changed_class_table_is_told(place, capsys):
-  path = place / 'campus/simulator.toml'
-  text = path.read_text()
-  [started] = (c for c in commands() if '--workdir=runs/campus' in c[-1:])
-  try:
-    path.write_text(text + '# a comment is no change\n')
-    run(*started)
-    path.write_text(text.replace('"sign"', '"board"'))
-    with pytest.raises(UserError, match='is not what it was when runs/campus'):
-      run(*started)
-    workdir = '--workdir=runs/campus'
-    predict.main(
-      ['predict', workdir, '--images=photos', '--output=predicted/again']
-    )
-    told = f'note: {path} has changed since; the classes are those of runs/'
-    assert told in capsys.readouterr().out
-  finally:
-    path.write_text(text)
+def test_a_changed_class_table_is_told(tmp_path, capsys):
+  campus.write(tmp_path, count=1)
+  path, workdir = tmp_path / 'campus/simulator.toml', tmp_path / 'run'
+  flat, text = {'classes': str(path)}, path.read_text()
+  class_tables.keep(workdir, flat)
+  path.write_text(text + '# a comment is no change\n')
+  class_tables.check(workdir, flat)
+  copy = class_tables.kept(workdir, flat)['classes']
+  assert not capsys.readouterr().out
+  path.write_text(text.replace('"sign"', '"board"'))
+  with pytest.raises(UserError, match=f'is not what it was when {workdir}'):
+    class_tables.check(workdir, flat)
+  assert class_tables.kept(workdir, flat) == {'classes': copy}
+  told = f'note: {path} has changed since; the classes are those of {copy}'
+  assert told in capsys.readouterr().out
+  assert 'sign' in labels.space(copy).classes
 
 
 def test_what_the_page_shows_is_there(tmp_path):

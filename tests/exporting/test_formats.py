@@ -5,15 +5,13 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny
 import tiny_runs
+import trained
 from photo_files import noise
 
-from jaxuda import experiment
 from jaxuda.evaluation import inference
 from jaxuda.exporting import formats
 from jaxuda.exporting.program import Program
-from jaxuda.models import segmenter
 
 pytestmark = pytest.mark.slow
 
@@ -41,15 +39,10 @@ def quick():
     yield
 
 
-@functools.cache
-def network(name, *overrides):
-  """A run of random weights that predicts several classes."""
-  spec, *own = NETWORKS[name]
-  config = tiny.config(spec, f'eval.size={SIZE}', *own, *overrides)
-  drawn = tiny.drawn(segmenter.abstract(experiment.segmenter(config)))
-  return experiment.from_variables(
-    config, drawn['params'], drawn['batch_stats'], 7
-  )
+def network(name):
+  """A run that predicts several classes."""
+  spec, *overrides = NETWORKS[name]
+  return trained.network(spec, f'eval.size={SIZE}', *overrides)
 
 
 def probabilities(run, image):

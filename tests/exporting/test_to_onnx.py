@@ -11,6 +11,7 @@ from onnx import helper
 
 from jaxuda.exporting.to_onnx.graph import Graph, Tensor, expanded
 from jaxuda.exporting.to_onnx.translate import translate
+from jaxuda.models import windows
 
 
 def session(function, like):
@@ -53,6 +54,13 @@ FUNCTIONS = {
   'functions': lambda x: jax.nn.gelu(x, approximate=False) + jax.nn.sigmoid(x),
   'powers': lambda x: x**3 + jax.lax.rsqrt(x + 1) + jnp.square(x),
   'products': lambda x: jnp.einsum('bhwc,bhvc->bwvh', x, x),
+  'a map over items': lambda x: jax.lax.map(
+    lambda row: row * ROW + x[0, 0], x[0]
+  ),
+  'windows by parts': lambda x: windows.by_parts(
+    jnp.concatenate([x, 2 * x, 3 * x]), jnp.tanh, pixels=2 * 6 * 8
+  ),
+  'calls': lambda x: jax.checkpoint(jnp.tanh)(jax.jit(jnp.exp)(x)),
 }
 
 
@@ -114,9 +122,24 @@ def test_sides_that_follow_from_the_image_s():
     np.testing.assert_array_equal(predict(x), padded(x))
 
 
-def test_a_primitive_that_is_not_known():
-  with pytest.raises(NotImplementedError, match='sort'):
-    session(jnp.sort, jax.ShapeDtypeStruct((1, 6, 8, 3), jnp.float32))
+@pytest.mark.parametrize(
+  ('function', 'told'),
+  [
+    (jnp.sort, 'sort'),
+    (lambda x: jax.lax.top_k(x, 2)[0], 'top_k'),
+    (lambda x: jnp.cumsum(x, 1), 'cumsum'),
+    (lambda x: jax.lax.scan(lambda c, y: (c + y, y), x[0], x)[0], 'a carry'),
+    (
+      lambda x: jax.lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x),
+      'while',
+    ),
+    (lambda x: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), 'cond'),
+    (lambda x: conv(x, x[0, :3, :3, :, None]), 'a convolution with what'),
+  ],
+)
+def test_what_is_not_known_is_named(function, told):
+  with pytest.raises(NotImplementedError, match=told):
+    session(function, jax.ShapeDtypeStruct((1, 6, 8, 3), jnp.float32))
 
 
 def test_the_opset_is_what_the_page_says():

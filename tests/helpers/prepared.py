@@ -41,7 +41,7 @@ def write(
       for key in ('label', 'label_full')
     },
     generate=splits.__getitem__,
-    left_out=[],
+    metadata={},
   )
 
 

@@ -159,7 +159,7 @@ def test_labels_of_their_own_size(finished_run, streets_data, tmp_path):
     counts={'train': 2},
     has={'label': ['train']},
     generate={'train': examples}.__getitem__,
-    left_out=[],
+    metadata={},
   )
   folder = write(
     finished_run,

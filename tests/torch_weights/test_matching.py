@@ -192,6 +192,11 @@ def test_discriminators(tmp_path, capsys):
   theirs = tensors['cls2.bias']
   np.testing.assert_array_equal(found['cls2']['bias'], theirs)
   assert 'no file for' not in capsys.readouterr().out
+  # There are no settings of what a discriminator's file may lack.
+  safetensors.numpy.save_file(whole | {'model_D.odd': theirs}, path)
+  with pytest.raises(UserError, match='fit the discriminator of') as refused:
+    load.load_discriminators(config)
+  assert 'config.init' not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -139,13 +139,15 @@ class Graph:
           product = self.add('Mul', [product, factor])
         return product
       case ast.BinOp():
-        both = [self._evaluate(tree.left), self._evaluate(tree.right)]
-        return self.add(_ARITHMETIC[type(tree.op)], both)
+        kind = _ARITHMETIC.get(type(tree.op))
+        if kind:
+          both = [self._evaluate(tree.left), self._evaluate(tree.right)]
+          return self.add(kind, both)
       case ast.Call(func=ast.Name('floordiv')):
         return self._floor_divided(*map(self._evaluate, tree.args))
-      case ast.Call():
-        return self.add(_CALLS[tree.func.id], map(self._evaluate, tree.args))
-    raise NotImplementedError(ast.unparse(tree))
+      case ast.Call(func=ast.Name(name)) if name in _CALLS:
+        return self.add(_CALLS[name], map(self._evaluate, tree.args))
+    raise NotImplementedError(f'sides of {ast.unparse(tree)}')
 
   def _floor_divided(self, x, divisor):
     """Return x // divisor; ONNX rounds towards 0 instead."""

@@ -114,6 +114,8 @@ def _conv(graph, given, params, out):
   if params['batch_group_count'] != 1 or {*params['lhs_dilation']} != {1}:
     raise NotImplementedError('a transposed convolution')
   x, kernel = given
+  if kernel.array is None:
+    raise NotImplementedError('a convolution with what is computed')
   kernel = np.transpose(kernel.array, numbers.rhs_spec)
   low, high = zip(*params['padding'], strict=True)
   return graph.convolve(
@@ -149,6 +151,8 @@ def _max_pool(graph, given, params, out):
 def _add_at(graph, given, params, out):
   """Return a tensor to a part of which another one is added."""
   whole, place, part = given
+  if place.array is None:
+    raise NotImplementedError('scatter-add to a place that is computed')
   starts = [0] * len(out.shape)
   axes = params['dimension_numbers'].scatter_dims_to_operand_dims
   for axis, start in zip(axes, place.array.tolist(), strict=True):

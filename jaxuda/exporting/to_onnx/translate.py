@@ -15,7 +15,14 @@ from jax.extend import core
 from jaxuda.exporting.to_onnx import arithmetic, structure
 from jaxuda.exporting.to_onnx.graph import Graph, Tensor, constant, expanded
 
-_INNER = ('jaxpr', 'call_jaxpr')  # parameters that hold further primitives
+# Primitives that are calls, and their parameter that holds what is called.
+_CALLS = {
+  'closed_call': 'call_jaxpr',
+  'custom_jvp_call': 'call_jaxpr',
+  'custom_vjp_call': 'call_jaxpr',
+  'jit': 'jaxpr',
+  'remat2': 'jaxpr',
+}
 _SAME = ('stop_gradient', 'copy', 'copy_p', 'optimization_barrier')
 
 
@@ -46,12 +53,17 @@ def translate(
 def _outputs(graph, equation, given):
   """Return the tensors that an equation makes."""
   name, params = equation.primitive.name, equation.params
-  for inner in (params[key] for key in _INNER if key in params):
+  if name in _CALLS:
+    inner = params[_CALLS[name]]
     if not isinstance(inner, core.ClosedJaxpr):
       inner = core.ClosedJaxpr(inner, ())
     return translate(graph, inner, given)
+  if name == 'scan':
+    return _unrolled(graph, equation, given)
   if name in _SAME:
     return given
+  if len(equation.outvars) != 1:
+    raise NotImplementedError(name)
   [out] = [variable.aval for variable in equation.outvars]
   if name == 'broadcast_in_dim':
     return [_broadcast(graph, given[0], out, params)]
@@ -70,6 +82,45 @@ def _outputs(graph, equation, given):
   if isinstance(found, str):
     found = Tensor(found, None, tuple(out.shape))
   return [found]
+
+
+def _unrolled(graph, equation, given):
+  """Return what a function makes of items one after another (jax.lax.map)."""
+  params, count = equation.params, equation.params['num_consts']
+  if params['num_carry']:
+    raise NotImplementedError('scan with a carry')
+  whole = [
+    expanded(graph, tensor, atom.aval.shape)
+    for tensor, atom in zip(given, equation.invars, strict=True)
+  ]
+  rows = []
+  for i in range(params['length']):
+    at = graph.constant(np.array(i, np.int64))
+    items = [
+      Tensor(
+        graph.add('Gather', [graph.name(tensor), at], axis=0),
+        None,
+        tensor.shape[1:],
+      )
+      for tensor in whole[count:]
+    ]
+    rows.append(translate(graph, params['jaxpr'], [*given[:count], *items]))
+  return [
+    _stacked(graph, column, variable.aval.shape)
+    for variable, column in zip(
+      equation.outvars, zip(*rows, strict=True), strict=True
+    )
+  ]
+
+
+def _stacked(graph, parts, shape):
+  """Return tensors one after another, of a shape with their number first."""
+  zero = graph.integers([0])
+  rows = [
+    graph.add('Unsqueeze', [graph.name(expanded(graph, part, shape[1:])), zero])
+    for part in parts
+  ]
+  return Tensor(graph.add('Concat', rows, axis=0), None, shape)
 
 
 def _computed(equation, given, elementwise):
