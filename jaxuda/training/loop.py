@@ -10,6 +10,7 @@ from ml_collections import FrozenConfigDict
 
 from jaxuda import checkpoints, experiment, optim, state
 from jaxuda import input as input_lib
+from jaxuda.datasets import stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
 from jaxuda.reports import sessions
@@ -168,6 +169,7 @@ class Run:
       current, notes = self.checkpoints.restore('latest', abstract)
       # What `weights import` has made has trained no step.
       self.means.restore(notes.get('means', {}), self.replicated)
+      self._refuse_other_data(notes.get('data', {}))
       print0(f'continuing at step {int(current.step)}')
       return current
     current = start.init_state(
@@ -254,8 +256,27 @@ class Run:
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
-      notes = {'means': self.means.to_json()}
+      notes = {'means': self.means.to_json(), 'data': self._data()}
       self.checkpoints.save(i, current, metrics, notes)
+
+  def _data(self) -> dict[str, str]:
+    """Return the fingerprint of each stream that is of a user's own files."""
+    of_each = {
+      name: stored.metadata(stream.records.path).get('fingerprint')
+      for name, stream in self.streams.items()
+    }
+    return {name: found for name, found in of_each.items() if found}
+
+  def _refuse_other_data(self, noted):
+    """Refuse to go on with own data that was prepared again meanwhile."""
+    for name, found in self._data().items():
+      if noted.get(name, found) != found:
+        path = self.streams[name].records.path
+        raise UserError(
+          f'config.{name}.name={self.config[name].name}: {path} was prepared '
+          f'again since {self.workdir} was begun, from other files: put those '
+          f'files back and delete {path}, or give another --workdir.'
+        )
 
   def _print_saves(self, step, stopped):
     """Print which checkpoints failed, and after a signal how to continue."""

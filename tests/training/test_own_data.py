@@ -1,11 +1,14 @@
 """What is settled of users' own data, and what is refused in a sentence."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
 from jaxuda import config as config_lib
-from jaxuda.datasets import prepare, specs
-from jaxuda.training import own_data
+from jaxuda import input as input_lib
+from jaxuda.datasets import own, prepare, specs
+from jaxuda.training import loop, own_data
 from jaxuda.utils.errors import UserError
 
 TABLE = """
@@ -115,6 +118,32 @@ def test_a_run_goes_on_as_it_began(photos, capsys):
   for _ in range(2):  # for each stream that reads them
     assert prepare.ensure(name, size, data, resumed=True) == folder
   assert capsys.readouterr().out.count('note: the files of folder:') == 1
+
+
+def test_a_run_does_not_go_on_with_other_photos(photos):
+  """As another run had them prepared, after the folder was deleted."""
+  name, data = own.absolute('folder:seen'), photos / 'data'
+
+  def prepared():
+    """What a run knows of its data."""
+    prepare.prepare(name, size=(40, 32), data_dir=data, workers=1)
+    records = input_lib.open_records(name, (40, 32), 'train', data)
+    run = object.__new__(loop.Run)
+    run.config = settled('adabn', 'target.name=folder:seen')
+    run.workdir, run.streams = photos / 'run', {}
+    run.streams['target'] = input_lib.Stream(records, None, 1)
+    return run
+
+  noted = prepared()._data()
+  assert list(noted) == ['target']
+  prepared()._refuse_other_data(noted)
+  shutil.rmtree(data)
+  prepared()._refuse_other_data(noted)  # the same files
+  Image.new('RGB', (30, 40)).save(photos / 'seen/3.png')
+  shutil.rmtree(data)
+  with pytest.raises(UserError, match=r'was prepared again since .*/run was'):
+    prepared()._refuse_other_data(noted)
+  prepared()._refuse_other_data({})  # before its first checkpoint
 
 
 def test_a_broken_photo_is_told_with_what_finds_all(photos):
