@@ -68,7 +68,7 @@ def test_core_rooms_need_neither_tensorflow_nor_orbax(tmp_path):
 def test_help(tool, tmp_path):
   arguments = ('-X', 'importtime', '-m', f'jaxuda.{tool}', '--help')
   done, seconds = python(*arguments, cwd=tmp_path)
-  assert seconds < 2
+  assert seconds < 3  # of the processor; jax alone takes one
   assert done.returncode == 0
   assert f'python -m jaxuda.{tool}' in done.stdout
   assert '--workdir' in done.stdout
@@ -116,5 +116,5 @@ def test_a_wrong_command_line_is_one_sentence(arguments, sentence, tmp_path):
   assert not found & set(HEAVY)
   # A config takes its method's settings, and so imports jax.
   assert ('jax' in found) <= (f'--config={CONFIG}' in ' '.join(arguments))
-  assert seconds < 2
+  assert seconds < 3  # of the processor; jax alone takes one
   assert not list(tmp_path.iterdir())

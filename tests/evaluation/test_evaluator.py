@@ -26,8 +26,12 @@ def write_run(
   workdir: pathlib.Path, name: str, data_dir: pathlib.Path, **seeds: int
 ) -> None:
   """Write a run at step 3, each network of weights drawn by a seed."""
-  spec = f'configs/{name}.py:streets'
-  settings = [*tiny_runs.small(spec), f'data_dir={data_dir}']
+  spec = f'configs/{name}.py:streets,encoder=resnet'
+  settings = [
+    *tiny_runs.small(spec),
+    f'data_dir={data_dir}',
+    'num_log_images=1',
+  ]
   config = config_lib.load(spec, settings)
   workdir.mkdir()
   content = json.dumps(config_lib.to_json(config))
