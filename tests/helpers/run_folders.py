@@ -10,15 +10,14 @@ from jaxuda import config as config_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.utils import metrics_csv
 
-CLASSES = 19
-
 
 def counts_of(ious) -> np.ndarray:
   """Return counts whose IoUs are these: pixels of a class and of no other."""
-  counts = np.zeros((CLASSES, CLASSES + 1), np.int64)
+  classes = len(ious)
+  counts = np.zeros((classes, classes + 1), np.int64)
   for i, iou in enumerate(ious):
     counts[i, i] = round(1000 * iou)
-    counts[i, CLASSES] = 1000 - counts[i, i]
+    counts[i, classes] = 1000 - counts[i, i]
   return counts
 
 

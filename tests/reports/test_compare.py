@@ -9,6 +9,7 @@ import run_folders
 from PIL import Image
 
 from jaxuda import compare as command
+from jaxuda import config as config_lib
 from jaxuda.reports import compare, content
 from jaxuda.utils.errors import UserError
 
@@ -123,6 +124,59 @@ def test_a_start_counts_for_what_it_is(tmp_path):
   run_folders.write(tmp_path / 'run-9', f'init={other}', ious=[0.5] * 19)
   runs = content.read_all(compare.find([f'{tmp_path}/run-*']))
   assert [list(group.runs) for group in compare.group(runs)] == [[0, 1], [0]]
+
+
+def test_seeds_with_classes_of_a_file(tmp_path):
+  """Each run has its own copy of the file, which does not part them."""
+  table = tmp_path / 'harbour.toml'
+  table.write_text('classes = [{ name = "quay", id = 1 }]')
+  for seed in (0, 1):
+    folder = run_folders.write(
+      tmp_path / f'run-{seed}', f'seed={seed}', f'classes={table}'
+    )
+    config_lib.write_run(
+      folder, json.loads((folder / 'config.json').read_text())
+    )
+  runs = content.read_all([tmp_path / 'run-0', tmp_path / 'run-1'])
+  assert len({run.config.classes for run in runs}) == 2
+  assert [list(group.runs) for group in compare.group(runs)] == [[0, 1]]
+
+
+def test_names_that_would_be_equal(tmp_path):
+  """By the run that each goes on from; else by a number."""
+  for i in range(2):
+    start = run_folders.write(
+      tmp_path / f'start-{i}', f'optim.lr={i + 1}e-3', f'name=from{i}'
+    )
+    run_folders.write(tmp_path / f'run-{i}', f'init={start}')
+  runs = content.read_all([tmp_path / 'run-0', tmp_path / 'run-1'])
+  names = [group.name for group in compare.group(runs)]
+  assert [name.rpartition('init=')[2] for name in names] == ['from0', 'from1']
+  for i in range(2):
+    run_folders.write(
+      tmp_path / f'many-{i}',
+      *('optim.lr=1e-4', 'optim.power=0.5', 'eval.scales=(2.0,)'),
+      f'steps={i + 5}',
+    )
+  run_folders.write(tmp_path / 'many-2')
+  runs = content.read_all([tmp_path / f'many-{i}' for i in range(3)])
+  names = [group.name for group in compare.group(runs)]
+  assert names[0].removesuffix(' (1)') == names[1].removesuffix(' (2)')
+  assert len(set(names)) == 3
+
+
+def test_a_headline_of_another_name(tmp_path, capsys):
+  """Of two means the first one; its curve is drawn, too."""
+  rows = [(step, {'eval/mIoU-16': 0.2, 'eval/mIoU-13': 0.3}) for step in (1, 2)]
+  folder = run_folders.write(
+    tmp_path / 'run',
+    ious=[0.2] * 16,
+    rows=rows,
+    config='configs/advent.py:synthia',
+  )
+  assert command.main(['', str(folder), f'--output={tmp_path / "out"}']) == 0
+  assert 'mIoU-16' in capsys.readouterr().out
+  assert (tmp_path / 'out' / 'curves.png').is_file()
 
 
 def test_what_is_no_run(tmp_path):

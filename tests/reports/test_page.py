@@ -107,6 +107,42 @@ def test_several_runs(run, tmp_path):
   assert 'after: other' in said and 'after: <b>run & co' in said
 
 
+def test_runs_of_one_name_and_of_other_images(run, tmp_path):
+  """Each has its own column and curve; pictures are of the same images."""
+  for parent, more in (('a', ()), ('b', ('eval.split=tune',))):
+    folder = run_folders.write(
+      tmp_path / parent / 'same', *more, ious=[0.4] * 19, rows=ROWS
+    )
+    run_folders.draw(folder)
+  runs = content.read_all([tmp_path / 'a/same', tmp_path / 'b/same'])
+  assert [each.name for each in runs] == ['a/same', 'b/same']
+  said = ' '.join(Page(page.render(runs)).words)
+  assert 'difference to a/same' in said
+  assert 'after: a/same' in said and 'after: b/same' not in said
+  again = content.read_all([run, run])  # named twice, shown once
+  assert [each.name for each in again] == ['<b>run & co']
+
+
+def test_alarms_that_are_over(tmp_path):
+  """The head has those of the last evaluation, the section all of them."""
+  over = [*ROWS, (30, MEASURES), (30, GAME)]
+  folder = run_folders.write(tmp_path / 'run', rows=over, ious=[0.3] * 19)
+  [run] = content.read_all([folder])
+  assert [step for step, _ in run.alarms] == [20]
+  assert run.last_alarms == []
+  words = Page(page.render([run])).words
+  assert 'Alarms at all evaluations: 1' in words
+  assert sum('no longer predicted' in word for word in words) == 1
+
+
+def test_labelled_images_are_named(tmp_path):
+  folder = run_folders.write(
+    tmp_path / 'run', config='configs/ass.py:streets', rows=ROWS
+  )
+  said = ' '.join(Page(page.render(content.read_all([folder]))).words)
+  assert 'labelled streets/city, train at 96x192, batch 4, 20 images' in said
+
+
 def test_a_run_without_labels_and_one_that_goes_on(tmp_path):
   mine = run_folders.write(
     tmp_path / 'mine',
