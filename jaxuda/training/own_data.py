@@ -142,8 +142,9 @@ def _choose_size(config, key):
   size, count, others = own.choose_size(part.name, part.split, like, divisor)
   part.size = size
   text = (
-    f'{key}: {part.name} at {specs.size_name(size)}, the shape of most of '
-    f'{count:,} images and as many pixels as {specs.size_name(like)}'
+    f'{key}: {part.name} at {specs.size_name(size)}, the shape of most '
+    f'({count:,} were looked at), with as many pixels as '
+    f'{specs.size_name(like)}'
   )
   if others:
     text += f'; {others:,} of another shape are stretched'
