@@ -183,7 +183,7 @@ SELF_TRAINING = {
 _LARGE = tuple(
   f'{part}.size=(192,384)' for part in ('source', 'target', 'eval')
 )
-# The share of a crop that 60 are of 96x192.
+# As many for the image as 60 pixels are at half the size.
 _RARE = ('source.rare_class.pixels=240',)
 
 # HRDA's images are twice as large as those of the other tables.

@@ -5,14 +5,13 @@ the config name. What is done with a run is done with these, wherever the run
 lies and whatever has become of the files.
 """
 
-import functools
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from jaxuda.labels import tables
 from jaxuda.utils import files
-from jaxuda.utils.console import print0
+from jaxuda.utils.console import print_once
 from jaxuda.utils.errors import UserError
 
 FOLDER = 'tables'  # in a run's folder
@@ -64,14 +63,11 @@ def kept(workdir: pathlib.Path, flat: Mapping[str, Any]) -> dict[str, str]:
     if copy.is_file():
       found[key] = str(copy)
       if table.is_file() and _has_changed(table, copy):
-        _print_once(
+        print_once(
           f'note: {table} has changed since; the classes are those of {copy}, '
           'its copy of when the run was started.'
         )
   return found
-
-
-_print_once = functools.cache(print0)  # a run is read several times
 
 
 def _pairs(workdir, flat) -> Iterator[_Pair]:

@@ -126,7 +126,8 @@ def chosen(
   return found, f'{others.total():,} files ({kinds}{more})'
 
 
-# Data of one's own is listed several times, to be counted, sized and read.
+# Data of one's own is listed several times, to be counted, sized and read. Not
+# console.print_once, which needs jax.
 print_once = functools.cache(functools.partial(print, flush=True))
 
 

@@ -127,10 +127,9 @@ def _tell_change(spec, folder, resumed):
       f'{text}; delete {folder} and they are prepared again, also for runs '
       'that go on.'
     )
-  _print_once(f'note: {text}; the run goes on with what it has read before.')
-
-
-_print_once = functools.cache(console.print0)
+  console.print_once(
+    f'note: {text}; the run goes on with what it has read before.'
+  )
 
 
 def _make(spec, folder, tasks, workers, write, done, command):
@@ -270,10 +269,10 @@ def _write(spec, root, tasks, mapped, stop, write, command):
 def _check_space(root, needed, command):
   free = shutil.disk_usage(root).free
   if needed > free:
+    smaller = '' if '--jpeg' in command else f', or run `{command} --jpeg`'
     raise UserError(
       f'{root}: about {needed / 2**30:.1f} GiB more are needed, '
-      f'{free / 2**30:.1f} GiB are free; make room, or let JPEG take a third '
-      f'of it: `{command} --jpeg`.'
+      f'{free / 2**30:.1f} GiB are free; make room{smaller}.'
     )
 
 

@@ -2,7 +2,7 @@
 
 They are made of the rows of a metrics.csv: what unlabelled.py measures at each
 evaluation, and what a training step measures of its discriminators. The limits
-are far from what the runs of the results' tables measured (docs/unlabelled.md).
+are chosen by hand.
 """
 
 from collections.abc import Mapping, Sequence

@@ -96,7 +96,7 @@ def _identity(config) -> dict[str, Any]:
     ):
       start = config_lib.read_run(value)
       value = {'name': start.name, **_identity(start)}
-    elif value and key.rpartition('.')[2] == 'classes':
+    elif isinstance(value, str) and key.rpartition('.')[2] == 'classes':
       value = labels.space(value).identity
     kept[key] = value
   return kept

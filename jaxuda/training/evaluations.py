@@ -71,11 +71,11 @@ class Evaluations:
         config, streams['source'].records, resumed
       )
     self.figures = None
-    self._compiled = False
     if config.num_log_images:
       # Without scored images, figures show the target that is read.
       shown = scored or target or streams['source'].records
       self.figures = figure_writer.FigureWriter(config, net, shown)
+    self._is_compiled = not (self._scored or self._unlabelled or self.figures)
 
   def resume(self, step: int) -> None:
     """Forget what was kept of later steps than this one."""
@@ -95,9 +95,9 @@ class Evaluations:
       current: the state.
       stop: of signals.StopSignal.
     """
-    if not self._compiled:
+    if not self._is_compiled:
       print0('compiling the evaluation ...')
-      self._compiled = True
+      self._is_compiled = True
     network = self.shown(current)
     variables = network.params, network.batch_stats
     counts, images = self._counts(self._scored, None, variables, stop)

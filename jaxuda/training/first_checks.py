@@ -1,7 +1,7 @@
 """What is refused at once, before jax and TensorFlow take their seconds.
 
 Names alone are looked at: of datasets, of their splits, of files. All else is
-checked later (checks.py, train.py), with the same sentences.
+checked later (checks.py, own_data.py, train.py).
 """
 
 import os

@@ -16,8 +16,8 @@ from jaxuda.utils import metrics_csv
 from jaxuda.utils.console import duration, print0
 
 LOSS = 'loss/'
-_PROFILED = (10, 15)  # steps of a session
 LEARNING_RATE = 'optim/lr'  # of every line of training, and of no evaluation
+_PROFILED = (10, 15)  # steps of a session
 
 
 def describe(config, state, mesh: jax.sharding.Mesh) -> None:
@@ -99,11 +99,14 @@ class Log:
       0, {'config': code(stored), 'parameters': code(shapes)}
     )
 
-  def profiler(self, first: int) -> Callable[[int], object]:
+  def profiler(self, first: int) -> Callable[[int], object] | None:
     """Return what is called before each step, and profiles five of them.
 
     Args:
       first: the step at which training begins.
+
+    Returns:
+      None where too few steps are left, which is printed.
     """
     from clu import periodic_actions
 
@@ -112,6 +115,7 @@ class Log:
         f'no profile will be written: it is of the {_PROFILED[0]}th to the '
         f'{_PROFILED[1]}th step, and {self._steps - first} are left'
       )
+      return None
     return periodic_actions.Profile(
       logdir=self._folder,
       first_profile=first + _PROFILED[0],

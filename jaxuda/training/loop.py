@@ -10,11 +10,10 @@ from ml_collections import FrozenConfigDict
 
 from jaxuda import checkpoints, experiment, optim, state
 from jaxuda import input as input_lib
-from jaxuda.datasets import stored
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
 from jaxuda.reports import sessions
-from jaxuda.training import stages, start
+from jaxuda.training import own_data, stages, start
 from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import LEARNING_RATE, Log, describe
 from jaxuda.training.means import Means
@@ -97,6 +96,7 @@ class Run:
     self.session = sessions.Session(workdir, mesh)
     self.config, self.workdir = config, workdir
     self.streams, scored = opened
+    self.fingerprints = own_data.fingerprints(self.streams)
     self.mesh, self.replicated = mesh, sharding.replicated(mesh)
     self.put = sharding.shard_batch(mesh)
     self.nets, self.txs = experiment.build(config)
@@ -169,7 +169,7 @@ class Run:
       current, notes = self.checkpoints.restore('latest', abstract)
       # What `weights import` has made has trained no step.
       self.means.restore(notes.get('means', {}), self.replicated)
-      self._refuse_other_data(notes.get('data', {}))
+      own_data.refuse_changed(self.fingerprints, notes.get('data', {}))
       print0(f'continuing at step {int(current.step)}')
       return current
     current = start.init_state(
@@ -256,27 +256,8 @@ class Run:
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
-      notes = {'means': self.means.to_json(), 'data': self._data()}
+      notes = {'means': self.means.to_json(), 'data': self.fingerprints}
       self.checkpoints.save(i, current, metrics, notes)
-
-  def _data(self) -> dict[str, str]:
-    """Return the fingerprint of each stream that is of a user's own files."""
-    of_each = {
-      name: stored.metadata(stream.records.path).get('fingerprint')
-      for name, stream in self.streams.items()
-    }
-    return {name: found for name, found in of_each.items() if found}
-
-  def _refuse_other_data(self, noted):
-    """Refuse to go on with own data that was prepared again meanwhile."""
-    for name, found in self._data().items():
-      if noted.get(name, found) != found:
-        path = self.streams[name].records.path
-        raise UserError(
-          f'config.{name}.name={self.config[name].name}: {path} was prepared '
-          f'again since {self.workdir} was begun, from other files: put those '
-          f'files back and delete {path}, or give another --workdir.'
-        )
 
   def _print_saves(self, step, stopped):
     """Print which checkpoints failed, and after a signal how to continue."""

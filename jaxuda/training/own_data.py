@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxuda import config as config_lib
 from jaxuda.datasets import own, specs
+from jaxuda.datasets import stored as stored_lib
 from jaxuda.labels import tables
 from jaxuda.models import segmenter
 from jaxuda.utils.console import print0
@@ -156,3 +157,36 @@ def _like(config):
   before = map(_like, config_lib.stages(config).values())
   known = (config.source.size, config.target.size, *before)
   return next(filter(None, known), None)
+
+
+def fingerprints(streams: Mapping[str, Any]) -> dict[str, str]:
+  """Return {folder: fingerprint} of what is prepared of own data, and read.
+
+  Args:
+    streams: a name to each Stream.
+  """
+  folders = {stream.records.path for stream in streams.values()}
+  found = {
+    str(folder): stored_lib.metadata(folder).get('fingerprint')
+    for folder in sorted(folders)
+  }
+  return {folder: known for folder, known in found.items() if known}
+
+
+def refuse_changed(now: Mapping[str, str], noted: Mapping[str, str]) -> None:
+  """Refuse to go on with own data that was prepared again meanwhile.
+
+  Args:
+    now: of `fingerprints`.
+    noted: the same of when the run was saved; what is not noted passes.
+
+  Raises:
+    UserError: names the folder.
+  """
+  for folder, found in now.items():
+    if noted.get(folder, found) != found:
+      raise UserError(
+        f'{folder} was prepared again since this run was begun, from other '
+        f'files: put those files back and delete {folder}, or give another '
+        '--workdir.'
+      )

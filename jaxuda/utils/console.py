@@ -1,6 +1,7 @@
 """What the commands print: lines, durations, tables and progress."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,6 +14,10 @@ def print0(text: str = '') -> None:
 
   if jax.process_index() == 0:
     print(text, flush=True)
+
+
+# What is read several times is told of once.
+print_once = functools.cache(print0)
 
 
 def duration(seconds: float) -> str:

@@ -20,11 +20,7 @@ from jaxuda.utils import metrics_csv
 from jaxuda.utils.cli import run_cli
 from jaxuda.utils.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
+pytestmark = pytest.mark.usefixtures('quick')
 
 
 @pytest.fixture

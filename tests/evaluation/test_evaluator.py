@@ -13,13 +13,7 @@ from jaxuda import checkpoints, evaluate, experiment, state
 from jaxuda import config as config_lib
 from jaxuda.utils import cli
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 
 def write_run(

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import tiny
-import tiny_runs
 from photo_files import noise, save
 from PIL import Image
 from predicted import network, plain, written
@@ -20,15 +19,9 @@ from jaxuda.evaluation.prediction import predict_images
 from jaxuda.evaluation.predictor import Predictor
 from jaxuda.utils.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 SPACE = labels.space('cityscapes19')
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def test_images_of_all_kinds_and_sizes(tmp_path):

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tiny_runs
 from photo_files import noise, save
 from predicted import by_hand, network, plain, written
 
@@ -15,15 +14,9 @@ from jaxuda.evaluation.prediction import predict_images
 from jaxuda.evaluation.predictor import Predictor
 from jaxuda.utils.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 SPACE = labels.space('cityscapes19')
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def test_ids_are_the_argmax_and_colours_the_table(tmp_path, capsys):

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import tiny_runs
 from photo_files import noise, save
 from PIL import Image
 from predicted import by_hand, network, plain, written
@@ -16,15 +15,9 @@ from jaxuda.evaluation import prediction
 from jaxuda.evaluation.prediction import predict_images
 from jaxuda.utils.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 SPACE = labels.space('cityscapes19')
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def film(path, frames, fps=12.5):

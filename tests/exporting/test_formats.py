@@ -5,7 +5,6 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny_runs
 import trained
 from photo_files import noise
 
@@ -13,7 +12,7 @@ from jaxuda.evaluation import inference
 from jaxuda.exporting import formats
 from jaxuda.exporting.program import Program
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 SIZE, ODD = (64, 96), (75, 66)
 TIE = 1e-3
@@ -31,12 +30,6 @@ NETWORKS = {
   'dinov2': ('source_only:encoder=dinov2', PLAIN, 'model.encoder.size=s'),
   'hrda': ('hrda', 'eval.window=(64,64)'),
 }
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def network(name):

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import pytest
 import tiny
-import tiny_runs
 import trained
 from photo_files import noise, save
 from PIL import Image
@@ -23,7 +22,7 @@ from PIL import Image
 from jaxuda import experiment, export, labels, predict
 from jaxuda.evaluation import inference
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 SIZE, PHOTO = (64, 96), (90, 150)
 TIE = 1e-3
@@ -88,12 +87,6 @@ def assert_predicts(kind, wanted, clear):
   colors = np.asarray(Image.open('street_color.png'))
   space = labels.space('cityscapes19')
   np.testing.assert_array_equal(colors, labels.colorize(ids, space))
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def test_the_page(tmp_path, monkeypatch, capsys):

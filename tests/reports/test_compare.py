@@ -142,6 +142,17 @@ def test_seeds_with_classes_of_a_file(tmp_path):
   assert [list(group.runs) for group in compare.group(runs)] == [[0, 1]]
 
 
+def test_settings_that_list_classes(tmp_path):
+  """They are no class space."""
+  folder = run_folders.write(
+    tmp_path / 'run',
+    "feature_distance.classes=('car',)",
+    config='configs/daformer.py:streets',
+  )
+  [group] = compare.group(content.read_all([folder]))
+  assert list(group.runs) == [0]
+
+
 def test_names_that_would_be_equal(tmp_path):
   """By the run that each goes on from; else by a number."""
   for i in range(2):

@@ -8,7 +8,7 @@ from PIL import Image
 from jaxuda import config as config_lib
 from jaxuda import input as input_lib
 from jaxuda.datasets import own, prepare, specs
-from jaxuda.training import loop, own_data
+from jaxuda.training import own_data
 from jaxuda.utils.errors import UserError
 
 TABLE = """
@@ -125,25 +125,23 @@ def test_a_run_does_not_go_on_with_other_photos(photos):
   name, data = own.absolute('folder:seen'), photos / 'data'
 
   def prepared():
-    """What a run knows of its data."""
-    prepare.prepare(name, size=(40, 32), data_dir=data, workers=1)
+    """What a run notes of its data, and its folder."""
+    folder = prepare.prepare(name, size=(40, 32), data_dir=data, workers=1)
     records = input_lib.open_records(name, (40, 32), 'train', data)
-    run = object.__new__(loop.Run)
-    run.config = settled('adabn', 'target.name=folder:seen')
-    run.workdir, run.streams = photos / 'run', {}
-    run.streams['target'] = input_lib.Stream(records, None, 1)
-    return run
+    stream = input_lib.Stream(records, None, 1)
+    return own_data.fingerprints({'target': stream}), str(folder)
 
-  noted = prepared()._data()
-  assert list(noted) == ['target']
-  prepared()._refuse_other_data(noted)
+  noted, folder = prepared()
+  assert list(noted) == [folder]
   shutil.rmtree(data)
-  prepared()._refuse_other_data(noted)  # the same files
+  again, _ = prepared()
+  own_data.refuse_changed(again, noted)  # the same files
   Image.new('RGB', (30, 40)).save(photos / 'seen/3.png')
   shutil.rmtree(data)
-  with pytest.raises(UserError, match=r'was prepared again since .*/run was'):
-    prepared()._refuse_other_data(noted)
-  prepared()._refuse_other_data({})  # before its first checkpoint
+  other, _ = prepared()
+  with pytest.raises(UserError, match=f'{folder} was prepared again since'):
+    own_data.refuse_changed(other, noted)
+  own_data.refuse_changed(other, {})  # before its first checkpoint
 
 
 def test_a_broken_photo_is_told_with_what_finds_all(photos):

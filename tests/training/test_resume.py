@@ -20,15 +20,9 @@ from jaxuda.evaluation import evaluator
 from jaxuda.utils import metrics_csv
 from jaxuda.utils.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 EVALUATIONS = (4, 8, 9)
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def assert_same(workdir, finished, figures=False):

@@ -3,22 +3,15 @@
 import jax
 import pytest
 import tiny
-import tiny_runs
 from small_state import run_child
 
 from jaxuda import experiment
 from jaxuda.models import segmenter
 from jaxuda.training import start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
 
 CONFIG = 'configs/mean_teacher.py:streets,encoder=resnet'
-
-
-@pytest.fixture(autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 def test_a_teacher_starts_as_its_segmenter():
