@@ -11,10 +11,8 @@ import ml_collections
 from jaxuda import checkpoints, labels, methods, optim, state, step
 from jaxuda import config as config_lib
 from jaxuda.config import defaults
-from jaxuda.models import decoders, encoders
 from jaxuda.models import segmenter as segmenter_lib
 from jaxuda.state import Nets, NetworkState, TrainState, Txs
-from jaxuda.utils import settings
 from jaxuda.utils.errors import UserError
 
 NETWORKS = defaults.EVAL['network'].choices  # of a run, which predict
@@ -44,38 +42,13 @@ class Run:
   eval_space: labels.LabelSpace
 
 
-def check_values(config) -> None:
-  """Refuse values that a config key cannot take.
-
-  All experiments' keys, the method's, and those of its encoder and decoder.
-
-  Raises:
-    UserError: names the key, and what it may be.
-  """
-  flat = config_lib.flatten(config)
-  # None of a stage is no level below.
-  settings.check_all(
-    {k: v for k, v in flat.items() if not k.endswith('_stage')},
-    settings_of(config),
-  )
-
-
-def settings_of(config) -> dict[str, settings.Setting]:
-  """Return the settings of a config's keys, dots for levels."""
-  known = defaults.SETTINGS | methods.load(config.method).settings
-  for part, package in (('encoder', encoders), ('decoder', decoders)):
-    of_part = package.load(config.model[part].name).SETTINGS
-    known |= defaults.below(f'model.{part}', of_part)
-  return known
-
-
 def segmenter(config) -> segmenter_lib.Segmenter:
   """Return the segmenter that a config describes.
 
   Raises:
     UserError: a setting is none of its choices.
   """
-  check_values(config)
+  config_lib.check_values(config)
   return segmenter_lib.build(config)
 
 

@@ -73,11 +73,8 @@ def _print_help(command, argv) -> int:
   if any(argument.startswith('--config=') for argument in argv):
     rest = [a for a in argv if not cli.wants_help([a])]
     config_lib.parse_flags(command.values, rest)
-
-    from jaxuda import experiment
-
     config = config_lib.value(command.values)
-    known = help_lib.keys(config, experiment.settings_of(config))
+    known = help_lib.keys(config, config_lib.settings_of(config))
     doc = f'{__doc__}\n{known}\n'
   command.parse(argv, doc)
   return 0

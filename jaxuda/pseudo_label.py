@@ -71,8 +71,6 @@ def main(argv: list[str]) -> int:
   chosen = _chosen(given)
   workdir = pathlib.Path(given.workdir).expanduser()
   config = config_lib.read_run(workdir)
-  if 'target' not in config:
-    raise UserError(f'{workdir} is a run without a target: nothing to label.')
   target = config.target
   size = specs.parse_size(given.size) if given.size else target.size
   if given.output:

@@ -89,10 +89,7 @@ def read_scores(
   """
   found = {}
   for title, path in titles(workdirs).items():
-    try:
-      found[title] = scores_lib.read(path / 'scores.json')
-    except (ValueError, LookupError, TypeError, AttributeError) as e:
-      raise UserError(f'{path / "scores.json"} is damaged: {e}.') from e
+    found[title] = scores_lib.read(path / 'scores.json')
     if found[title] is None:
       raise UserError(
         f'{path} has no scores.json: finish the run with jaxuda.main, or name '

@@ -25,7 +25,7 @@ from absl import logging
 
 from jaxuda.checkpoints import manifest as manifest_lib
 from jaxuda.checkpoints import reader
-from jaxuda.utils import hosts, sharding
+from jaxuda.utils import files, hosts, sharding
 from jaxuda.utils.errors import UserError
 
 
@@ -121,7 +121,7 @@ class Checkpoints:
       if self.metric(step) is None and metrics:
         self._add_metrics(step, metrics)
       return
-    manifest = manifest_lib.make(state, metrics or {}, extra or {})
+    manifest = manifest_lib.make(step, state, metrics or {}, extra or {})
     self._metric[step] = manifest['metrics'].get(self._best_of)
     self._saving = step
     try:
@@ -237,7 +237,7 @@ class Checkpoints:
     """Move away what has the step's name and is not a checkpoint."""
     path = self._directory / str(step)
     if jax.process_index() == 0 and path.exists():
-      moved = reader.set_aside(path)
+      moved = files.set_aside(path)
       logging.warning('%s is not a checkpoint: renamed to %s', path, moved.name)
       self._manager.reload()
 
@@ -272,7 +272,7 @@ class Checkpoints:
     for step in problems:
       self._metric.pop(step, None)
       if jax.process_index() == 0:
-        reader.set_aside(self._directory / str(step))
+        files.set_aside(self._directory / str(step))
     sharding.barrier('damaged checkpoints set aside')
     self._manager.reload()
     logging.warning(

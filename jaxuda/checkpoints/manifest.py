@@ -1,10 +1,10 @@
 """What a checkpoint must hold: shape, dtype and crc32 of every array.
 
-A manifest is stored beside the arrays and itself carries a crc32, so that a
-flipped bit anywhere is found, and named, before it becomes a number.
+A manifest is stored beside the arrays and is itself sealed, so that a flipped
+bit anywhere is found, and named, before it becomes a number. It has the step,
+so that a copied folder is not taken for another one.
 """
 
-import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxuda.utils import sealed
 from jaxuda.utils.errors import UserError
 
 
@@ -27,38 +28,30 @@ def path_name(path: tuple) -> str:
 
 
 def make(
-  state: Any, metrics: Mapping[str, float | None], extra: Mapping[str, Any]
+  step: int,
+  state: Any,
+  metrics: Mapping[str, float | None],
+  extra: Mapping[str, Any],
 ) -> dict[str, Any]:
   """Return the manifest of a state, as it will read back from JSON.
 
   Args:
+    step: of the state.
     state: pytree of arrays; copied to the host one by one.
     metrics: name -> number or None.
     extra: JSON-able notes.
   """
   leaves = {name: describe(x) for name, x in flatten(state).items()}
-  return with_metrics({'extra': extra, 'leaves': leaves}, metrics)
+  return with_metrics({'step': step, 'extra': extra, 'leaves': leaves}, metrics)
 
 
 def with_metrics(
   manifest: Mapping[str, Any], metrics: Mapping[str, float | None]
 ) -> dict[str, Any]:
-  """Return a manifest with other metrics, and the crc32 of all of it."""
+  """Return a manifest with other metrics, sealed."""
   metrics = {k: None if v is None else float(v) for k, v in metrics.items()}
-  content = {
-    'metrics': metrics,
-    'extra': manifest['extra'],
-    'leaves': manifest['leaves'],
-  }
-  content = json.loads(json.dumps(content))  # tuples and int keys as read
-  return content | {'crc32': _crc32_of_json(content)}
-
-
-def is_whole(manifest: Mapping[str, Any]) -> bool:
-  """Return whether a manifest is the one that was written."""
-  return manifest['crc32'] == _crc32_of_json(
-    {k: v for k, v in manifest.items() if k != 'crc32'}
-  )
+  content = {k: v for k, v in manifest.items() if k != sealed.KEY}
+  return sealed.seal(content | {'metrics': metrics})
 
 
 def describe(array: Any) -> list:
@@ -113,7 +106,3 @@ def _type_name(shape_and_dtype: tuple | None) -> str:
     return 'nothing'
   *shape, dtype = shape_and_dtype
   return f'{dtype}[{",".join(map(str, shape))}]'
-
-
-def _crc32_of_json(value: Any) -> int:
-  return zlib.crc32(json.dumps(value, sort_keys=True).encode())

@@ -18,7 +18,7 @@ from absl import logging
 from etils import epath
 
 from jaxuda.checkpoints import manifest as manifest_lib
-from jaxuda.utils import files
+from jaxuda.utils import files, sealed
 from jaxuda.utils.errors import UserError
 
 
@@ -99,13 +99,16 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   try:
     handler = ocp.JsonCheckpointHandler()
     manifest = handler.restore(epath.Path(folder / 'extra'))
-    whole = manifest_lib.is_whole(manifest)
+    whole = sealed.is_whole(manifest)
   except (MemoryError, PermissionError):
     raise
   except Exception as e:
     raise DamagedError(f'{folder}/extra: {first_line(e)}') from e
   if not whole:
     raise DamagedError(f'{folder}/extra: its crc32 differs')
+  step = manifest.get('step', folder.name)  # in those of older versions
+  if str(step) != folder.name:
+    raise DamagedError(f'{folder}: this is a copy of the one of step {step}')
   return manifest
 
 
@@ -260,16 +263,6 @@ def resolve(
       f'one of the steps {listed}'
     )
   return step
-
-
-def set_aside(path: pathlib.Path) -> pathlib.Path:
-  """Rename <step> to damaged-<step> (-2, -3, ...); return the new path."""
-  count = 1
-  target = path.with_name(f'damaged-{path.name}')
-  while target.exists():
-    count += 1
-    target = path.with_name(f'damaged-{path.name}-{count}')
-  return path.rename(target)
 
 
 def _is_step(path: pathlib.Path) -> bool:

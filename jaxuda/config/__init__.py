@@ -8,6 +8,7 @@ from jaxuda.config.building import (
   pseudo,
   stream,
 )
+from jaxuda.config.flat import flatten
 from jaxuda.config.loading import (
   define,
   load,
@@ -18,16 +19,19 @@ from jaxuda.config.loading import (
 from jaxuda.config.sharing import share, share_value, stages
 from jaxuda.config.stored import (
   digest,
-  flatten,
   may_change,
+  read_file,
   read_run,
   read_stored,
   to_json,
   write_run,
 )
+from jaxuda.config.values import check as check_values
+from jaxuda.config.values import settings_of
 
 __all__ = [
   'add',
+  'check_values',
   'crop_alike',
   'define',
   'digest',
@@ -38,9 +42,11 @@ __all__ = [
   'parse_arg',
   'parse_flags',
   'pseudo',
+  'read_file',
   'read_run',
   'read_stored',
   'run_name',
+  'settings_of',
   'share',
   'share_value',
   'stages',

@@ -9,6 +9,8 @@ import ml_collections
 
 from jaxuda.utils.settings import Setting
 
+_SIDE = 32_768  # of an image, in pixels
+
 STREAM = {
   'name': Setting(
     '',
@@ -21,6 +23,7 @@ STREAM = {
     '(height, width); images are resized at preparation; None for their own; '
     "of a user's own data chosen from the images",
     least=1,
+    most=_SIDE,
     optional=tuple,
     length=2,
   ),
@@ -40,7 +43,11 @@ STREAM = {
     item=float,
   ),
   'crop': Setting(
-    (0, 0), '(height, width); (0, 0) for whole images', least=0, length=2
+    (0, 0),
+    '(height, width); (0, 0) for whole images',
+    least=0,
+    most=_SIDE,
+    length=2,
   ),
   'max_class_share': Setting(
     1.0,
@@ -156,7 +163,9 @@ EVAL = {
     optional=str,
   ),
   'split': Setting('val', 'which of its splits'),
-  'size': Setting(None, 'as of a stream', least=1, optional=tuple, length=2),
+  'size': Setting(
+    None, 'as of a stream', least=1, most=_SIDE, optional=tuple, length=2
+  ),
   'classes': Setting(
     None, 'the class space that is scored; None for `classes`', optional=str
   ),
@@ -184,6 +193,7 @@ EVAL = {
     '(height, width) of windows, overlapping by half, whose logits are '
     'averaged; (0, 0) for the image as a whole',
     least=0,
+    most=_SIDE,
     length=2,
   ),
   'network': Setting(
@@ -210,6 +220,7 @@ MODEL = {
     "(height, width) of HRDA's crop in detail, of an image that is otherwise "
     'seen at half its resolution; (0, 0) for one resolution',
     least=0,
+    most=_SIDE,
     length=2,
   ),
   'align_corners': Setting(True, "of the logits' upsampling; False since 2021"),

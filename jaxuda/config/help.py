@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from jaxuda.config.stored import flatten
+from jaxuda.config.flat import flatten
 from jaxuda.utils.settings import Setting
 
 _WIDTH = 80

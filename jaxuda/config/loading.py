@@ -16,7 +16,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from jaxuda.config.stored import flatten
+from jaxuda.config.flat import flatten
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxuda.config import class_tables
-from jaxuda.utils import files
+from jaxuda.config import class_tables, values
+from jaxuda.config.flat import flatten
+from jaxuda.utils import sealed
 from jaxuda.utils.errors import UserError
 
 FILE = 'config.json'  # in a run's folder
@@ -36,19 +37,34 @@ def read_run(workdir: str | os.PathLike) -> ConfigDict:
   Users' own class tables are those that it keeps.
 
   Raises:
-    UserError: it has none, or a damaged one.
+    UserError: it has none, a damaged one, or one with a key or a value that
+      this version does not have.
   """
   path = pathlib.Path(workdir) / FILE
-  if not path.is_file():
+  if not path.exists():
     raise UserError(f'{workdir} is not a run: it has no config.json.')
-  try:
-    content = json.loads(path.read_text())
-  except ValueError as e:
-    raise UserError(f'{path} is damaged: {e}.') from None
+  content = read_file(path)
   config = ConfigDict(_tuples(content))
+  try:
+    values.check_whole(config)
+  except UserError as e:
+    raise UserError(f'{path}: {e}') from None
   kept = class_tables.kept(path.parent, flatten(content))
   config.update_from_flattened_dict(kept)
   return config
+
+
+def read_file(path: pathlib.Path) -> dict:
+  """Return the content of a config.json as it stands there.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  mend = (
+    'put a copy of it back; one that you have edited is taken without its '
+    f'{sealed.KEY}'
+  )
+  return sealed.read(path, None, mend)
 
 
 def write_run(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
@@ -59,7 +75,7 @@ def write_run(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
   """
   workdir = pathlib.Path(workdir)
   class_tables.keep(workdir, flatten(config))
-  files.write_json(workdir / FILE, config)
+  sealed.write(workdir / FILE, config)
 
 
 def read_stored(workdir: str | os.PathLike) -> dict[str, Any]:
@@ -68,8 +84,8 @@ def read_stored(workdir: str | os.PathLike) -> dict[str, Any]:
   {} where there is no run, or a damaged one, of which others tell.
   """
   try:
-    return flatten(json.loads((pathlib.Path(workdir) / FILE).read_text()))
-  except (OSError, ValueError, AttributeError):
+    return flatten(read_file(pathlib.Path(workdir) / FILE))
+  except UserError:
     return {}
 
 
@@ -78,18 +94,6 @@ def _tuples(value):
   if isinstance(value, dict):
     return {k: _tuples(v) for k, v in value.items()}
   return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def flatten(config: Mapping, prefix: str = '') -> dict[str, Any]:
-  """Return {'a.b': value} of nested dicts or ConfigDicts."""
-  # As flax.traverse_util has it, which takes a second to import.
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, dict | ConfigDict):
-      flat |= flatten(value, f'{prefix}{key}.')
-    else:
-      flat[prefix + key] = value
-  return flat
 
 
 def to_json(config: ConfigDict) -> dict:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-import json
 import math
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxuda import experiment
+from jaxuda.evaluation import scores as scores_lib
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.utils.errors import UserError
 
@@ -184,16 +184,12 @@ def check_free(folder: pathlib.Path, record: Sequence[dict]) -> None:
   Two runs may have the same name and lie in different places.
 
   Raises:
-    UserError: it has such scores.
+    UserError: it has such scores, or damaged ones.
   """
   path = folder / 'scores.json'
   if not path.is_file():
     return
-  try:
-    same = json.loads(path.read_text())['ensemble'] == record
-  except (ValueError, LookupError, TypeError):
-    same = False
-  if not same:
+  if scores_lib.read_content(path).get('ensemble') != record:
     raise UserError(
       f'{path} has the scores of different runs: move {folder} away.'
     )

@@ -12,7 +12,7 @@ from jaxuda.evaluation import counting, ensemble, figure_writer, inference
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.experiment import Run
 from jaxuda.input import from_config
-from jaxuda.utils import sharding
+from jaxuda.utils import memory, sharding
 from jaxuda.utils.console import print0
 
 
@@ -44,14 +44,17 @@ def evaluate_run(
     members: of ensemble.record, where the run is of ensemble.join.
 
   Raises:
-    UserError: the scored data is not prepared, or another ensemble's scores are
-      in the way; or `workdir` cannot be written to: by then the table has been
-      printed.
+    UserError: the scored data is not prepared, there is too little memory, or
+      another ensemble's scores are in the way; or `workdir` cannot be written
+      to: by then the table has been printed.
   """
   config, mesh = run.config, sharding.make_mesh()
   if config.eval.batch_size % mesh.size:
     # Padding is not counted, so that any batch size gives the same scores.
     config.eval.batch_size = mesh.size
+  memory.check_fits(
+    'config.eval.size', config.eval.size, 1, len(run.space.classes)
+  )
   records = from_config.open_eval(config)
   how = _describe(run, records.split, members)
   folder = workdir / 'evaluation' / _name(how, config.target.name)

@@ -13,6 +13,7 @@ from jaxuda import experiment
 from jaxuda.evaluation import inference
 from jaxuda.experiment import Run
 from jaxuda.models import segmenter
+from jaxuda.utils import memory
 
 MAP_PIXELS = 2048 * 2048  # of all label maps that are computed at once
 MIN_SIDE = 64  # of what the network sees when an image keeps its own size
@@ -46,9 +47,14 @@ class Predictor:
         None for that of the run's evaluation or else of its target.
       scales, flip, window: see inference.probabilities; None for the run's own.
       batch_size: see the attributes.
+
+    Raises:
+      UserError: there is too little memory for images of that size.
     """
     self.run, self.batch_size = run, batch_size
     self._size = size or experiment.image_size(run.config) or FULL
+    if self._size != FULL:
+      memory.check_fits('size', self._size, 1, len(run.space.classes))
     settings = inference.protocol(
       run.config.eval, scales=scales, flip=flip, window=window
     )

@@ -1,7 +1,6 @@
 """Scores of an evaluation: in a class space, as a table, as JSON."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -9,9 +8,38 @@ import jax
 import numpy as np
 
 from jaxuda import labels, metrics
-from jaxuda.utils import console, files
+from jaxuda.utils import console, sealed
+from jaxuda.utils.errors import UserError
 
 START = 'start_scores.json'  # of the network that a run starts from
+_MEND = 'delete it, and start the command again that has written it'
+# What jaxuda.evaluate adds: how the scores came about.
+HOW = {
+  'step': sealed.COUNT,
+  'network': sealed.TEXT,
+  'dataset': sealed.TEXT,
+  'split': sealed.TEXT,
+  'scales': {'type': 'array', 'items': sealed.NUMBER},
+  'flip': {'type': 'boolean'},
+  'average': sealed.TEXT,
+  'upsample': sealed.TEXT,
+  'window': {'type': 'array', 'items': sealed.COUNT},
+  'missing_class_iou': sealed.TEXT,
+  'ensemble': {'type': 'array', 'items': {'type': 'object'}},
+}
+_FORM = sealed.form(
+  {
+    'classes': sealed.TEXT,
+    'images': sealed.COUNT,
+    'means': sealed.named(sealed.SHARE),
+    'iou': sealed.named(sealed.SHARE),
+    'confusion': {
+      'type': 'array',
+      'items': {'type': 'array', 'items': sealed.COUNT},
+    },
+  },
+  HOW,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,23 +129,66 @@ def to_json(scores: Scores) -> dict:
 
 
 def from_json(content: dict) -> Scores:
-  """Return the scores that `to_json` has turned into plain values."""
+  """Return the scores that `to_json` has turned into plain values.
+
+  Raises:
+    UserError: there is no such class space.
+    ValueError: the numbers do not fit one another.
+  """
   space = labels.recorded(content['classes'], content['iou'])
   counts = np.array(content['confusion'], np.int64)
-  ious = np.array(
-    [np.nan if v is None else v for v in content['iou'].values()], np.float64
-  )
-  means = {
-    name: np.nan if v is None else v for name, v in content['means'].items()
-  }
-  return Scores(space, counts, ious, means, content['images'])
+  ious = _numbers(content['iou'])
+  means = dict(zip(content['means'], _numbers(content['means']), strict=True))
+  scores = Scores(space, counts, ious, means, content['images'])
+  _check(scores, tuple(content['iou']))
+  return scores
+
+
+def _numbers(named):
+  return np.array([np.nan if v is None else v for v in named.values()], float)
+
+
+def _check(scores, classes):
+  """Raise ValueError where the numbers do not fit one another."""
+  count = len(scores.space.classes)
+  if classes != scores.space.classes:
+    raise ValueError(f'its classes are not those of {scores.space.title}')
+  if scores.counts.shape not in ((count, count), (count, count + 1)):
+    raise ValueError(f'confusion has the shape {scores.counts.shape}')
+  found = metrics.iou(scores.counts)
+  known = ~np.isnan(found)
+  if not np.allclose(scores.ious[known], found[known], atol=1e-5):
+    raise ValueError('iou is not that of confusion')
+  expected = metrics.means(scores.ious, scores.space.subsets)
+  if expected and expected.keys() != scores.means.keys():
+    raise ValueError(f'means is not of {", ".join(expected)}')
+  for name, mean in expected.items():
+    if not np.isclose(scores.means[name], mean, atol=1e-5, equal_nan=True):
+      raise ValueError(f'{name} is not the mean of iou')
 
 
 def read(path: pathlib.Path) -> Scores | None:
-  """Return the scores of a scores.json, None where there is no such file."""
-  if not path.is_file():
+  """Return the scores of a scores.json, None where there is no such file.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  if not path.exists():
     return None
-  return from_json(json.loads(path.read_text()))
+  content = read_content(path)
+  try:
+    return from_json(content)
+  except ValueError as e:
+    raise UserError(f'{path} is damaged ({e}): {_MEND}.') from None
+
+
+def read_content(path: pathlib.Path) -> dict:
+  """Return what a scores.json says, HOW included, as plain values.
+
+  Raises:
+    UserError: it is damaged, or not there.
+  """
+  return sealed.read(path, _FORM, _MEND)
 
 
 def write(path: pathlib.Path, content: dict) -> None:
@@ -125,13 +196,13 @@ def write(path: pathlib.Path, content: dict) -> None:
 
   Args:
     path: of the file.
-    content: of `to_json`, and whatever else is to be kept.
+    content: of `to_json`, and whatever else is to be kept, see HOW.
 
   Raises:
     UserError: the file cannot be written.
   """
   if jax.process_index() == 0:
-    files.write_json(path, content)
+    sealed.write(path, content)
 
 
 def deviation(values: Sequence[float]) -> float:

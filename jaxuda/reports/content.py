@@ -13,7 +13,6 @@ from jaxuda.evaluation import alarms, unlabelled
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.reports import sessions
 from jaxuda.utils import metrics_csv, names
-from jaxuda.utils.errors import UserError
 
 # Groups of metrics.csv that have a table of their own.
 _TABLES = ('iou', 'share')
@@ -163,15 +162,11 @@ def read_all(workdirs: Sequence[str | pathlib.Path]) -> list[RunContent]:
 
 
 def _read(workdir, name) -> RunContent:
-  config = config_lib.read_run(workdir)
-  try:
-    return RunContent(
-      workdir,
-      name,
-      config,
-      metrics_csv.read_metrics(workdir / 'metrics.csv'),
-      scores_lib.read(workdir / 'scores.json'),
-      scores_lib.read(workdir / scores_lib.START),
-    )
-  except (ValueError, KeyError) as e:
-    raise UserError(f'{workdir}: a file is damaged ({e}).') from e
+  return RunContent(
+    workdir,
+    name,
+    config_lib.read_run(workdir),
+    metrics_csv.read_metrics(workdir / 'metrics.csv'),
+    scores_lib.read(workdir / 'scores.json'),
+    scores_lib.read(workdir / scores_lib.START),
+  )

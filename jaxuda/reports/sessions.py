@@ -7,7 +7,6 @@ it. They are no function of the config, and so lie beside metrics.csv, in
 
 import contextlib
 import datetime
-import json
 import pathlib
 import shlex
 import sys
@@ -17,11 +16,26 @@ from importlib import metadata
 
 import jax
 
-from jaxuda.utils import files
+from jaxuda.utils import files, sealed
+from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
 FILE = 'sessions.json'
 PACKAGES = ('jaxuda', 'jax', 'jaxlib', 'flax', 'optax')
+
+_SESSION = {
+  'began': sealed.TEXT,
+  'command': {'type': 'string'},
+  'device': sealed.TEXT,
+  'processes': sealed.COUNT,
+  'versions': sealed.named(sealed.TEXT),
+  'steps': {'type': 'array', 'items': sealed.COUNT},
+  'seconds': sealed.NUMBER,
+  'of_which': sealed.named(sealed.NUMBER),
+}
+_FORM = sealed.form(
+  {'sessions': {'type': 'array', 'items': sealed.form(_SESSION, {})}}, {}
+)
 
 
 class Session:
@@ -42,7 +56,7 @@ class Session:
     self._path = workdir / FILE
     self._began = time.monotonic()
     self.seconds: dict[str, float] = {}
-    self._before = read(workdir)
+    self._before = self._read_before()
     self._facts = {
       'began': datetime.datetime.now().astimezone().isoformat('T', 'seconds'),
       'command': shlex.join(_command()),
@@ -50,6 +64,16 @@ class Session:
       'processes': jax.process_count(),
       'versions': versions(),
     }
+
+  def _read_before(self):
+    """Return the sessions before; a damaged file of them is set aside."""
+    try:
+      return read(self._path.parent)
+    except UserError as e:
+      if jax.process_index() == 0:
+        moved = files.set_aside(self._path)
+        print0(f'note: {e} It is {moved.name} now.')
+      return []
 
   @contextlib.contextmanager
   def time(self, what: str) -> Iterator[None]:
@@ -79,15 +103,20 @@ class Session:
       'of_which': {k: round(s, 1) for k, s in self.seconds.items()},
     }
     with contextlib.suppress(UserError):
-      files.write_json(self._path, [*self._before, whole])
+      sealed.write(self._path, {'sessions': [*self._before, whole]})
 
 
 def read(workdir: pathlib.Path) -> list[dict]:
-  """Return the sessions of a run; none where there is no such file."""
-  try:
-    return json.loads((workdir / FILE).read_text())
-  except (OSError, ValueError):
+  """Return the sessions of a run; none where there is no such file.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  path = workdir / FILE
+  if not path.exists():
     return []
+  mend = 'delete it; it says no more than when and where the run was trained'
+  return sealed.read(path, _FORM, mend)['sessions']
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from jaxuda import experiment, labels, methods
 from jaxuda.models import segmenter
 from jaxuda.pseudo_labels import rules
 from jaxuda.training import start
-from jaxuda.utils import settings, sharding
+from jaxuda.utils import memory, settings, sharding
 from jaxuda.utils.errors import UserError
 
 
@@ -26,12 +26,12 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   for stream in method.streams:
     size = config[stream].batch_size
     sharding.check_batch(f'{stream}.batch_size', size, mesh, parts)
-    _check_sides(stream, config)
+    _check_sides(stream, config, size // parts)
   # Each process evaluates its own batches.
   sharding.check_batch(
     'eval.batch_size', config.eval.batch_size, mesh.local_mesh
   )
-  _check_sides('eval', config)
+  _check_sides('eval', config, 1)
   labels.space(config.eval.classes or config.classes)
   if config.eval.network == 'ema' and method.ema is None:
     raise UserError(f'config.eval.network=ema: {config.method} has no teacher.')
@@ -43,8 +43,8 @@ def check(config, mesh: jax.sharding.Mesh) -> None:
   start.check_stage(config)
 
 
-def _check_sides(key, config):
-  """Refuse sides of images that the encoder cannot take."""
+def _check_sides(key, config, at_once):
+  """Refuse images that the encoder cannot take, or for which is no memory."""
   divisor = segmenter.sides_divide_by(config)
   given = config[key]
   cropped = 'crop' in given and any(given.crop)
@@ -61,6 +61,8 @@ def _check_sides(key, config):
       f'config.{name}={size}: the encoder {config.model.encoder.name} takes '
       f'sides that are divisible by {divisor}.'
     )
+  classes = len(labels.space(config.classes).classes)
+  memory.check_fits(f'config.{name}', size, at_once, classes)
 
 
 def _check_pseudo_labels(config, method):

@@ -72,13 +72,28 @@ class Log:
     self.evaluated: set[int] = set()
     self._rows: list[dict[str, float]] = []
 
-  def resume(self, step: int) -> None:
-    """Drop the rows after `step`; note which steps have been evaluated."""
+  @property
+  def rows(self) -> int:
+    """How many rows there are, of all sessions."""
+    return len(self._rows)
+
+  def resume(self, step: int, rows: int) -> None:
+    """Drop the rows after `step`; note which steps have been evaluated.
+
+    Args:
+      step: at which the run goes on.
+      rows: how many there were when its checkpoint was saved.
+    """
     if self._first:
       self._csv.truncate(step)
-    rows = metrics_csv.read_metrics(self._csv.path)
+    logged = metrics_csv.read_metrics(self._csv.path)
     # Other processes may read before the first one has dropped those rows.
-    self._rows = [row for row in rows if row['step'] <= step]
+    self._rows = [row for row in logged if row['step'] <= step]
+    if len(self._rows) < rows:
+      print0(
+        f'note: {self._csv.path} has lost {rows - len(self._rows)} of the rows '
+        f'that were logged up to step {step}'
+      )
     # Without labels of the target they have no score.
     self.evaluated = {
       row['step'] for row in self._rows if LEARNING_RATE not in row

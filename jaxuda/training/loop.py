@@ -127,11 +127,11 @@ class Run:
       keep_every=config.keep_checkpoints.every,
     )
     with contextlib.closing(self.checkpoints):
-      current = self._first_state()
+      current, notes = self._first_state()
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):
-        self.log.resume(first)
+        self.log.resume(first, notes.get('rows', 0))
         self.profile = self.log.profiler(first) if profile else None
         self.evaluations.resume(first)
         if first == 0:
@@ -159,8 +159,8 @@ class Run:
         self.session.write(first, int(current.step))
         return scores
 
-  def _first_state(self) -> state.TrainState:
-    """Return the newest checkpoint, or a fresh state, made on its devices."""
+  def _first_state(self) -> tuple[state.TrainState, dict]:
+    """Return the newest checkpoint and its notes, or a fresh state and {}."""
     abstract = experiment.abstract_state(self.config)
     describe(self.config, abstract, self.mesh)
     self.means = Means()
@@ -171,7 +171,7 @@ class Run:
       self.means.restore(notes.get('means', {}), self.replicated)
       own_data.refuse_changed(self.fingerprints, notes.get('data', {}))
       print0(f'continuing at step {int(current.step)}')
-      return current
+      return current, notes
     current = start.init_state(
       self.config, self.start, self.d_start, self.replicated
     )
@@ -179,7 +179,7 @@ class Run:
       print0(f'starting from {self.init}, step {self.start.step}')
     else:
       print0('starting from random weights, as config.init names none')
-    return current
+    return current, {}
 
   def _loop(self, current, first, stream):
     """At step i: evaluate, save, then update; all see the same weights."""
@@ -256,7 +256,11 @@ class Run:
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
-      notes = {'means': self.means.to_json(), 'data': self.fingerprints}
+      notes = {
+        'means': self.means.to_json(),
+        'data': self.fingerprints,
+        'rows': self.log.rows,
+      }
       self.checkpoints.save(i, current, metrics, notes)
 
   def _print_saves(self, step, stopped):

@@ -95,19 +95,14 @@ def check_config(
     UserError: it holds a run of another config, or one of an unknown config.
   """
   file = pathlib.Path(path) / 'config.json'
-  try:
-    stored = config_lib.flatten(json.loads(file.read_text()))
-  except (FileNotFoundError, NotADirectoryError):
+  if not file.exists():
     if any(file.parent.glob('checkpoints/*')):
       raise UserError(
         f'{path} holds checkpoints but no config.json, so it is unknown what '
         'made them: give another --workdir'
       ) from None
     return False
-  except (OSError, ValueError, AttributeError) as e:
-    raise UserError(
-      f'{file} is damaged ({e}): give another --workdir'
-    ) from None
+  stored = config_lib.flatten(config_lib.read_file(file))
   # As they are stored: tuples become lists.
   given = config_lib.flatten(json.loads(json.dumps(config)))
   stored, given = (

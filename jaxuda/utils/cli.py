@@ -45,12 +45,32 @@ def _status(error: BaseException) -> int:
     # Python would complain once more when it flushes stdout at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141  # 128 + SIGPIPE
-  if isinstance(error, UserError):
-    print(f'error: {error}', file=sys.stderr)
+  if sentence := _sentence(error):
+    print(f'error: {sentence}', file=sys.stderr)
     return 2
   if isinstance(error, KeyboardInterrupt):  # of an inner signals.Unwinding
     return 128 + signal.SIGINT
   raise error
+
+
+def _sentence(error: BaseException) -> str:
+  """Return what is said of an error, '' where Python is to show it."""
+  if isinstance(error, UserError):
+    return str(error)
+  name, line = type(error).__name__, ' '.join(str(error).split())[:200]
+  # XLA's errors of an accelerator and of the host have several types.
+  if isinstance(error, MemoryError) or line.startswith('RESOURCE_EXHAUSTED'):
+    return (
+      f'out of memory ({line or name}): make the batch or the images smaller, '
+      "the config's batch_size, size or crop, or --size, --window and "
+      '--batch_size.'
+    )
+  if type(error).__module__ == 'flax.errors' and name.startswith('ScopeParam'):
+    return (
+      "the weights do not fit the network that the run's config.json describes "
+      f'({line}): put the file back that belongs to them.'
+    )
+  return ''
 
 
 class Flags:

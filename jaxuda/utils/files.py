@@ -112,6 +112,20 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
   write(path, write_to)
 
 
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+  """Rename what is damaged to damaged-NAME (-2, -3, ...); return the new path.
+
+  Raises:
+    OSError: it cannot be renamed.
+  """
+  count = 1
+  target = path.with_name(f'damaged-{path.name}')
+  while target.exists():
+    count += 1
+    target = path.with_name(f'damaged-{path.name}-{count}')
+  return path.rename(target)
+
+
 def check_writable(folder: pathlib.Path) -> None:
   """Create the folder of --output, before hours of work go into it.
 

@@ -54,7 +54,8 @@ def _take(handle, wait):
   except BlockingIOError:
     if wait is None:
       holder = os.pread(handle, 200, 0).decode(errors='replace')
-      raise HeldError(holder or '(unknown)') from None
+      known = holder and holder.isprintable()
+      raise HeldError(holder if known else '(unknown)') from None
     wait()
     fcntl.flock(handle, fcntl.LOCK_EX)
 

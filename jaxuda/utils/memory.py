@@ -1,12 +1,54 @@
-"""The memory that a step frees, kept for the next one."""
+"""The memory that a step frees, kept for the next one; and what fits it."""
 
 import ctypes
 import importlib.util
+import math
 import os
 import pkgutil
+from collections.abc import Sequence
+
+from jaxuda.utils.errors import UserError
 
 # Parameters of glibc's mallopt (malloc.h).
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+
+# Of a pixel that a network sees, at the very least: the image in float32 and a
+# few features, and the logits of a class, enlarged and once more.
+_PIXEL_BYTES, _CLASS_BYTES = 100, 8
+
+
+def check_fits(
+  name: str, size: Sequence[int] | None, batch_size: int, classes: int
+) -> None:
+  """Refuse images for which this machine has too little memory.
+
+  It is asked before the hours that a machine takes to find out, or its kernel
+  to end the process without a word. An accelerator's own memory is not asked.
+
+  Args:
+    name: what chose the size, for the message.
+    size: (height, width) that the network sees; None for images' own.
+    batch_size: how many images at once.
+    classes: of the logits.
+
+  Raises:
+    UserError: says how much there is, and how much would be needed.
+  """
+  import jax
+  import psutil
+
+  if size is None or jax.default_backend() != 'cpu':
+    return
+  pixels = math.prod(size) * batch_size
+  needed = pixels * (_PIXEL_BYTES + _CLASS_BYTES * classes)
+  there = psutil.virtual_memory().available
+  if needed > there:
+    many = f' times {batch_size} images' if batch_size > 1 else ''
+    raise UserError(
+      f'{name}={tuple(size)}{many} would take {needed / 2**30:,.0f} GiB of '
+      f'memory or more, and {there / 2**30:,.1f} GiB are available: choose a '
+      'smaller one.'
+    )
 
 
 def keep_freed() -> bool:

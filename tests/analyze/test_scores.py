@@ -15,7 +15,7 @@ def test_confusion_command(tmp_path, capsys):
   after[1, :2] = 30, 70
   before[16] = after[16] = 0  # no train
   folders = [
-    finished(tmp_path / name, config, 0.5, counts)
+    finished(tmp_path / name, config, counts=counts)
     for name, counts in (('a', before), ('b', after))
   ]
   analyze(
@@ -46,7 +46,7 @@ def test_confusion_of_networks_of_other_classes(tmp_path, capsys):
   merged = np.pad(merged, ((0, 0), (0, 1)))
   merged[2, 2], merged[2, 19] = 40, 60  # building as what has no place
   folders = [
-    finished(tmp_path / name, config, 0.5, counts)
+    finished(tmp_path / name, config, counts=counts)
     for name, counts in (('own', np.diag(np.full(19, 100))), ('more', merged))
   ]
   workdirs = ','.join(map(str, folders))
@@ -60,7 +60,7 @@ def test_confusion_of_networks_of_other_classes(tmp_path, capsys):
 
 
 def test_patch_size_command(tmp_path, capsys):
-  values = {(16, 0): 20, (16, 1): 22, (32, 0): 25, (32, 1): 28, (None, 0): 19}
+  values = {(64, 0): 20, (64, 1): 22, (32, 0): 25, (32, 1): 28, (None, 0): 19}
   folders = [
     finished(
       tmp_path / f'{size}-{seed}',
@@ -89,9 +89,9 @@ def test_patch_size_command(tmp_path, capsys):
   ]
   said = capsys.readouterr().out
   # Standard deviations (n - 1): sqrt(2) and 3 / sqrt(2).
-  assert '16 21.0 ± 1.4, 32 26.5 ± 2.1, whole 19.0; best 32 (selected' in said
+  assert '32 26.5 ± 2.1, 64 21.0 ± 1.4, whole 19.0; best 32 (selected' in said
   # sqrt(2.12^2 + 1.41^2) = 2.5 < 5.5, and sqrt(2.12^2 + 0.71^2) = 2.2 > 1.
-  assert "+5.5 points from that of 16, beyond the seeds' spread" in said
+  assert "+5.5 points from that of 64, beyond the seeds' spread" in said
   assert (
     "+1.0 points from that of adabn (25.5 ± 0.7), within the seeds' spread"
     in said
@@ -112,7 +112,7 @@ def test_patch_size_command(tmp_path, capsys):
     analyze('patch_size', f'--workdirs={controls[0]}', f'--output={tmp_path}')
   twice = finished(
     tmp_path / 'twice',
-    tiny.config('advent_patch', 'patch.size=16', 'seed=1'),
+    tiny.config('advent_patch', 'patch.size=64', 'seed=1'),
     0.1,
   )
   both = f'{folders[3]},{twice}'

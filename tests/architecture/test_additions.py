@@ -139,7 +139,7 @@ def test_a_method(add, tmp_path):
   assert {'loss/toy_main', 'loss/seg_source_main'} <= set(one_step(config))
   wrong = config_lib.load(spec, ['toy.power=3.0'])
   with pytest.raises(UserError, match=r'config\.toy\.power=3\.0 .* at most 2'):
-    experiment.check_values(wrong)
+    config_lib.check_values(wrong)
   with pytest.raises(UserError, match=r"did you mean 'toy\.power'"):
     config_lib.load(spec, ['toy.pwer=3'])
 

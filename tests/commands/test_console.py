@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 
+import jax
 import pytest
 import tiny
 
@@ -135,3 +136,33 @@ def test_the_extra_dev_is_what_the_file_installs():
   for extra in extras.values():
     for file in extra['file']:
       assert (tiny.ROOT / file).is_file()
+
+
+@pytest.mark.parametrize(
+  ('raised', 'said'),
+  [
+    (
+      'raise MemoryError()',
+      'out of memory (MemoryError): make the batch or the images smaller',
+    ),
+    # XLA's own.
+    (
+      'import jax; jax.numpy.zeros(2**45).block_until_ready()',
+      'out of memory (RESOURCE_EXHAUSTED: Out of memory allocating',
+    ),
+    (
+      'from flax import linen; linen.Dense(3).apply('
+      "{'params': {'kernel': jax.numpy.ones((2, 2))}}, jax.numpy.ones((1, 2)))",
+      "the weights do not fit the network that the run's config.json describes",
+    ),
+  ],
+)
+def test_errors_of_libraries_that_users_cause(raised, said, capsys):
+  def main(argv):
+    exec(raised, {'jax': jax})
+
+  with pytest.raises(SystemExit) as caught:
+    run_cli(main, [])
+  assert caught.value.code == 2
+  [line] = capsys.readouterr().err.splitlines()
+  assert line.startswith(f'error: {said}') and len(line) < 500

@@ -64,7 +64,7 @@ def test_a_config_has_every_preset(name, preset):
   assert config.name == f'{name}-{preset}'
   own_data.settle(config, {})
   for each in (config, *config_lib.stages(config).values()):
-    experiment.check_values(each)
+    config_lib.check_values(each)
     checks.check(each, sharding.make_mesh())
   if preset in common.RENDERED:  # a short schedule that ends at zero
     assert config.optim.decay_steps is None and config.steps <= 2_000

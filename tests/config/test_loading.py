@@ -1,7 +1,5 @@
 """How a config is loaded: its argument, overrides by flags, and refusals."""
 
-import json
-
 import pytest
 import tiny
 from absl import flags
@@ -50,7 +48,7 @@ def load(words='gta5', *overrides, name='advent_patch'):
 def test_override(override, value):
   key = override.partition('=')[0]
   config = load('gta5', override)
-  experiment.check_values(config)
+  config_lib.check_values(config)
   flat = config_lib.flatten(config)
   assert flat[key] == value and type(flat[key]) is type(value)
   before = config_lib.flatten(load())
@@ -297,11 +295,11 @@ def test_an_encoder_that_does_not_fit_its_decoder():
 def test_another_rule_of_pseudo_labels():
   """A setting of another rule is refused once it is given, not before."""
   config = load('streets', 'pseudo.rule=argmax', name='bdl_ssl')
-  experiment.check_values(config)
+  config_lib.check_values(config)
   assert config.pseudo.rule == 'argmax'
   config = load('streets', 'pseudo.portion=2', name='bdl_ssl')
   with pytest.raises(UserError, match=r'pseudo\.portion=2.* at most 1'):
-    experiment.check_values(config)
+    config_lib.check_values(config)
 
 
 def test_refused_files():
@@ -309,14 +307,6 @@ def test_refused_files():
     config_lib.load('configs/advent_pach.py:streets')
   with pytest.raises(UserError, match="'configs' does not exist"):
     config_lib.load('configs')
-
-
-@pytest.mark.parametrize('name', tiny.configs())
-def test_a_config_survives_its_json(name, tmp_path):
-  config = load(name=name)
-  text = json.dumps(config_lib.to_json(config))
-  (tmp_path / 'config.json').write_text(text)
-  assert config_lib.read_run(tmp_path).to_dict() == config.to_dict()
 
 
 def run_name(*argv):

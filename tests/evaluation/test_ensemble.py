@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import run_folders
 import tiny
 import tiny_runs
 
@@ -19,6 +20,7 @@ from jaxuda.evaluation import counting, ensemble, evaluator
 from jaxuda.models.decoders import deeplab_v2
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Outputs
+from jaxuda.utils import sealed
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -128,9 +130,9 @@ def pair(finished_run, tmp_path):
 def test_all_the_weight_on_one_run_is_its_score(pair, finished_run):
   """The command line: its flags are for all runs; what it prints and writes."""
   path = pair[1] / 'config.json'
-  config = json.loads(path.read_text())
+  config = run_folders.read(path)
   config['eval'].update(scales=[0.7], flip=True, split='train')
-  path.write_text(json.dumps(config))
+  sealed.write(path, config)
   done = subprocess.run(
     [
       *(sys.executable, '-m', 'jaxuda.evaluate'),
@@ -146,7 +148,7 @@ def test_all_the_weight_on_one_run_is_its_score(pair, finished_run):
   assert done.stdout.splitlines()[-1] == f'scores and figures: {folder}'
   assert '1 advent + 0 minent' in done.stdout
   found, alone = (
-    json.loads((path / 'scores.json').read_text())
+    run_folders.read(path / 'scores.json')
     for path in (folder, finished_run.workdir)
   )
   assert alone.items() <= found.items()
@@ -169,13 +171,20 @@ def test_scores_are_not_written_over(pair):
   folder = pair[0] / 'evaluation' / 'val-9-with=minent-8-mix=0.5,0.5'
   folder.mkdir(parents=True)
   scores = folder / 'scores.json'
-  elsewhere = {'ensemble': [record[0], record[1] | {'run': str(pair[1])}]}
-  for content in ('{', '[]', '{}', json.dumps(elsewhere)):
+  whole = run_folders.read(pair[0] / 'scores.json')
+  elsewhere = whole | {'ensemble': [record[0], record[1] | {'run': 'x'}]}
+  different = r'has the scores of different .*away'
+  for content, told in (
+    ('{', 'is damaged'),
+    ('[]', 'is damaged'),
+    (json.dumps(whole), different),
+    (json.dumps(elsewhere), different),
+  ):
     scores.write_text(content)
-    with pytest.raises(UserError, match=r'has the scores of different .*away'):
+    with pytest.raises(UserError, match=told):
       evaluator.evaluate_run(ensemble.join(members), pair[0], record)
     assert scores.read_text() == content
-  scores.write_text(json.dumps({'ensemble': record}))
+  scores.write_text(json.dumps(whole | {'ensemble': record}))
   ensemble.check_free(folder, record)
 
 

@@ -6,6 +6,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+import run_folders
 import tiny
 import tiny_runs
 
@@ -55,7 +56,7 @@ def scored(workdir, name, *flags):
   assert evaluate.main(['evaluate', f'--workdir={workdir}', *flags]) == 0
   folder = workdir / 'evaluation' / name
   assert len(list(folder.glob('*.png'))) == 3
-  return json.loads((folder / 'scores.json').read_text())
+  return run_folders.read(folder / 'scores.json')
 
 
 def test_a_teacher_is_scored_by_its_own_weights(runs, capsys):
@@ -72,9 +73,7 @@ def test_a_teacher_is_scored_by_its_own_weights(runs, capsys):
   assert apart.sum() > 100
   # Neither is written over the other.
   assert (
-    json.loads(
-      (runs / 'both' / 'evaluation' / 'val-3' / 'scores.json').read_text()
-    )
+    run_folders.read(runs / 'both' / 'evaluation' / 'val-3' / 'scores.json')
     == student
   )
 

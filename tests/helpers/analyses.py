@@ -1,12 +1,11 @@
 """What the tests of the analyses share."""
 
 import csv
-import dataclasses
 import io
-import json
 
 import numpy as np
 import prepared
+import run_folders
 from PIL import Image
 
 from jaxuda import config as config_lib
@@ -14,7 +13,6 @@ from jaxuda import input as input_lib
 from jaxuda import labels
 from jaxuda.analyze import __main__ as command
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.utils import files
 
 SIZE = (16, 32)
 ROAD, SKY, BUILDING, CAR = 7, 23, 11, 26  # ids of label files
@@ -83,14 +81,14 @@ def records(folder, spec, split='train'):
   return input_lib.open_records(spec, SIZE, split, folder)
 
 
-def finished(folder, config, miou, counts=None):
-  """Write the files of a finished run with this score; return its folder."""
+def finished(folder, config, miou=None, counts=None):
+  """Write the files of a finished run; return its folder.
+
+  Each class has the IoU `miou`, unless there are counts.
+  """
   if counts is None:
-    counts = np.eye(19, dtype=np.int64)
+    counts = run_folders.counts_of([miou] * 19)
   found = scores_lib.score(counts, 4, 'cityscapes19', None)
-  found = dataclasses.replace(found, means={'mIoU': miou})
-  folder.mkdir(parents=True)
-  content = config_lib.to_json(config)
-  (folder / 'config.json').write_text(json.dumps(content))
-  files.write_json(folder / 'scores.json', scores_lib.to_json(found))
+  config_lib.write_run(folder, config_lib.to_json(config))
+  scores_lib.write(folder / 'scores.json', scores_lib.to_json(found))
   return folder

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxuda import experiment
+from jaxuda import config as config_lib
 from jaxuda.models import discriminators, layers, norm, segmenter
 from jaxuda.models.decoders import deeplab_v2
 
@@ -36,7 +36,7 @@ def enabled():
     for module in _CASTING:
       patch.setattr(module, 'jnp', _Wide(jnp))
     patch.setattr(layers, 'np', _Wide(np))
-    patch.setattr(experiment, 'check_values', lambda _: None)
+    patch.setattr(config_lib, 'check_values', lambda _: None)
     yield
 
 

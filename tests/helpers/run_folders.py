@@ -1,6 +1,5 @@
 """Folders as finished runs leave them, written by hand in no time."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -8,7 +7,7 @@ from PIL import Image
 
 from jaxuda import config as config_lib
 from jaxuda.evaluation import scores as scores_lib
-from jaxuda.utils import metrics_csv
+from jaxuda.utils import metrics_csv, sealed
 
 
 def counts_of(ious) -> np.ndarray:
@@ -39,8 +38,7 @@ def write(
   """
   loaded = config_lib.load(config, overrides)
   folder.mkdir(parents=True)
-  stored = json.dumps(config_lib.to_json(loaded))
-  (folder / 'config.json').write_text(stored)
+  config_lib.write_run(folder, config_lib.to_json(loaded))
   log = metrics_csv.MetricsCsv(folder / 'metrics.csv')
   for step, values in rows:
     log.append(step, values)
@@ -50,6 +48,11 @@ def write(
     )
     scores_lib.write(folder / 'scores.json', scores_lib.to_json(scores))
   return folder
+
+
+def read(path: pathlib.Path) -> dict:
+  """Return what a sealed file of a run says, without its checksum."""
+  return sealed.read(path, None, '')
 
 
 def draw(folder: pathlib.Path, kinds=('image', 'after', 'entropy')) -> None:

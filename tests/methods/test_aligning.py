@@ -10,6 +10,7 @@ import pytest
 import tiny
 from contexts import RNG, K, bce, context, normal, outputs, softmax
 
+from jaxuda import config as config_lib
 from jaxuda import experiment, losses
 from jaxuda.evaluation import inference
 from jaxuda.methods import _adversarial as adversarial
@@ -219,5 +220,5 @@ def test_twin_heads_predict_by_their_sum():
 
 def test_semantics_need_labelled_images():
   with pytest.raises(UserError, match=r'labelled\.count=0 must be at least 1'):
-    experiment.check_values(tiny.config('ass', 'labelled.count=0'))
-  experiment.check_values(tiny.config('ass', 'labelled.count=None'))  # all
+    config_lib.check_values(tiny.config('ass', 'labelled.count=0'))
+  config_lib.check_values(tiny.config('ass', 'labelled.count=None'))  # all

@@ -7,7 +7,7 @@ import tiny
 from contexts import outputs
 
 from jaxuda import config as config_lib
-from jaxuda import experiment, methods
+from jaxuda import methods
 from jaxuda.methods import advent_patch
 from jaxuda.utils.errors import UserError
 
@@ -262,7 +262,7 @@ def test_refused_settings(override, sentence):
   given = [size, override] if 'crop' in override else [override]
   with pytest.raises(UserError, match=sentence):
     config = tiny.config('advent_patch', *given)
-    experiment.check_values(config)
+    config_lib.check_values(config)
     advent_patch.check(config)
   advent_patch.check(tiny.config('advent_patch', 'patch.size=None'))
 
@@ -284,4 +284,4 @@ def test_a_methods_own_settings_are_in_its_config_and_checked():
         with broken.ignore_type():
           broken.update_from_flattened_dict({key: 'nonsense'})
         with pytest.raises(UserError, match=f'{key}=.nonsense. is none of'):
-          experiment.check_values(broken)
+          config_lib.check_values(broken)

@@ -244,14 +244,6 @@ def test_one_sentence(arguments, words, finished_run, capsys, monkeypatch):
   assert not (finished_run.workdir / 'pseudo_labels').exists()
 
 
-def test_a_run_without_a_target(finished_run, tmp_path, capsys):
-  config = json.loads((finished_run.workdir / 'config.json').read_text())
-  del config['target']
-  (tmp_path / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(UserError, match='is a run without a target: nothing to'):
-    pseudo_label.main(['pseudo_label', f'--workdir={tmp_path}'])
-
-
 def test_labels_that_do_not_fit(half, finished_run, tmp_path):
   spec, _, split = CITY
   with pytest.raises(UserError, match=r'of streets/city, train, at 32x64, not'):

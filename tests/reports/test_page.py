@@ -2,14 +2,15 @@
 
 import html.parser
 import itertools
-import json
 import shutil
 
 import pytest
 import run_folders
 
 from jaxuda import report
+from jaxuda.evaluation import scores as scores_lib
 from jaxuda.reports import content, page, sessions
+from jaxuda.utils import sealed
 
 MEASURES = {
   'target/entropy': 0.4,
@@ -33,19 +34,22 @@ def run(tmp_path):
   folder = run_folders.write(
     tmp_path / '<b>run & co', 'steps=20', ious=[0.3] * 19, rows=ROWS
   )
-  start = json.loads((folder / 'scores.json').read_text())
-  start['means']['mIoU'], start['iou']['road'] = 0.25, 0.1
-  (folder / 'start_scores.json').write_text(json.dumps(start))
+  start = scores_lib.score(
+    run_folders.counts_of([0.1] + 18 * [0.258]), 200, 'cityscapes19', None
+  )
+  scores_lib.write(folder / 'start_scores.json', scores_lib.to_json(start))
   run_folders.draw(folder, ('image', 'before', 'after', 'truth', 'entropy'))
   session = {
     'began': '2026-11-27T00:00:00+00:00',
     'command': 'python -m jaxuda.main --config=configs/advent.py:streets',
     'device': '1 x cpu',
+    'processes': 1,
+    'steps': [0, 20],
     'versions': {'jax': '0.10.2'},
     'seconds': 120.0,
     'of_which': {'compiling': 30.0, 'training': 60.0},
   }
-  (folder / sessions.FILE).write_text(json.dumps([session]))
+  sealed.write(folder / sessions.FILE, {'sessions': [session]})
   return folder
 
 

@@ -11,6 +11,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import run_folders
 import tiny
 import tiny_runs
 from PIL import Image
@@ -137,8 +138,8 @@ def test_texts(events, finished_run):
   """The config, to the letter, and each parameter with its shape."""
   [config] = events.Tensors('config')
   text = config.tensor_proto.string_val[0].decode()
-  stored = (finished_run.workdir / 'config.json').read_text()
-  assert json.loads(text) == json.loads(stored)
+  stored = run_folders.read(finished_run.workdir / 'config.json')
+  assert json.loads(text) == stored
   [shapes] = events.Tensors('parameters')
   text = shapes.tensor_proto.string_val[0].decode()
   assert '| encoder/conv1/kernel' in text and 'Total: ' in text
@@ -239,7 +240,7 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
   written = folder / 'evaluation' / 'val-9'
   assert done.stdout.splitlines()[-1] == f'scores and figures: {written}'
   found, trained = (
-    json.loads((path / 'scores.json').read_text()) for path in (written, folder)
+    run_folders.read(path / 'scores.json') for path in (written, folder)
   )
   assert found == trained | {
     'step': 9,
@@ -291,14 +292,15 @@ def test_evaluate_in_a_folder_that_cannot_be_written(
   assert '  mIoU ' in capsys.readouterr().out
 
 
-def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path):
+def test_steps_behind_the_checkpoint_were_not_evaluated(tmp_path, capsys):
   """On the processes, too, that read before the first one truncates."""
   rows = metrics_csv.MetricsCsv(tmp_path / 'metrics.csv')
   for step in (4, 8):
     rows.append(step, {'eval/mIoU': 0.5})
   ours = log.Log(tmp_path, 9, 4)
   ours._first = False
-  ours.resume(5)
+  ours.resume(5, 3)
+  assert 'has lost 2 of the rows' in capsys.readouterr().out
   assert ours.evaluated == {4}
   assert len(metrics_csv.read_metrics(rows.path)) == 2
   ours._first = True

@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+import run_folders
 import tiny
 import tiny_runs
 from small_state import equal
@@ -270,7 +271,7 @@ def test_a_first_stage_is_trained_once(streets_data, tmp_path, capsys):
   other = tiny_runs.command(
     tmp_path / 'other', streets_data, *settings, stages=True
   )
-  stored = json.loads((first / 'config.json').read_text())
+  stored = run_folders.read(first / 'config.json')
   stored['eval']['missing_class_iou'] = 'zero'
   for flip in (False, True):
     stored['source']['flip'] = flip

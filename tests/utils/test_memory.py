@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import psutil
 import pytest
+
+from jaxuda.utils import memory
+from jaxuda.utils.errors import UserError
 
 PROGRAM = """
 import resource
@@ -44,3 +48,16 @@ def test_whoever_has_set_glibcs_variables_has_their_way():
   call = 'assert not memory.keep_freed()'
   pages = (50 << 20) // 4096
   assert faults(call, MALLOC_ARENA_MAX='4') > 8 * pages
+
+
+def test_what_does_not_fit():
+  """What a 30,000 x 30,000 image takes at least, by hand: 211 GiB."""
+  memory.check_fits('size', (512, 1024), 2, 19)
+  memory.check_fits('size', None, 1, 19)
+  with pytest.raises(UserError) as caught:
+    memory.check_fits('config.eval.size', (30_000, 30_000), 1, 19)
+  said = str(caught.value)
+  assert said.startswith('config.eval.size=(30000, 30000) would take 211 GiB')
+  there = psutil.virtual_memory().available / 2**30
+  found = float(said.partition('and ')[2].split()[0])
+  assert abs(found - there) < 2

@@ -3,6 +3,7 @@
 import resource
 import signal
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -26,8 +27,52 @@ def test_rows_read_back_exactly(tmp_path):
     {'step': 3, 'loss': 2.0},
   ]
   lines = log.path.read_text().splitlines()
-  assert lines[0] == 'step,loss,"a,""b",eval_mIoU'
-  assert lines[-1] == '3,2.0,,'
+  assert lines[0] == 'step,loss,"a,""b",eval_mIoU,crc32'
+  assert lines[-1].startswith('3,2.0,,,')
+
+
+def test_checksums_by_hand(tmp_path):
+  """Each is of the one before, the header and the row, by zlib."""
+  log = metrics_csv.MetricsCsv(tmp_path / 'm.csv')
+  log.append(1, {'a': 0.5})
+  log.append(2, {'a': 0.25})
+  first = f'{zlib.crc32(b"|step,a|1,0.5"):08x}'
+  second = f'{zlib.crc32(f"{first}|step,a|2,0.25".encode()):08x}'
+  assert log.path.read_text() == (
+    f'step,a,crc32\n1,0.5,{first}\n2,0.25,{second}\n'
+  )
+
+
+def test_no_change_is_taken_for_a_row(tmp_path, caplog):
+  """Each bit, and each line taken out or twice there; the tail may be torn."""
+  log = metrics_csv.MetricsCsv(tmp_path / 'whole.csv')
+  for step in range(1, 5):
+    log.append(step, {'loss': 1 / step})
+  whole, rows = log.path.read_bytes(), metrics_csv.read_metrics(log.path)
+  lines = whole.splitlines(keepends=True)
+  changed = [
+    whole[:i] + bytes([whole[i] ^ 1 << bit]) + whole[i + 1 :]
+    for i in range(len(whole))
+    for bit in range(8)
+  ]
+  changed += [b''.join(lines[:i] + lines[i + 1 :]) for i in range(4)]
+  changed += [b''.join(lines[: i + 1] + lines[i:]) for i in range(5)]
+  path = tmp_path / 'changed.csv'
+  for content in changed:
+    path.write_bytes(content)
+    try:
+      found = metrics_csv.read_metrics(path)
+    except UserError:
+      continue
+    # The end of the last line is what a kill may have left out.
+    assert found == rows[:3] and content[-1:] != b'\n'
+  path.write_bytes(whole.replace(b'\n2,', b'\n7,'))
+  with pytest.raises(UserError, match='line 3 is not what was written'):
+    metrics_csv.read_metrics(path)
+  metrics_csv.MetricsCsv(path).truncate(9)
+  assert [row['step'] for row in metrics_csv.read_metrics(path)] == [1, 3, 4]
+  assert (tmp_path / 'damaged-changed.csv').read_bytes().count(b'\n7,') == 1
+  assert '1 damaged row(s), of which line 3 is the first' in caplog.text
 
 
 def test_nan_is_logged(tmp_path):
@@ -63,12 +108,14 @@ def test_half_written_header_and_torn_rows(tmp_path, caplog):
   path.write_text('step,lo')
   log = metrics_csv.MetricsCsv(path)
   log.append(1, {'loss': 0.5})
-  assert path.read_text() == 'step,loss\n1,0.5\n'
-  path.write_text('step,loss\n1,0.5\n2,\0\0\n3\n4,0.1')
+  log.append(2, {'loss': 0.25})
+  whole = path.read_text()
+  assert whole.startswith('step,loss,crc32\n1,0.5,')
+  path.write_text(whole[:-5])
   assert metrics_csv.read_metrics(path) == [{'step': 1, 'loss': 0.5}]
   metrics_csv.MetricsCsv(path).append(2, {'loss': 0.25})
-  assert path.read_text() == 'step,loss\n1,0.5\n2,0.25\n'
-  assert 'dropped 3 half-written line' in caplog.text
+  assert path.read_text() == whole
+  assert 'dropped a half-written line' in caplog.text
 
 
 def test_truncate_to_nothing(tmp_path):
@@ -84,7 +131,7 @@ def test_truncate_to_nothing(tmp_path):
 def test_foreign_file_is_left_alone(tmp_path):
   path = tmp_path / 'm.csv'
   path.write_text('name,value\nx,1\n')
-  with pytest.raises(UserError, match='is not a metrics log'):
+  with pytest.raises(UserError, match='or no metrics log'):
     metrics_csv.MetricsCsv(path).truncate(0)
   assert path.read_text() == 'name,value\nx,1\n'
 
