@@ -13,7 +13,7 @@ from jaxuda.input import from_config
 from jaxuda.pseudo_labels import writer
 from jaxuda.reports import page
 from jaxuda.torch_weights import load
-from jaxuda.training import checks, loop, own_data, stages
+from jaxuda.training import checks, disk, loop, own_data, stages
 from jaxuda.training import workdir as workdir_lib
 from jaxuda.utils import lock, sharding, signals
 from jaxuda.utils.console import print0
@@ -100,12 +100,14 @@ def _open(config, workdir, mesh) -> _Read:
   """Open what a run reads; and what its stages will read.
 
   Raises:
-    UserError: something is not there, or a term of a loss is not weighed.
+    UserError: something is not there, a term of a loss is not weighed, or
+      there is no room for checkpoints.
   """
   streams = methods.load(config.method).streams
   labels = stages.pseudo_label_dirs(config, streams, workdir)
   resumed = bool(checkpoints.steps(workdir / 'checkpoints'))
   opened = from_config.open_inputs(config, streams, labels, resumed)
+  disk.check_room(config, workdir)
   missing = {s: d for s, d in labels.items() if d and not d.is_dir()}
   if not missing:
     loop.check_terms(config, mesh, opened[0])

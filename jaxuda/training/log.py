@@ -3,7 +3,6 @@
 import contextlib
 import json
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
@@ -12,6 +11,8 @@ import numpy as np
 from jaxuda import config as config_lib
 from jaxuda.evaluation import alarms
 from jaxuda.evaluation.scores import Scores, table
+from jaxuda.training.clock import Clock
+from jaxuda.training.events import Events
 from jaxuda.utils import metrics_csv
 from jaxuda.utils.console import duration, print0
 
@@ -58,17 +59,12 @@ class Log:
       steps: of the whole training.
       images_per_step: of all streams together.
     """
-    # Its summary writers need TensorFlow, which takes seconds to import.
-    from clu import metric_writers
-
     self._folder = folder
     self._first = jax.process_index() == 0
     self._csv = metrics_csv.MetricsCsv(folder / 'metrics.csv')
-    self._events = metric_writers.create_default_writer(
-      folder, just_logging=not self._first, asynchronous=False
-    )
+    self._events = Events(folder, just_logging=not self._first)
     self._steps, self._images = steps, images_per_step
-    self._clock = _Clock()
+    self._clock = Clock()
     self.evaluated: set[int] = set()
     self._rows: list[dict[str, float]] = []
 
@@ -86,6 +82,7 @@ class Log:
     """
     if self._first:
       self._csv.truncate(step)
+    self._events.start(step)
     logged = metrics_csv.read_metrics(self._csv.path)
     # Other processes may read before the first one has dropped those rows.
     self._rows = [row for row in logged if row['step'] <= step]
@@ -110,9 +107,7 @@ class Log:
     shapes = parameter_overview.get_parameter_overview(
       params, include_stats=False
     )
-    self._events.write_texts(
-      0, {'config': code(stored), 'parameters': code(shapes)}
-    )
+    self._events.texts(0, {'config': code(stored), 'parameters': code(shapes)})
 
   def profiler(self, first: int) -> Callable[[int], object] | None:
     """Return what is called before each step, and profiles five of them.
@@ -170,14 +165,12 @@ class Log:
     if not self._first:
       return
     self._append(step, measured)
-    self._events.write_scalars(step, measured)
+    self._events.scalars(step, measured)
     rate, pace = '', self._clock.pace(step, waited_s)
     if pace:
       left = duration((self._steps - step) * pace)
       rate = f'  {self._images / pace:.1f} images/s  ETA {left}'
-      self._events.write_scalars(
-        step, {'speed/images_per_s': self._images / pace}
-      )
+      self._events.scalars(step, {'speed/images_per_s': self._images / pace})
     losses = '  '.join(
       f'{name.removeprefix(LOSS)} {value:.4f}'
       for name, value in measured.items()
@@ -233,10 +226,10 @@ class Log:
     values |= unlabelled
     if step not in self.evaluated:
       self._append(step, values)
-    known = {k: v for k, v in values.items() if v is not None}
-    self._events.write_scalars(
-      step, {k: v for k, v in known.items() if np.isfinite(v)}
-    )
+      known = {k: v for k, v in values.items() if v is not None}
+      self._events.scalars(
+        step, {k: v for k, v in known.items() if np.isfinite(v)}
+      )
     self._say(step, unlabelled)
 
   def _say(self, step, unlabelled):
@@ -252,54 +245,15 @@ class Log:
 
   def panels(self, step: int, panels: np.ndarray) -> None:
     """Write image panels u8[N, H, W, 3] to TensorBoard."""
-    if self._first:
-      self._events.write_images(step, {'panels': panels})
+    if self._first and step not in self.evaluated:
+      self._events.images(step, {'panels': panels})
+
+  def flush(self) -> None:
+    """Write what a run that goes on from here will not write again."""
+    self._csv.close()
+    self._events.flush()
 
   def close(self) -> None:
-    """Flush everything to disk."""
+    """Write everything."""
     self._csv.close()
     self._events.close()
-
-
-class _Clock:
-  """Measures the time of training alone.
-
-  Attributes:
-    trained_s: seconds of all lines so far.
-    waited_s: of these, how many went into waiting for data.
-  """
-
-  def __init__(self):
-    """Stand still."""
-    self.trained_s = self.waited_s = 0.0
-    self._since = None  # when it went on
-    self._ran_s = 0.0  # before that, since the last line
-    self._line = None  # its step, and the seconds waited up to it
-
-  def start(self, step: int, waited_s: float) -> None:
-    """Go, as if there were a line at this step."""
-    self._line = step, waited_s
-    self.go_on()
-
-  def go_on(self) -> None:
-    """Go on, if it has been started."""
-    if self._line is not None:
-      self._since = time.monotonic()
-
-  def stop(self) -> None:
-    """Stand still up to `go_on`."""
-    if self._since is not None:
-      self._ran_s += time.monotonic() - self._since
-    self._since = None
-
-  def pace(self, step: int, waited_s: float) -> float | None:
-    """Return the seconds of a step since the last line; None for no step."""
-    self.stop()
-    self.go_on()
-    line, self._line = self._line, (step, waited_s)
-    if line is None or step == line[0]:
-      return None
-    ran_s, self._ran_s = self._ran_s, 0.0
-    self.trained_s += ran_s
-    self.waited_s += waited_s - line[1]
-    return ran_s / (step - line[0])

@@ -249,6 +249,7 @@ class Run:
       self.log.scores(i, found.scores, found.measured)
       if found.panels is not None:
         self.log.panels(i, found.panels)
+      self.log.flush()
       return found
 
   def _save(self, i, current, found):
@@ -256,6 +257,7 @@ class Run:
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
+      self.log.flush()
       notes = {
         'means': self.means.to_json(),
         'data': self.fingerprints,

@@ -59,8 +59,9 @@ def scalars(events, tag):
 def test_the_folder(finished_run):
   folder = finished_run.workdir
   names = {p.name for p in folder.iterdir()}
-  [events] = [name for name in names if name.startswith('events.out.tfevents')]
-  assert names - {events, '.lock'} == {
+  events = {name for name in names if name.startswith('events.out.tfevents')}
+  assert len(events) == 2  # that of the start, and that of the numbers
+  assert names - events - {'.lock'} == {
     'config.json',
     'metrics.csv',
     'checkpoints',
