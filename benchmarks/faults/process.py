@@ -56,11 +56,12 @@ class Child:
       stdout=self.out,
       stderr=self.err,
       start_new_session=True,  # so that it can be killed with its children
+      preexec_fn=_obey,
     )
 
   def signal(self, number: int) -> None:
     """Send a signal to it, and not to its children."""
-    self.process.send_signal(number)
+    os.kill(self.process.pid, number)  # not Popen's, which would wait for it
 
   def kill(self) -> None:
     """End it and its children as a machine ends that loses power."""
@@ -70,13 +71,18 @@ class Child:
     """Wait until it has printed a text; False where it ends before."""
     limit = time.monotonic() + timeout_s
     while time.monotonic() < limit:
-      ended = self.process.poll() is not None
+      ended = self.has_ended()
       if text in _read(self.out):
         return True
       if ended:
         return False
       time.sleep(0.01)
     return False
+
+  def has_ended(self) -> bool:
+    """Return whether it has ended; `end` still tells how."""
+    how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, self.process.pid, how) is not None
 
   def end(self, timeout_s: float = TIMEOUT_S) -> Ended:
     """Wait for its end, or kill it after its time."""
@@ -95,6 +101,11 @@ class Child:
     seconds = time.monotonic() - self.began
     peak = usage.ru_maxrss * 1024
     return Ended(status, _read(self.out), _read(self.err), seconds, peak)
+
+
+def _obey():
+  """Let a child obey Ctrl-C, which what was started by `&` ignores."""
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(

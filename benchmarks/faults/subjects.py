@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks.faults import experiment, process
 from data.streets import render
+from jaxuda.utils.errors import UserError
 
 # Each has what the others have not: players, views, a teacher, stages.
 METHODS = (
@@ -85,6 +86,18 @@ def training(method: str, workdir: str, *more: str) -> list[str]:
     f'--workdir={workdir}',
     *(f'--config.{setting}' for setting in settings),
   ]
+
+
+def train(place: pathlib.Path, method: str, workdir: str) -> process.Ended:
+  """Train a run that is needed, to its end.
+
+  Raises:
+    UserError: that failed.
+  """
+  ended = process.run(place, *training(method, workdir))
+  if wrong := process.fault(ended, statuses=(0,)):
+    raise UserError(f'{method} cannot be trained at all: {wrong}')
+  return ended
 
 
 def end_state(workdir: pathlib.Path) -> dict[str, str]:

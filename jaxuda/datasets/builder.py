@@ -70,7 +70,8 @@ def record(task: Task) -> tuple[dict[str, bytes], list[files.Problem]]:
     'image': images.encode_image(image, task.jpeg),
     'label': b'' if label is None else images.encode_label(label),
     'label_full': label_full,
-    'id': task.example.id.encode(),
+    # A name that is no UTF-8 has bytes that only the file system knows.
+    'id': task.example.id.encode(errors='backslashreplace'),
   }
   return example, warnings
 

@@ -3,10 +3,12 @@
 A file is named by a *reference*: its path, or `ARCHIVE.zip::MEMBER`.
 """
 
+import errno
 import functools
 import lzma
 import os
 import pathlib
+import stat
 import struct
 import zipfile
 import zlib
@@ -16,6 +18,7 @@ from typing import NamedTuple
 from jaxuda.utils.errors import UserError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+MOST_BYTES = 2**30  # of a file, or of a member of an archive
 _IN_ZIP = '::'
 # What reading a damaged, encrypted or exotically packed archive member raises.
 _BROKEN_ZIP = (
@@ -217,20 +220,42 @@ def read(ref: str) -> bytes:
   Raises:
     Problem: it cannot be read, or is empty.
   """
-  archive, _, member = ref.partition(_IN_ZIP)
+  stem, in_zip, member = ref.partition(f'.zip{_IN_ZIP}')
   try:
-    if member:
-      data = _zip(archive).read(member)
+    # A file's own name may have what stands between an archive and a member.
+    if in_zip and not os.path.exists(ref):
+      with _zip(f'{stem}.zip').open(member) as file:
+        data = file.read(MOST_BYTES + 1)
     else:
-      data = pathlib.Path(ref).read_bytes()
+      data = _read_regular(ref)
   except IsADirectoryError:
     raise Problem('unreadable', ref, 'is a directory, not a file.') from None
-  except (OSError, *_BROKEN_ZIP) as e:
+  except (OSError, NotImplementedError, *_BROKEN_ZIP) as e:
     reason = getattr(e, 'strerror', None) or str(e).rstrip('.')
     raise Problem('unreadable', ref, f'cannot be read: {reason}.') from None
   if not data:
     raise Problem('unreadable', ref, 'is empty.')
+  if len(data) > MOST_BYTES:
+    text = f'has more than {MOST_BYTES / 2**20:,.0f} MiB: it is no image.'
+    raise Problem('unreadable', ref, text)
   return data
+
+
+def check_regular(path: str | os.PathLike) -> None:
+  """Refuse what is no file with an end, and would be waited for.
+
+  Raises:
+    OSError: it is a pipe, a device or a socket, or is not there.
+  """
+  mode = os.stat(path).st_mode
+  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    raise OSError(errno.EINVAL, 'it is no regular file')
+
+
+def _read_regular(path):
+  check_regular(path)
+  with open(path, 'rb') as file:
+    return file.read(MOST_BYTES + 1)
 
 
 def _add(found, name, ref, ending, suffixes):

@@ -70,7 +70,7 @@ def read_photo(data: bytes, ref: str) -> Image.Image:
     Problem: it is not an image, or is damaged.
   """
   try:
-    return Image.fromarray(photos.read(io.BytesIO(data)))
+    return Image.fromarray(photos.read(io.BytesIO(data), ref))
   except photos.UnreadableError as e:
     raise Problem('unreadable', ref, f'cannot be decoded: {e}.') from None
 

@@ -9,18 +9,24 @@ import os
 import pathlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from jaxuda.datasets import files
 from jaxuda.utils.errors import UserError
+from jaxuda.utils.names import printable
 
 # Of Pillow's formats those of which it tells the name alone, or which another
 # program draws.
 _UNREAD = ('BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF')
 _LYING = (5, 6, 7, 8)  # EXIF orientations that swap the sides
+_ANIMATED = ('AVIF', 'GIF', 'PNG', 'TIFF', 'WEBP')  # and not a camera's MPO
+MOST_PIXELS = 2**29  # of an image: 3 GiB while it is read
+_LARGE = 2**26
 _opening = threading.Lock()
+_one_large_at_a_time = threading.Lock()
 
 
 class Photo(NamedTuple):
@@ -128,7 +134,10 @@ def chosen(
 
 # Data of one's own is listed several times, to be counted, sized and read. Not
 # console.print_once, which needs jax.
-print_once = functools.cache(functools.partial(print, flush=True))
+@functools.cache
+def print_once(text: str) -> None:
+  """Print a line that has not been printed before."""
+  print(printable(text), flush=True)
 
 
 def walk(
@@ -194,21 +203,32 @@ def _names(paths, root):
   return names
 
 
-def read(path: str | os.PathLike) -> np.ndarray:
+def read(path: str | os.PathLike | BinaryIO, name: str = '') -> np.ndarray:
   """Read an image as it is meant to be seen: u8[H, W, 3] RGB.
 
   It is turned upright by its EXIF orientation; transparent pixels show white;
-  16-bit grey is scaled to 8 bits; of an animation the first frame is read.
+  16-bit grey is scaled to 8 bits; of an animation the first frame is read,
+  which is printed. It takes about 6 bytes a pixel, of several large images at a
+  time no more than of one.
+
+  Args:
+    path: of the file; or its content.
+    name: of the content, for what is printed.
 
   Raises:
-    UnreadableError: it is not an image, is damaged, or holds floats.
+    UnreadableError: it is not an image, is damaged, holds floats, or has more
+      than MOST_PIXELS.
   """
   try:
-    with _open(path) as image:
+    with _open(path) as image, _turn(image):
+      if image.format in _ANIMATED and getattr(image, 'n_frames', 1) > 1:
+        frames = f'the first of its {image.n_frames} frames is read'
+        print_once(f'{name or path}: {frames}')
       image.load()
       return np.asarray(_rgb(_upright(image)))
   except Exception as e:  # Pillow's decoders raise whatever they meet.
-    raise UnreadableError(getattr(e, 'strerror', None) or str(e)) from e
+    reason = getattr(e, 'strerror', None) or str(e) or type(e).__name__
+    raise UnreadableError(reason) from e
 
 
 def size(path: str | os.PathLike) -> tuple[int, int] | None:
@@ -226,9 +246,23 @@ def size(path: str | os.PathLike) -> tuple[int, int] | None:
 
 
 def _open(path):
-  """Open an image of any size: Pillow's limit is against strangers' files."""
+  """Open an image: Pillow's limit would refuse those of large cameras."""
+  if isinstance(path, str | os.PathLike):
+    files.check_regular(path)
   with _opening, _without_limit():
-    return Image.open(path)
+    image = Image.open(path)
+  if image.width * image.height > MOST_PIXELS:
+    image.close()
+    raise ValueError(
+      f'{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}'
+    )
+  return image
+
+
+def _turn(image):
+  """Return what is held while an image is decoded: of large ones a lock."""
+  large = image.width * image.height > _LARGE
+  return _one_large_at_a_time if large else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -241,10 +275,9 @@ def _without_limit():
 
 
 def _upright(image):
-  try:
-    return ImageOps.exif_transpose(image)
-  except Exception:  # Damaged EXIF data tells no orientation.
-    return image
+  with contextlib.suppress(Exception):  # damaged EXIF tells no orientation
+    ImageOps.exif_transpose(image, in_place=True)
+  return image
 
 
 def _rgb(image):
@@ -258,4 +291,4 @@ def _rgb(image):
     image = image.convert('RGBA')
     white = Image.new('RGBA', image.size, 'white')
     image = Image.alpha_composite(white, image)
-  return image.convert('RGB')
+  return image if image.mode == 'RGB' else image.convert('RGB')

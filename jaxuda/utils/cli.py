@@ -5,6 +5,7 @@ a FlagValues of its own; other arguments are known by their place.
 """
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from jaxuda.utils import memory, signals
+from jaxuda.utils import memory, names, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
@@ -25,6 +26,8 @@ def run_cli(main: Callable[..., int | None], *args) -> None:
   reader that has left the pipe (`| head`) ends the program without a word.
   """
   memory.keep_freed()
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')  # names that are no UTF-8
   stop = signals.Unwinding()
   try:
     with stop:
@@ -46,7 +49,7 @@ def _status(error: BaseException) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141  # 128 + SIGPIPE
   if sentence := _sentence(error):
-    print(f'error: {sentence}', file=sys.stderr)
+    print(f'error: {names.printable(sentence)}', file=sys.stderr)
     return 2
   if isinstance(error, KeyboardInterrupt):  # of an inner signals.Unwinding
     return 128 + signal.SIGINT

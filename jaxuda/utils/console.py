@@ -5,6 +5,8 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from jaxuda.utils import names
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -13,7 +15,7 @@ def print0(text: str = '') -> None:
   import jax  # late, because command lines answer before they need it
 
   if jax.process_index() == 0:
-    print(text, flush=True)
+    print(names.printable(text), flush=True)
 
 
 # What is read several times is told of once.

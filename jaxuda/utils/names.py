@@ -80,6 +80,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
   return f'; there are {", ".join(there[:_LISTED])}{more}'
 
 
+def printable(text: str) -> str:
+  """Return a text whose characters a terminal shows and does not obey.
+
+  Names of files, of tensors and in JSON are other people's. Ends of lines stay.
+  """
+  if text.isprintable():
+    return text
+  return ''.join(
+    c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in text
+  )
+
+
 def of_paths(paths: Sequence[pathlib.Path]) -> list[str]:
   """Return a name for each of several different paths: the shortest ends."""
   longest = max((len(path.parts) for path in paths), default=0)

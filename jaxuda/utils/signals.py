@@ -14,15 +14,16 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # `timeout -s INT` and some shells signal a process twice at once.
 _SAME_S = 1.0
 _RETRY_S = 0.05
+_IMPORTING = '<frozen importlib'  # names the code of Python's import
 
 
 class StopSignal:
   """A context manager that turns signals into a flag.
 
-  The first SIGTERM, SIGINT or SIGHUP is noted, the last one unless this process
-  was told to outlive its terminal; another one, a second later or more, ends
-  the process at once. With several processes the signals stay with jax's
-  preemption service, which lets all of them stop at the same step.
+  The first SIGTERM, SIGINT or SIGHUP is noted; another one, a second later or
+  more, ends the process at once. Those that the parent ignores stay ignored.
+  With several processes the signals stay with jax's preemption service, which
+  lets all of them stop at the same step.
 
   At its end the earlier handlers come back. Only in the main thread are
   signals handled.
@@ -91,10 +92,10 @@ class StopSignal:
 class Unwinding:
   """A context manager in which a signal raises, so that all is cleaned up.
 
-  The first SIGTERM or SIGINT raises where the program is: KeyboardInterrupt, or
-  SystemExit of 128 + its number. So does a SIGHUP, unless `nohup` or the like
-  told this process to outlive its terminal. Another one, a second later or
-  more, ends the process at once. What a handler raises inside a callback of
+  The first SIGTERM, SIGINT or SIGHUP raises where the program is:
+  KeyboardInterrupt, or SystemExit of 128 + its number. Another one, a second
+  later or more, ends the process at once. Those that the parent ignores stay
+  ignored. What a handler raises inside a callback of
   some library is lost, or comes out as another error: `check` raises again, as
   the end of the context does, and `number` tells.
 
@@ -123,6 +124,12 @@ class Unwinding:
     return self
 
   def __exit__(self, *exc_info) -> None:
+    if self.number is not None:
+      # The rest of a command's way is short: no second signal is to cut it.
+      self._before = {
+        s: signal.SIG_IGN if handler == signal.SIG_DFL else handler
+        for s, handler in self._before.items()
+      }
     _restore(self._before)
     self._watch.close()
     self.check()
@@ -140,10 +147,12 @@ class Unwinding:
       self._raise(number, frame)
 
   def _raise(self, _, frame):
-    # Python prints and drops what is raised inside a callback of its collector.
+    # Python prints and drops what is raised inside a callback of its collector;
+    # and a library of which half is imported may crash on its way out.
     collecting = {getattr(call, '__code__', None) for call in gc.callbacks}
     while frame:
-      if frame.f_code in collecting:
+      code = frame.f_code
+      if code in collecting or code.co_filename.startswith(_IMPORTING):
         signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
         return
       frame = frame.f_back
@@ -210,9 +219,8 @@ def _say(text):
 
 
 def _stop_signals() -> list[signal.Signals]:
-  """Return those to handle: not a SIGHUP that `nohup` or the like ignores."""
-  ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-  return [s for s in _STOP_SIGNALS if not (ignored and s == signal.SIGHUP)]
+  """Return those to handle: none that the parent, as `nohup`, ignores."""
+  return [s for s in _STOP_SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
 
 
 def _restore(handlers):

@@ -110,3 +110,34 @@ def test_a_member_that_cannot_be_unpacked_is_named(tmp_path, spoil):
     files.read(f'{path}::b.png')
   assert str(e.value).startswith(f'{path}::b.png: cannot be read: ')
   assert words in str(e.value) and '\n' not in str(e.value)
+
+
+def test_a_name_like_that_of_a_member(tmp_path):
+  """A file beside an archive, and one of no archive at all."""
+  for name in ('a::b.png', 'x.zip::b.png'):
+    (tmp_path / name).write_bytes(b'of the file')
+    assert files.read(str(tmp_path / name)) == b'of the file'
+
+
+def test_a_member_that_is_more_than_it_says(tmp_path, monkeypatch):
+  """Its size is a lie; or it is no lie, and no image."""
+  path = tmp_path / 'a.zip'
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr('b.png', bytes(10**7))
+  content = bytearray(path.read_bytes())
+  entry = content.rindex(b'PK\x01\x02')
+  content[entry + 24 : entry + 28] = (1000).to_bytes(4, 'little')
+  (tmp_path / 'lie.zip').write_bytes(content)
+  with pytest.raises(files.Problem, match='Bad CRC-32'):
+    files.read(f'{tmp_path}/lie.zip::b.png')
+  monkeypatch.setattr(files, 'MOST_BYTES', 2**20)
+  with pytest.raises(
+    files.Problem, match='has more than 1 MiB: it is no image'
+  ):
+    files.read(f'{path}::b.png')
+
+
+def test_a_pipe_is_told(tmp_path):
+  os.mkfifo(tmp_path / 'pipe.png')
+  with pytest.raises(files.Problem, match='it is no regular file'):
+    files.read(str(tmp_path / 'pipe.png'))

@@ -1,5 +1,9 @@
 """Image files of any kind: how they are found, named and read."""
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from photo_files import noise, save
@@ -140,3 +144,43 @@ def test_a_glob(tmp_path):
   assert names('[1].png') == ['[1]']  # a file before it is a pattern
   with pytest.raises(UserError, match=r'\*\.gif matches no image'):
     names('a/*.gif')
+
+
+def test_what_would_never_end(tmp_path):
+  """A pipe and a device, also by a link; told by name, at once."""
+  os.mkfifo(tmp_path / 'pipe.png')
+  (tmp_path / 'link.png').symlink_to('pipe.png')
+  (tmp_path / 'zero.png').symlink_to('/dev/zero')
+  for name in ('pipe.png', 'link.png', 'zero.png'):
+    with pytest.raises(photos.UnreadableError, match='it is no regular file'):
+      photos.read(tmp_path / name)
+    assert photos.size(tmp_path / name) is None
+
+
+def test_a_bomb(tmp_path):
+  """A header of 1 bit a pixel that would be 7 GB in RGB, told by its size."""
+
+  def chunk(kind, data):
+    checksum = struct.pack('>I', zlib.crc32(kind + data))
+    return struct.pack('>I', len(data)) + kind + data + checksum
+
+  header = struct.pack('>IIBBBBB', 49152, 49152, 1, 0, 0, 0, 0)
+  content = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
+  content += chunk(b'IDAT', zlib.compress(bytes(10**6))) + chunk(b'IEND', b'')
+  (tmp_path / 'bomb.png').write_bytes(content)
+  with pytest.raises(photos.UnreadableError) as caught:
+    photos.read(tmp_path / 'bomb.png')
+  assert str(caught.value) == '49152 x 49152 pixels are more than 536,870,912'
+
+
+def test_an_animation_is_told(tmp_path, capsys):
+  frames = [Image.new('RGB', (6, 4), color) for color in ('red', 'blue')]
+  path = tmp_path / 'a\x1b[31m.gif'
+  frames[0].save(path, save_all=True, append_images=frames[1:])
+  frames[0].save(tmp_path / 'one.gif')
+  for _ in range(2):
+    assert photos.read(path)[0, 0].tolist() == [255, 0, 0]
+  photos.read(tmp_path / 'one.gif')
+  said = capsys.readouterr().out
+  shown = str(path).replace('\x1b', r'\x1b')
+  assert said == f'{shown}: the first of its 2 frames is read\n'

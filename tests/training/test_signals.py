@@ -73,6 +73,7 @@ def test_second_signal_exits_even_inside_native_code(number):
 # What a library makes of the exception: nothing, another error, or a callback
 # of the collector, in which it is lost.
 SWALLOWED = {
+  'imported': 'sys.path.insert(0, sys.argv[1]); import slow; wait()',
   'unwound': 'wait()',
   'swallowed': """
 try: wait()
@@ -89,11 +90,18 @@ time.sleep(60)""",
 
 
 @pytest.mark.parametrize('body', SWALLOWED)
-def test_a_command_ends_with_one_sentence(body):
-  """And with the signal's status, whatever becomes of what is raised."""
+def test_a_command_ends_with_one_sentence(body, tmp_path):
+  """And with the signal's status, whatever becomes of what is raised.
+
+  What is imported is imported whole.
+  """
+  (tmp_path / 'slow.py').write_text(
+    "import time; print('on', flush=True); time.sleep(0.7)\n"
+    "open(__file__ + '.whole', 'w').close()"
+  )
   child = run_child(
     f"""
-import gc, time
+import gc, sys, time
 from jaxuda.utils import cli
 def wait():
   print('on', flush=True)
@@ -101,11 +109,13 @@ def wait():
 def main():
 {textwrap.indent(SWALLOWED[body].strip(), '  ')}
 cli.run_cli(main)
-"""
+""",
+    tmp_path,
   )
   assert child.stdout.readline() == 'on\n'
   child.send_signal(signal.SIGINT)
   _, said = child.communicate(timeout=30)
+  assert (tmp_path / 'slow.py.whole').exists() == (body == 'imported')
   assert child.returncode == 130
   assert said == '\nSIGINT: stopping; nothing is left half-written\n'
 

@@ -1,0 +1,109 @@
+"""Signals from the first moment on, once and twice, for every command."""
+
+import pathlib
+import random
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+
+from benchmarks.faults import process, subjects
+from benchmarks.faults.subjects import Tried
+from jaxuda.utils.errors import UserError
+
+PROMISE = 'a sentence and 128 + the number; nothing half-written; it goes on'
+
+METHOD = 'dacs'
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RUN, _NEW = '--workdir=runs/run', '--output=new/out'
+_COMMANDS = {
+  'train': subjects.training(METHOD, 'new/run'),
+  'evaluate': ['evaluate', _RUN],
+  'predict': ['predict', _RUN, _NEW, '--images=city'],
+  'pseudo_label': ['pseudo_label', _RUN, _NEW],
+  'export': ['export', _RUN, '--output=new/out', '--format=stablehlo'],
+  'weights': ['weights', 'export', _RUN, '--output=new/out.pth'],
+  'analyze': ['analyze', 'qualitative', '--workdirs=runs/run', _NEW],
+  'report': ['report', 'runs/run', '--output=new/report.html'],
+  'compare': ['compare', 'runs/run', 'runs/other', _NEW],
+  'prepare': ['prepare', 'city.toml', '--size=40x80', '--data_dir=new/data'],
+  'verify': ['verify', 'city.toml'],
+}
+
+
+def tries(
+  place: pathlib.Path, rng: random.Random, count: int
+) -> Iterator[Tried]:
+  """Signal commands at random moments, then run them to their end.
+
+  Args:
+    place: a folder with data.
+    rng: of commands, moments and signals.
+    count: signalled commands in all.
+  """
+  subjects.train(place, METHOD, 'runs/run')
+  shutil.copytree(place / 'runs/run', place / 'runs/other')
+  shutil.copytree(place, place.with_name('stops-whole'))
+  lasting = {}
+  for turn in range(count):
+    name = [*_COMMANDS][turn % len(_COMMANDS)]
+    words = _COMMANDS[name]
+    if name not in lasting:
+      for _ in range(2):  # the first one compiles
+        _clear(place)
+        ended = process.run(place, *words)
+        if wrong := process.fault(ended, statuses=(0,)):
+          raise UserError(f'{name} cannot be run at all: {wrong}')
+      lasting[name] = ended.seconds
+    _clear(place)
+    number, at = rng.choice(_SIGNALS), rng.uniform(0, 1.1 * lasting[name])
+    again = rng.choice((None, None, 0.1, 1.5))
+    child = process.Child(place, *words)
+    time.sleep(at)
+    child.signal(number)
+    if again:
+      time.sleep(again)
+      child.signal(number)
+    ended = child.end()
+    twice = f' and again after {again} s' if again else ''
+    what = f'{name}, {number.name} after {at:.3f} s{twice}'
+    fault, note = _judge(ended, number)
+    if not fault and not again and (left := subjects.half_written(place)):
+      fault = f'leaves {", ".join(left)}'
+    if not fault:
+      after = process.run(place, *words)
+      # What is there is not made twice.
+      done = ended.status == 0 and 'is there already' in after.err
+      fault = '' if done else process.fault(after, statuses=(0,))
+      if fault:
+        fault = f'afterwards: {fault}'
+    yield Tried(what, fault, note, ended.seconds)
+
+
+def _judge(ended, number):
+  """Return what is wrong with a signalled command, and how it ended."""
+  if ended.status == 0 and not process.fault(ended):
+    return '', 'had ended'
+  if ended.status == -number and not ended.err:
+    return '', 'stopped before Python began'
+  if _is_python(ended.err):
+    return '', 'stopped while Python began'
+  if wrong := process.fault(ended, statuses=(128 + number,)):
+    return wrong, 'failed'
+  if number.name not in ended.err:
+    return 'says nothing of the signal', 'failed'
+  return '', 'stopped'
+
+
+def _is_python(text):
+  """Whether a traceback is of Python's own start, which no program can mend."""
+  files = re.findall(r'^  File "(.*?)"', text, re.MULTILINE)
+  own = [f for f in files if str(process.ROOT) in f or 'site-packages' in f]
+  return bool(files) and not own
+
+
+def _clear(place):
+  """Put back what there was before a command."""
+  subjects.remove(place)
+  shutil.copytree(place.with_name('stops-whole'), place)
