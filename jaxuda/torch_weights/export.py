@@ -11,6 +11,7 @@ from jaxuda.models import decoders
 from jaxuda.models.torch_names import Layout, plain_name
 from jaxuda.torch_weights import files as torch_files
 from jaxuda.torch_weights import layouts, matching
+from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
 
 
@@ -136,4 +137,5 @@ def inspect(path: pathlib.Path) -> None:
   print(f'{len(tensors)} tensors, {count:,} numbers')
   width = max(map(len, tensors))
   for key, tensor in tensors.items():
-    print(f'{key:{width}}  {tensor.dtype}  {tuple(tensor.shape)}')
+    shown = names.printable(key)
+    print(f'{shown:{width}}  {tensor.dtype}  {tuple(tensor.shape)}')

@@ -15,7 +15,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-_MOST = 10_000_000  # instructions; a checkpoint with its optimizer has 100,000
+# Instructions, and what calls copy; a checkpoint with optimizer has 100,000.
+_MOST = 1_000_000
 _TYPES = {
   'FloatStorage': np.float32,
   'HalfStorage': np.float16,
@@ -100,9 +101,11 @@ def load(stream: Any, storages: dict[str, Storage] | None = None) -> Any:
   stack: list[Any] = []
   marks: list[int] = []  # heights of the stack
   memo: dict[int, Any] = {}
-  for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+  work = 0
+  for opcode, argument, _ in pickletools.genops(stream):
     name = opcode.name
-    if count >= _MOST:
+    work += 1 + (_copied(stack) if name in ('REDUCE', 'NEWOBJ') else 0)
+    if work > _MOST:
       raise ValueError(f'it has more than {_MOST:,} instructions')
     if name == 'STOP':
       return stack.pop()
@@ -130,6 +133,13 @@ def load(stream: Any, storages: dict[str, Storage] | None = None) -> Any:
     elif name not in ('PROTO', 'FRAME'):
       raise ValueError(f'it has the instruction {name}')
   raise ValueError('it ends early')
+
+
+def _copied(stack) -> int:
+  """Return how many things a call copies: the same list may be in each."""
+  arguments = stack[-1] if stack else ()
+  sized = [a for a in arguments if isinstance(a, list | tuple)]
+  return sum(map(len, sized))
 
 
 def _text(latin: str) -> str:

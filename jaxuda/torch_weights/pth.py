@@ -22,7 +22,7 @@ from jaxuda.torch_weights import pickles
 _STORAGES = {'float32': 'FloatStorage', 'int64': 'LongStorage'}
 
 
-_MOST = 300_000  # entries of a file; a checkpoint with its optimizers has 3,000
+_MOST = 50_000  # entries of a file; a checkpoint with its optimizers has 3,000
 
 
 def read(path: pathlib.Path) -> list[tuple[str, np.ndarray]]:
@@ -49,7 +49,7 @@ def flatten(content: Any) -> Iterator[tuple[str, Any]]:
   """Yield (key, leaf) of nested dicts and lists, with dots between the keys.
 
   Raises:
-    ValueError: there are more than 300,000 of them, as of a list that holds
+    ValueError: there are more than 50,000 of them, as of a list that holds
       itself, or a key has more than 500 letters.
   """
   todo = [('', content)]

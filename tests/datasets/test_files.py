@@ -131,9 +131,7 @@ def test_a_member_that_is_more_than_it_says(tmp_path, monkeypatch):
   with pytest.raises(files.Problem, match='Bad CRC-32'):
     files.read(f'{tmp_path}/lie.zip::b.png')
   monkeypatch.setattr(files, 'MOST_BYTES', 2**20)
-  with pytest.raises(
-    files.Problem, match='has more than 1 MiB: it is no image'
-  ):
+  with pytest.raises(files.Problem, match='has more than 1 MiB'):
     files.read(f'{path}::b.png')
 
 

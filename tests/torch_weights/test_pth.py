@@ -7,6 +7,7 @@ so that each trick is the one that its name says.
 import io
 import pickle
 import struct
+import time
 import tracemalloc
 import zipfile
 
@@ -196,15 +197,15 @@ def doubled(depth):
 
 def long_keys():
   """Return a program whose flat keys would have a megabyte each."""
-  inner = b']q\x00(' + b'N' * 200_000 + b'e'
+  inner = b']q\x00(' + b'N' * 40_000 + b'e'
   return b'}' + text('k' * 2**20) + inner + b's'
 
 
 @pytest.mark.parametrize(
   ('program', 'reason'),
   [
-    (doubled(60), '300,000 things'),
-    (b']q\x00(' + b'h\x00' * 600 + b'e', '500 letters'),
+    (doubled(60), '50,000 things'),
+    (b']q\x00(' + b'h\x00' * 100 + b'e', '500 letters'),
     (long_keys(), '500 letters'),
   ],
 )
@@ -218,6 +219,27 @@ def test_no_more_memory_than_the_file_is_worth(program, reason, tmp_path):
     tracemalloc.stop()
   with pytest.raises(UserError, match=reason):
     files.read(path)
+
+
+@pytest.mark.parametrize(
+  ('program', 'reason'),
+  [
+    # One list, copied by every call.
+    (
+      b'](ctorch\nSize\nq\x01](' + b'N' * 300_000 + b'e\x85q\x00'
+      + b'h\x01h\x00R' * 100_000 + b'e',
+      'instructions',
+    ),
+    (b'](' + b'N' * 10**6 + b'e', 'instructions'),
+    (named(*[tensor()] * 100_000), 'instructions'),
+  ],
+)  # fmt: skip
+def test_no_more_time_than_the_file_is_worth(program, reason, tmp_path):
+  path = write_zip(tmp_path / 'x.pth', program)
+  began = time.process_time()
+  with pytest.raises(UserError, match=reason):
+    files.read(path)
+  assert time.process_time() - began < 10
 
 
 def test_views_are_together_no_larger_than_the_file(tmp_path):
