@@ -349,6 +349,13 @@ TOP = {
   'max_nonfinite_steps': Setting(
     20, 'steps in a row without finite gradients, then stop', least=1
   ),
+  'max_loss_ratio': Setting(
+    100.0,
+    'times its running scale that the cross entropy may have; after five '
+    'steps in a row beyond it training stops; None: never',
+    least=2.0,
+    optional=float,
+  ),
   'log_every': Setting(50, 'steps', least=1),
   'eval_every': Setting(5_000, 'steps', least=1),
   'checkpoint_every': Setting(1_000, 'steps', least=1),

@@ -27,6 +27,7 @@ MAY_CHANGE_ON_RESUME = (
   'num_unlabelled_images',
   'keep_checkpoints',
   'max_nonfinite_steps',
+  'max_loss_ratio',
   'eval.batch_size',
 )
 

@@ -10,7 +10,7 @@ imported when data is first read, not with this module.
 from jaxuda.input.augment import Augment
 from jaxuda.input.decode import label_batches
 from jaxuda.input.order import shuffled_epochs
-from jaxuda.input.pipeline import eval_batches, train_batches
+from jaxuda.input.pipeline import batch_names, eval_batches, train_batches
 from jaxuda.input.prefetch import prefetch
 from jaxuda.input.records import Records, open_records
 from jaxuda.input.stream import Stream
@@ -19,6 +19,7 @@ __all__ = [
   'Augment',
   'Records',
   'Stream',
+  'batch_names',
   'eval_batches',
   'label_batches',
   'open_records',

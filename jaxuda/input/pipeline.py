@@ -169,6 +169,17 @@ class _Reader:
       )
 
 
+def batch_names(
+  streams: dict[str, Stream], seed: int, step: int
+) -> dict[str, list[str]]:
+  """Return the names of the images in the batch of a step, of all processes."""
+  found = {}
+  for name, stream in streams.items():
+    _, indices, _ = _Reader(name, stream, seed, 0, 1).positions(step)
+    found[name] = [stream.records.parse(i)['id'].decode() for i in indices]
+  return found
+
+
 def _inside(tf, image, margins):
   """Return 1 where a pixel counts and 0 in margins, u8[H, W]."""
   top, bottom, left, right = margins

@@ -14,6 +14,7 @@ from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
 from jaxuda.reports import sessions
 from jaxuda.training import own_data, stages, start
+from jaxuda.training.divergence import Divergence
 from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import LEARNING_RATE, Log, describe
 from jaxuda.training.means import Means
@@ -164,11 +165,15 @@ class Run:
     abstract = experiment.abstract_state(self.config)
     describe(self.config, abstract, self.mesh)
     self.means = Means()
+    self.divergence = Divergence(self.config, self.workdir, self.streams)
     if self.checkpoints.latest_step() is not None:
       abstract = _placed(abstract, self.replicated)
       current, notes = self.checkpoints.restore('latest', abstract)
       # What `weights import` has made has trained no step.
       self.means.restore(notes.get('means', {}), self.replicated)
+      self.divergence.explosion.restore(
+        notes.get('explosion', []), self.replicated
+      )
       own_data.refuse_changed(self.fingerprints, notes.get('data', {}))
       print0(f'continuing at step {int(current.step)}')
       return current, notes
@@ -205,12 +210,13 @@ class Run:
       with jax.transfer_guard('disallow'):
         current, measured = self.step(current, batch, self.frozen)
         self.means.add(measured)
+        self.divergence.add(measured)
       if i == first:
-        self._refuse_diverged(i + 1, self.means.skipped_in_row)
+        self.divergence.refuse(i + 1, self.means.skipped_in_row)
         self.session.add('compiling', time.monotonic() - began)
         self.log.start(i + 1, time.monotonic() - began, stream.waited_s)
       if (i + 1) % config.log_every == 0:
-        self._refuse_diverged(i + 1, self.means.skipped_in_row)
+        self.divergence.refuse(i + 1, self.means.skipped_in_row)
         self.log.train(i + 1, self._measured(i), stream.waited_s)
     for what, seconds in self.log.end(i, stream.waited_s).items():
       self.session.add(what, seconds)
@@ -220,17 +226,6 @@ class Run:
     """Whether a run that was stopped here has left the scores everywhere."""
     return i in self.log.evaluated and self.checkpoints.metric(i) is not None
 
-  def _refuse_diverged(self, done, skipped_in_row):
-    """End a run at its limit, before its state is scored or saved."""
-    in_row = int(skipped_in_row)
-    if in_row >= self.config.max_nonfinite_steps:
-      raise UserError(
-        f'training diverged: the gradients of {in_row} steps in a row before '
-        f'step {done} were not finite. The checkpoints in {self.workdir} are '
-        'from before; lower config.optim.lr in another --workdir, or raise '
-        'config.max_nonfinite_steps.'
-      )
-
   def _measured(self, i):
     """Return the means since the last line, and the rate of step i."""
     rate = optim.learning_rate(self.config)(i)
@@ -238,7 +233,7 @@ class Run:
 
   def _evaluate(self, i, current) -> Evaluation | None:
     """Evaluate the weights before step i; None if stopped meanwhile."""
-    self._refuse_diverged(i, current.skipped_in_row)
+    self.divergence.refuse(i, current.skipped_in_row)
     with self.log.paused(), self.session.time('evaluating'):
       found = self.evaluations.evaluate(i, current, self.stop)
       if found is None:
@@ -253,13 +248,17 @@ class Run:
       return found
 
   def _save(self, i, current, found):
-    self._refuse_diverged(i, current.skipped_in_row)
+    self.divergence.refuse(i, current.skipped_in_row)
+    if self.divergence.may_be_exploding:
+      print0(f'step {i} is not saved: its loss is far beyond its running scale')
+      return
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
       self.log.flush()
       notes = {
         'means': self.means.to_json(),
+        'explosion': self.divergence.explosion.to_json(),
         'data': self.fingerprints,
         'rows': self.log.rows,
       }
