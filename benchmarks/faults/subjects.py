@@ -107,7 +107,7 @@ def end_state(workdir: pathlib.Path) -> dict[str, str]:
   """
   names = ('config.json', 'metrics.csv', 'scores.json', 'start_scores.json')
   files = [workdir / name for name in names if (workdir / name).exists()]
-  files += sorted((workdir / 'unlabelled').glob('*.npy'))
+  files += sorted((workdir / 'unlabelled').glob('*.npz'))
   found = {
     str(file.relative_to(workdir)): _digest(file.read_bytes()) for file in files
   }

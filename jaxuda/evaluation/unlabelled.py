@@ -20,6 +20,7 @@ from jaxuda.evaluation import inference
 from jaxuda.input import Records, decode
 from jaxuda.models.segmenter import Segmenter
 from jaxuda.utils import files
+from jaxuda.utils.console import print_once
 from jaxuda.utils.errors import UserError
 
 PIXELS = 128  # of each image, of which probabilities are kept
@@ -110,7 +111,7 @@ class Unlabelled:
     """Write f16[N, C]; a full disk costs a warning, and the measure."""
     try:
       files.write_array(
-        self._folder / f'{step}.npy', probabilities.astype(np.float16)
+        self._folder / f'{step}.npz', probabilities.astype(np.float16)
       )
     except UserError as e:
       logging.warning('%s', e)
@@ -174,24 +175,37 @@ def ensv(folder: pathlib.Path) -> dict[int, float]:
   Adaptation", NeurIPS 2024: the mean of all candidates' probabilities labels
   the pixels, and the candidate that agrees most is taken.)
 
+  Those that are damaged, or of other images, are left out, which is printed.
+
   Args:
     folder: <run>/unlabelled.
 
   Returns:
     step -> the share of the kept pixels, in 0..1; {} where nothing is kept.
   """
-  last = list(_kept(folder).items())[-LAST:]
-  kept = {step: np.load(path) for step, path in last}
+  kept: dict[int, np.ndarray] = {}
+  for step, path in list(_kept(folder).items())[: -LAST - 1 : -1]:
+    try:
+      found = files.read_array(path)
+    except UserError as e:
+      print_once(f'note: {e} It is left out of EnsV.')
+      continue
+    newest = next(iter(kept.values()), found)
+    if (found.shape, found.dtype) == (newest.shape, np.float16):
+      kept[step] = found
+    else:
+      print_once(f'note: {path} is of other images: it is left out of EnsV.')
   if not kept:
     return {}
   total = sum(p.astype(np.float32) for p in kept.values())
   proxy = total.argmax(-1)
   return {
-    step: float((p.argmax(-1) == proxy).mean()) for step, p in kept.items()
+    step: float((p.argmax(-1) == proxy).mean())
+    for step, p in reversed(kept.items())
   }
 
 
 def _kept(folder) -> dict[int, pathlib.Path]:
   """{step: file} of a folder, ascending."""
-  paths = {int(path.stem): path for path in folder.glob('[0-9]*.npy')}
-  return dict(sorted(paths.items()))
+  paths = [p for p in folder.glob('*.npz') if p.stem.isdecimal()]
+  return {int(p.stem): p for p in sorted(paths, key=lambda p: int(p.stem))}

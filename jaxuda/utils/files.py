@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from jaxuda.utils import guard
 from jaxuda.utils.errors import UserError
+
+_ARRAY = 'array'  # the name of the only one in a file
 
 
 def write(
@@ -103,13 +106,30 @@ def write_csv(
 
 
 def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
-  """Write an array as .npy, whole; see `write`."""
+  """Write an array as .npz, with a checksum, whole; see `write`.
+
+  Equal arrays give equal files.
+  """
 
   def write_to(file):
-    with file.open('wb') as stream:
-      np.save(stream, array)
+    entry = zipfile.ZipInfo(f'{_ARRAY}.npy')  # of a fixed date
+    with zipfile.ZipFile(file, 'w') as archive, archive.open(entry, 'w') as f:
+      np.lib.format.write_array(f, array, allow_pickle=False)
 
   write(path, write_to)
+
+
+def read_array(path: str | os.PathLike) -> np.ndarray:
+  """Return the array that `write_array` has written.
+
+  Raises:
+    UserError: it is damaged, or cannot be read.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as found:
+      return found[_ARRAY]
+  except Exception as e:  # of zip, zlib and NumPy: any damage
+    raise UserError(f'{path} is damaged ({type(e).__name__}).') from None
 
 
 def set_aside(path: pathlib.Path) -> pathlib.Path:

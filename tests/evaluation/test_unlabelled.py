@@ -8,6 +8,7 @@ import pytest
 from jaxuda import config as config_lib
 from jaxuda.evaluation import unlabelled
 from jaxuda.models.segmenter import Outputs
+from jaxuda.utils import files
 
 C, SIZE = 19, (6, 8)
 RNG = np.random.default_rng(0)
@@ -131,6 +132,23 @@ def test_ensv(measures, tmp_path):
   expected = [agreement(k, 3) for k in range(3)]
   np.testing.assert_allclose(list(found.values()), expected, atol=0.01)
   assert len(set(found.values())) == 3
+
+
+def test_ensv_without_what_is_damaged_or_other(tmp_path, capsys):
+  """By hand: two that agree in half of the pixels; a third would change it."""
+  one = np.array([[0.9, 0.1], [0.2, 0.8]], np.float16)
+  two = np.array([[0.6, 0.4], [0.9, 0.1]], np.float16)
+  for step, kept in {10: one, 20: two, 30: two[:1], 40: two}.items():
+    files.write_array(tmp_path / f'{step}.npz', kept)
+  path = tmp_path / '10.npz'
+  content = bytearray(path.read_bytes())
+  content[-120] ^= 1
+  (tmp_path / '50.npz').write_bytes(content)
+  # The mean labels both pixels 0: (0.6 + 2 * 0.9) / 3 is more than a half.
+  assert unlabelled.ensv(tmp_path) == {10: 0.5, 20: 1.0, 40: 1.0}
+  said = capsys.readouterr().out
+  assert f'{tmp_path}/50.npz is damaged' in said
+  assert f'{tmp_path}/30.npz is of other images: it is left out' in said
 
 
 def test_what_comes_later_is_forgotten(measures, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxuda.utils import files
@@ -47,3 +48,33 @@ def test_what_fails_leaves_the_old_file(error, seen, path):
 def test_below_a_file(path):
   with pytest.raises(UserError, match=f'cannot write .*: {path} is not a fol'):
     files.write_text(path / 'y.txt', 'text')
+
+
+def test_arrays(tmp_path):
+  """Equal ones give equal files; NumPy reads them, and no damage is taken."""
+  path, array = (
+    tmp_path / 'a.npz',
+    np.arange(12, dtype=np.float16).reshape(3, 4),
+  )
+  files.write_array(path, array)
+  whole = path.read_bytes()
+  with np.load(path) as found:
+    np.testing.assert_array_equal(found['array'], array)
+  files.write_array(path, array)
+  assert path.read_bytes() == whole
+  told = 0
+  changed = [
+    whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :]
+    for i in range(len(whole))
+  ]
+  for content in [*changed, *(whole[:i] for i in range(len(whole)))]:
+    path.write_bytes(content)
+    try:
+      found = files.read_array(path)
+    except UserError as e:
+      assert str(e).startswith(f'{path} is damaged (')
+      told += 1
+      continue
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, array)
+  assert told > len(whole)
