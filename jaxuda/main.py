@@ -55,7 +55,8 @@ def main(argv: list[str]) -> int:
   from jaxuda.training import first_checks
 
   first_checks.check(config, workdir)
-  hosts.join(command.values)
+  # A run's own watchdog is to come before jax's, which ends with a dump.
+  hosts.join(command.values, max(60.0, 2 * (config.stuck_after or 0.0)))
 
   from jaxuda import train
   from jaxuda.utils import compile_cache

@@ -356,6 +356,13 @@ TOP = {
     least=2.0,
     optional=float,
   ),
+  'stuck_after': Setting(
+    300.0,
+    'seconds without a step, a batch and the like, after which a run ends with '
+    'status 75; None: never',
+    least=1.0,
+    optional=float,
+  ),
   'log_every': Setting(50, 'steps', least=1),
   'eval_every': Setting(5_000, 'steps', least=1),
   'checkpoint_every': Setting(1_000, 'steps', least=1),

@@ -28,6 +28,7 @@ MAY_CHANGE_ON_RESUME = (
   'keep_checkpoints',
   'max_nonfinite_steps',
   'max_loss_ratio',
+  'stuck_after',
   'eval.batch_size',
 )
 

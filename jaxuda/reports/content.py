@@ -13,6 +13,8 @@ from jaxuda.evaluation import alarms, unlabelled
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.reports import sessions
 from jaxuda.utils import metrics_csv, names
+from jaxuda.utils.console import print_once
+from jaxuda.utils.errors import UserError
 
 # Groups of metrics.csv that have a table of their own.
 _TABLES = ('iou', 'share')
@@ -117,7 +119,13 @@ class RunContent:
   @functools.cached_property
   def ensv(self) -> dict[int, float]:
     """The step of each evaluation to its agreement with the mean of all."""
-    return unlabelled.ensv(self.workdir / unlabelled.FOLDER)
+    folder = self.workdir / unlabelled.FOLDER
+    found = unlabelled.ensv(folder)
+    last = [row['step'] for row in self.rows if 'target/entropy' in row]
+    for step in last[-unlabelled.LAST :]:
+      if step not in found:
+        print_once(f'note: of step {step:,}, {folder} has nothing for EnsV.')
+    return found
 
   @functools.cached_property
   def sessions(self) -> list[dict]:
@@ -162,7 +170,7 @@ def read_all(workdirs: Sequence[str | pathlib.Path]) -> list[RunContent]:
 
 
 def _read(workdir, name) -> RunContent:
-  return RunContent(
+  found = RunContent(
     workdir,
     name,
     config_lib.read_run(workdir),
@@ -170,3 +178,14 @@ def _read(workdir, name) -> RunContent:
     scores_lib.read(workdir / 'scores.json'),
     scores_lib.read(workdir / scores_lib.START),
   )
+  # The last evaluation is logged before it is scored for good.
+  if found.scores and found.step < found.config.steps:
+    raise UserError(
+      f'{workdir / "metrics.csv"} is damaged: it ends at step {found.step:,}, '
+      f'and the run is finished at {found.config.steps:,}. Put a copy of the '
+      'file back.'
+    )
+  at_start = {name for row in found.rows if not row['step'] for name in row}
+  if found.start is None and any(name.startswith('eval/') for name in at_start):
+    print_once(f'note: {workdir} has lost {scores_lib.START}.')
+  return found

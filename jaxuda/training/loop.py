@@ -18,6 +18,7 @@ from jaxuda.training.divergence import Divergence
 from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import LEARNING_RATE, Log, describe
 from jaxuda.training.means import Means
+from jaxuda.training.watchdog import COMPILING, Watchdog, WatchedStop
 from jaxuda.utils import sharding, xla
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
@@ -121,13 +122,14 @@ class Run:
       profile: whether some steps are profiled for TensorBoard.
     """
     config, self.stop = self.config, stop
+    self.watchdog = Watchdog(self.workdir, config.stuck_after)
     images = sum(stream.batch_size for stream in self.streams.values())
     self.checkpoints = checkpoints.Checkpoints(
       self.workdir / 'checkpoints',
       keep_latest=config.keep_checkpoints.latest,
       keep_every=config.keep_checkpoints.every,
     )
-    with contextlib.closing(self.checkpoints):
+    with self.watchdog, contextlib.closing(self.checkpoints):
       current, notes = self._first_state()
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
@@ -156,6 +158,7 @@ class Run:
             ' make room and start again.'
           )
         with self.session.time('drawing'):
+          self.watchdog.at('drawing', config.steps)
           self._finish(current, scores)
         self.session.write(first, int(current.step))
         return scores
@@ -201,7 +204,9 @@ class Run:
         self._save(i, current, found)
       if last or stopping:
         break
+      self.watchdog.at('waiting for data', i)
       batch = next(stream)
+      self.watchdog.at(COMPILING if i == first else 'training', i)
       if self.profile:
         self.profile(i)
       if i == first:
@@ -235,7 +240,9 @@ class Run:
     """Evaluate the weights before step i; None if stopped meanwhile."""
     self.divergence.refuse(i, current.skipped_in_row)
     with self.log.paused(), self.session.time('evaluating'):
-      found = self.evaluations.evaluate(i, current, self.stop)
+      self.watchdog.at('evaluating', i)
+      watched = WatchedStop(self.stop, self.watchdog)
+      found = self.evaluations.evaluate(i, current, watched)
       if found is None:
         return None
       if i == 0:  # what a method gains is measured from here
@@ -255,6 +262,7 @@ class Run:
     # What a run starts from is not a candidate for its best.
     metrics = {'miou': found.scores.headline[1]} if found and i > 0 else {}
     with self.log.paused(), self.session.time('saving'):
+      self.watchdog.at('saving', i)
       self.log.flush()
       notes = {
         'means': self.means.to_json(),

@@ -10,8 +10,7 @@ from absl import flags
 
 from jaxuda.utils.errors import UserError
 
-# The others take a process that is silent for so long to be dead.
-HEARTBEAT_S = 60
+_HEARTBEAT_S = 60
 
 # What runtimes say when a peer is gone: gloo, NCCL, the coordination service.
 _LOST = re.compile(
@@ -43,11 +42,13 @@ def define_flags(command) -> None:
   command.integer('process_id', None, 'With --coordinator; from 0.')
 
 
-def join(values: flags.FlagValues) -> None:
+def join(values: flags.FlagValues, patience_s: float = _HEARTBEAT_S) -> None:
   """Join the other processes, once, if the flags say so; before any array.
 
   Args:
     values: of the command.
+    patience_s: a process that is silent for so long is taken to be dead, and
+      jax then ends the others with a dump.
 
   Raises:
     UserError: there is nothing to join, or some but not all flags are given.
@@ -69,8 +70,8 @@ def join(values: flags.FlagValues) -> None:
       given['coordinator'],
       given['num_processes'],
       given['process_id'],
-      heartbeat_timeout_seconds=HEARTBEAT_S,
-      shutdown_timeout_seconds=HEARTBEAT_S,
+      heartbeat_timeout_seconds=int(patience_s),
+      shutdown_timeout_seconds=_HEARTBEAT_S,
     )
   except (RuntimeError, ValueError) as e:
     reason = str(e).partition('\n')[0].rstrip('.')
@@ -95,7 +96,7 @@ def exit_if_peer_lost() -> Iterator[None]:
   """End this process with a sentence, and status 2, when another has died.
 
   At once, as jax's own exit would wait for the dead at a barrier. Where this
-  process notices nothing, because it waits, jax ends it after HEARTBEAT_S.
+  process notices nothing, because it waits, a run's watchdog ends it, or jax.
   """
   try:
     yield

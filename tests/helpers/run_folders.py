@@ -32,11 +32,17 @@ def write(
   Args:
     folder: of the run.
     overrides: KEY=VALUE of its config.
-    ious: of each class in 0..1; None for a run that is not finished.
-    rows: (step, {name: value}) of its metrics.csv.
+    ious: of each class in 0..1; None for a run that is not finished. One that
+      is ends with its last row.
+    rows: (step, {name: value}) of its metrics.csv; without any, a finished run
+      has its score.
     config: a config file, with its argument.
   """
+  if ious is not None and rows:
+    overrides = (*overrides, f'steps={rows[-1][0]}')
   loaded = config_lib.load(config, overrides)
+  if ious is not None and not rows:
+    rows = [(loaded.steps, {'eval/mIoU': float(np.mean(ious))})]
   folder.mkdir(parents=True)
   config_lib.write_run(folder, config_lib.to_json(loaded))
   log = metrics_csv.MetricsCsv(folder / 'metrics.csv')

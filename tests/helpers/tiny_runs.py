@@ -9,6 +9,7 @@ import pathlib
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 
@@ -215,6 +216,18 @@ def start(*arguments, cwd: pathlib.Path = tiny.ROOT) -> subprocess.Popen:
     stderr=subprocess.PIPE,
     text=True,
   )
+
+
+def joined(rank: int, port: int) -> list[str]:
+  """Return the flags by which a process joins the other one."""
+  there = f'--coordinator=localhost:{port}'
+  return [there, '--num_processes=2', f'--process_id={rank}']
+
+
+def free_port() -> int:
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    return free.getsockname()[1]
 
 
 def wait_for(child: subprocess.Popen, pattern: str) -> str:

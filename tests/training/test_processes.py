@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 
@@ -47,18 +46,6 @@ cli.run_cli(main.main, ['main', *sys.argv[1:]])
 """
 
 
-def joined(rank: int, port: int) -> list[str]:
-  """Return the flags by which a process joins the other one."""
-  there = f'--coordinator=localhost:{port}'
-  return [there, '--num_processes=2', f'--process_id={rank}']
-
-
-def free_port() -> int:
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    return free.getsockname()[1]
-
-
 def start(code: str, *arguments: str) -> subprocess.Popen:
   with tiny_runs.quick_compiles():
     return subprocess.Popen(
@@ -93,10 +80,12 @@ def survived(finished_run, streets_data, tmp_path_factory):
   """A run whose second process died, what was said, and who continued it."""
   path = tmp_path_factory.mktemp('processes') / 'run'
   copy_back_to(8, finished_run, path)
-  port = free_port()
+  port = tiny_runs.free_port()
   arguments = tiny_runs.command(path, streets_data, 'log_every=1')
   children = [
-    start(DYING.format(dies=rank == 1), *arguments, *joined(rank, port))
+    start(
+      DYING.format(dies=rank == 1), *arguments, *tiny_runs.joined(rank, port)
+    )
     for rank in (0, 1)
   ]
   ends = [(c.communicate(timeout=150), c.returncode) for c in children]
@@ -121,14 +110,14 @@ def test_two_processes_score_and_continue_a_run(
   """The same counts of the same weights; the same step as one process."""
   scored = copy_back_to(9, finished_run, tmp_path / 'scored')
   trained = copy_back_to(8, finished_run, tmp_path / 'trained')
-  port = free_port()
+  port = tiny_runs.free_port()
   children = []
   for rank in (0, 1):
     lines = [
       tiny_runs.command(path, streets_data, 'log_every=1', 'num_log_images=2')
       for path in (scored, trained)
     ]
-    lines[0] += joined(rank, port)
+    lines[0] += tiny_runs.joined(rank, port)
     children.append(start(PROCESS, json.dumps(lines)))
   (said, complaints), (other, its) = (
     c.communicate(timeout=400) for c in children
