@@ -69,6 +69,7 @@ class Watchdog:
         if looked_at:
           longest[looked_at[0]] = max(longest[looked_at[0]], waited_s)
         looked_at, waited_s = now, 0.0
+        continue
       if now is None:
         continue
       waited_s += _EVERY_S
