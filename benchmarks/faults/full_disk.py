@@ -1,0 +1,74 @@
+"""A disk that is full at any write of a training, and then has room again."""
+
+import contextlib
+import os
+import pathlib
+import random
+import subprocess
+from collections.abc import Iterator
+
+from benchmarks.faults import process, subjects
+from benchmarks.faults.subjects import Tried
+from jaxuda.utils.errors import UserError
+
+PROMISE = 'a sentence; with room again it ends as if there had been, to the bit'
+
+METHOD = 'cbst'  # which writes prepared data, checkpoints and pseudo labels
+_BYTES = 48 * 2**20  # of the disk
+
+
+def tries(
+  place: pathlib.Path, rng: random.Random, count: int
+) -> Iterator[Tried]:
+  """Train on a disk that fills up at a random moment, then make room.
+
+  Args:
+    place: a folder with data.
+    rng: of how much is free at first.
+    count: trainings.
+
+  Raises:
+    UserError: no small disk can be mounted, which takes root.
+  """
+  words = subjects.training(METHOD, 'disk/run', 'data_dir=disk/data')
+  for _ in range(2):  # the first one compiles
+    with _small_disk(place / 'disk') as disk:
+      ended = process.run(place, *words)
+      if wrong := process.fault(ended, statuses=(0,)):
+        raise UserError(f'{METHOD} cannot be trained at all: {wrong}')
+      expected, largest = subjects.end_state(disk / 'run'), _size(disk)
+  for _ in range(count):
+    free = rng.randrange(int(1.3 * largest))
+    with _small_disk(place / 'disk') as disk:
+      filler = disk / 'filler'
+      with open(filler, 'wb') as file:
+        os.posix_fallocate(file.fileno(), 0, _BYTES - free)
+      ended = process.run(place, *words)
+      fault, note = process.fault(ended), f'status {ended.status}'
+      if not fault:
+        filler.unlink()
+        after = process.run(place, *words)
+        fault = process.fault(after, statuses=(0,))
+      if not fault:
+        found = subjects.end_state(disk / 'run')
+        differing = subjects.difference(expected, found)
+        fault = differing and f'ends with other {differing}'
+    yield Tried(f'{free / 2**20:.2f} MiB free', fault, note, ended.seconds)
+
+
+@contextlib.contextmanager
+def _small_disk(folder):
+  """Mount a disk of _BYTES in a folder."""
+  folder.mkdir(exist_ok=True)
+  mount = ('mount', '-t', 'tmpfs', '-o', f'size={_BYTES}', 'tmpfs', str(folder))
+  done = subprocess.run(mount, capture_output=True, text=True)
+  if done.returncode:
+    raise UserError(f'no small disk can be mounted ({done.stderr.strip()}).')
+  try:
+    yield folder
+  finally:
+    subprocess.run(('umount', str(folder)), check=True)
+
+
+def _size(folder):
+  return sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
