@@ -23,7 +23,14 @@ from jaxuda.utils import cli, console
 from jaxuda.utils.errors import UserError
 
 # Each kind, and how many tries the long form makes; the short one is in tests.
-KINDS = {'kills': 100, 'damage': 500, 'stops': 200, 'full_disk': 40}
+KINDS = {
+  'kills': 100,
+  'damage': 500,
+  'stops': 200,
+  'full_disk': 40,
+  'ranks': 24,
+  'restarts': 200,
+}
 
 
 def define_flags() -> cli.Flags:

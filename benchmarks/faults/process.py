@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 TIMEOUT_S = 300
+STUCK = 75  # the status of what a watchdog has ended
 MOST_BYTES = 6 * 2**30  # that any of these small commands may take
 
 
@@ -123,8 +124,8 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
 
   Args:
     ended: of the command.
-    statuses: those that it may have. With 2 it has said one sentence, and with
-      none it has shown a traceback.
+    statuses: those that it may have. With 2 and STUCK it has said one sentence,
+      and with none it has shown a traceback.
   """
   if ended.status is None:
     return f'hangs: {_last(ended)}'
@@ -135,7 +136,7 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
   if ended.status not in statuses:
     return f'status {ended.status}: {_last(ended)}'
   errors = re.findall('^error: ', ended.err, re.MULTILINE)
-  if (ended.status == 2) != (len(errors) == 1):
+  if (ended.status in (2, STUCK)) != (len(errors) == 1):
     return f'status {ended.status} with {len(errors)} errors: {_last(ended)}'
   strange = {c for c in ended.err + ended.out if not c.isprintable()} - {
     *'\n\r'

@@ -88,16 +88,24 @@ def training(method: str, workdir: str, *more: str) -> list[str]:
   ]
 
 
-def train(place: pathlib.Path, method: str, workdir: str) -> process.Ended:
-  """Train a run that is needed, to its end.
+def train(
+  place: pathlib.Path, method: str, workdir: str, *more: str
+) -> process.Ended:
+  """Train a run that is needed, to its end; see `training`.
 
   Raises:
     UserError: that failed.
   """
-  ended = process.run(place, *training(method, workdir))
-  if wrong := process.fault(ended, statuses=(0,)):
-    raise UserError(f'{method} cannot be trained at all: {wrong}')
+  ended = process.run(place, *training(method, workdir, *more))
+  refuse_failed(method, ended)
   return ended
+
+
+def refuse_failed(what: str, *all_ended: process.Ended) -> None:
+  """Raise UserError where a command that nothing harms does not end well."""
+  for ended in all_ended:
+    if wrong := process.fault(ended, statuses=(0,)):
+      raise UserError(f'{what} cannot be run at all: {wrong}')
 
 
 def end_state(workdir: pathlib.Path) -> dict[str, str]:
