@@ -138,9 +138,8 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
   errors = re.findall('^error: ', ended.err, re.MULTILINE)
   if (ended.status in (2, STUCK)) != (len(errors) == 1):
     return f'status {ended.status} with {len(errors)} errors: {_last(ended)}'
-  strange = {c for c in ended.err + ended.out if not c.isprintable()} - {
-    *'\n\r'
-  }
+  said = ended.err + ended.out
+  strange = {c for c in said if not c.isprintable()} - {*'\n\r\t'}
   if strange:
     return f'prints {sorted(strange)!r}'
   return ''
