@@ -30,6 +30,9 @@ KINDS = {
   'full_disk': 40,
   'ranks': 24,
   'restarts': 200,
+  'together': 30,
+  'hostile': 150,
+  'load': 3,
 }
 
 
