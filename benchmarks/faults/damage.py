@@ -35,7 +35,8 @@ class _Reader:
   def __call__(self, place: pathlib.Path) -> tuple[process.Ended, object]:
     """Run the command; return how it ended, and what it has made."""
     subjects.remove(place / self.made)
-    ended = process.run(place, *self.words)
+    cache = str(place / 'cache')  # of compiled programs
+    ended = process.run(place, *self.words, XDG_CACHE_HOME=cache)
     return ended, self.result(place / self.made) if ended.status == 0 else None
 
 
@@ -64,7 +65,11 @@ def _readers() -> dict[str, _Reader]:
 
 # Which command reads what, by patterns of files.
 _READS = {
-  'predict': ('runs/run/config.json', 'runs/run/checkpoints/12/**'),
+  'predict': (
+    'runs/run/config.json',
+    'runs/run/checkpoints/12/**',
+    'cache/**/jit_segment*',
+  ),
   'report': (
     'runs/run/config.json',
     'runs/run/scores.json',
@@ -103,7 +108,8 @@ def tries(
     rng: of the files and the damages.
     count: damages in all.
   """
-  whole, readers = _prepare(place), _readers()
+  readers = _readers()
+  whole = _prepare(place, readers)
   for reader in readers.values():
     ended, reader.expected = reader(place)
     subjects.refuse_failed(reader.words[0], ended)
@@ -137,8 +143,11 @@ def _judge(ended, found, reader):
   return 'makes a difference, and is not told', 'silent'
 
 
-def _prepare(place):
-  """Train a run, and the first half of one; return a copy of all there is."""
+def _prepare(place, readers):
+  """Train a run, and the first half of one; return a copy of all there is.
+
+  With a cache of what the commands compile.
+  """
   whole = place.with_name(f'{place.name}-whole')
   if not whole.exists():
     subjects.train(place, METHOD, 'runs/run')
@@ -149,6 +158,10 @@ def _prepare(place):
       subjects.remove(half / name)
     (half / '.lock').write_text('1 on a host')
     shutil.copytree(place, whole, symlinks=True)
+    for reader in readers.values():
+      reader(place)
+    shutil.copytree(place / 'cache', whole / 'cache')
+    _put_back(place, whole)
   return whole
 
 
