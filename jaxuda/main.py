@@ -55,8 +55,9 @@ def main(argv: list[str]) -> int:
   from jaxuda.training import first_checks
 
   first_checks.check(config, workdir)
-  # A run's own watchdog is to come before jax's, which ends with a dump.
-  hosts.join(command.values, max(60.0, 2 * (config.stuck_after or 0.0)))
+  # A run's own watchdog is to come long before jax's, which ends with a dump.
+  patience_s = max(600.0, 10 * config.stuck_after) if config.stuck_after else 60
+  hosts.join(command.values, patience_s)
 
   from jaxuda import train
   from jaxuda.utils import compile_cache

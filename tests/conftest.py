@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -17,6 +18,9 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 NO_FUSION = '--xla_cpu_use_fusion_emitters=false'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {NO_FUSION}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+# What is started by `&` ignores Ctrl-C, and so would what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAST = 'adaptsegnet'  # a method with both networks, which compiles quickly
 

@@ -114,6 +114,19 @@ def _write(path, table, seed):
   )
 
 
+def markdown(kinds: dict) -> str:
+  """Return the table of docs/reliability.md, from the file of results."""
+  lines = [
+    '| kind | tries | wrong | minutes | promised |',
+    '|---|---|---|---|---|',
+  ]
+  for kind, row in kinds.items():
+    cells = (kind, row['tries'], len(row['faults']), row['minutes'])
+    cells = (*cells, row['promise'])
+    lines.append(f'| {" | ".join(map(str, cells))} |')
+  return '\n'.join(lines)
+
+
 def _print(table):
   rows = [
     (kind, str(row['tries']), str(len(row['faults'])), f'{row["minutes"]}')

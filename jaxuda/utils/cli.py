@@ -28,7 +28,7 @@ def run_cli(main: Callable[..., int | None], *args) -> None:
   memory.keep_freed()
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='backslashreplace')  # names that are no UTF-8
-  stop = signals.Unwinding()
+  stop = signals.Unwinding(ends=True)
   try:
     with stop:
       status = main(*args)

@@ -106,8 +106,13 @@ class Unwinding:
     number: of the signal that has come, or None.
   """
 
-  def __init__(self):
-    """Handle nothing yet."""
+  def __init__(self, ends: bool = False):
+    """Handle nothing yet.
+
+    Args:
+      ends: whether the process ends with the context.
+    """
+    self._ends = ends
     self.number: int | None = None
     self._before: dict = {}
     self._watch = _Watch(
@@ -124,7 +129,7 @@ class Unwinding:
     return self
 
   def __exit__(self, *exc_info) -> None:
-    if self.number is not None:
+    if self.number is not None and self._ends:
       # The rest of a command's way is short: no second signal is to cut it.
       self._before = {
         s: signal.SIG_IGN if handler == signal.SIG_DFL else handler

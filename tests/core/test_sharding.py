@@ -38,7 +38,7 @@ def test_devices_train_and_count_as_one(results):
   One test, so that one worker of pytest makes the results.
   """
   names = [k.removeprefix('8/') for k in results if k.startswith('8/')]
-  assert sum(k.startswith("['params']") for k in names) > 30
+  assert sum(k.startswith("['params']") for k in names) > 10
   assert sum(k.startswith("['moments']") for k in names) == 10
   for name in names:
     one, eight = results[f'1/{name}'], results[f'8/{name}']

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import run_folders
 import tiny
 import tiny_runs
 from PIL import Image
@@ -198,7 +199,7 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path, monkeypatch):
   rows = metrics_csv.read_metrics(path / 'metrics.csv')
   assert [r['step'] for r in rows if 'loss/seg_source_main' in r] == [1, 2]
   assert rows[-2]['skipped'] == 0
-  trained = json.loads((path / 'scores.json').read_text())
+  trained = run_folders.read(path / 'scores.json')
   scores = scores_lib.from_json(trained)
   if case == 'camvid':  # whose classes are merged; the others are as trained
     run = experiment.load(path)
@@ -210,7 +211,7 @@ def test_raw_to_scores(case, folder, pretrained, tmp_path, monkeypatch):
     assert np.any(before != after)
     evaluator.evaluate_run(run, path)
     written = (path / 'evaluation').glob('*-2/scores.json')
-    [found] = [json.loads(p.read_text()) for p in written]
+    [found] = map(run_folders.read, written)
     assert found == found | trained | {'step': 2, 'dataset': target}
   tree = folder / 'raw' / target.partition('/')[0]
   predicted = predictions(path, tree / images, tmp_path)

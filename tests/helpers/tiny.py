@@ -13,9 +13,12 @@ from ml_collections import ConfigDict
 
 from jaxuda import checkpoints, experiment, labels, methods, state, step
 from jaxuda import config as config_lib
+from jaxuda.models import encoders
 from jaxuda.utils import names
 
 ROOT = pathlib.Path(__file__).parents[2]
+# One that is found by its name as all encoders are: toy.
+encoders.__path__.append(str(pathlib.Path(__file__).parent / 'tiny_encoders'))
 CLASSES = 19
 SOURCE, TARGET = (64, 96), (48, 80)  # the two domains differ in size
 
@@ -80,7 +83,7 @@ def config(spec: str, *overrides: str) -> ConfigDict:
   """
   name, _, words = spec.partition(':')
   if 'encoder=' not in words:
-    words = f'{words},encoder=resnet'
+    words = f'{words},encoder=toy'
   spec = f'configs/{name}.py:streets,{words}'
   keys = config_lib.flatten(config_lib.load(spec))
   given = {override.partition('=')[0] for override in overrides}

@@ -45,7 +45,7 @@ VARIANTS = {
   ),
   'FADA, hard': ('fada', 'encoding=hard', 'clip=0.1'),
   'FADA, VGG-16': ('fada:encoder=vgg16', ONE_HEAD),
-  'FADA, torchvision': ('fada', *TORCHVISION),
+  'FADA, torchvision': ('fada:encoder=resnet', *TORCHVISION),
   'ASS, n = 0': ('ass_global',),
   'ASS, GA': ('ass:semantics=none', ONE_HEAD),
   'ASS, FCSA': ('ass:semantics=vectors', ONE_HEAD),
@@ -63,7 +63,7 @@ VARIANTS = {
   ),
   'CRST, MRKLD': ('cbst', 'loss_weights.kld_main=0.1'),
   'CRST, LRENT': ('cbst', 'pseudo.soft=0.25', ONE_HEAD),
-  "FADA's source stage": ('fada_source', *TORCHVISION),
+  "FADA's source stage": ('fada_source:encoder=resnet', *TORCHVISION),
   'FADA, self-distilled': ('fada_distill', 'train_bn_affine=True', ONE_HEAD),
   'oracle': ('oracle',),
 }

@@ -110,7 +110,7 @@ DETAIL = (
 @pytest.mark.parametrize('crop', [True, False])
 def test_a_forward_pass_is_put_together_of_plain_ones(crop):
   """By the segmenter of one resolution, with the same variables."""
-  config = tiny.config('source_only', *DETAIL)
+  config = tiny.config('source_only:encoder=resnet', *DETAIL)
   net = experiment.segmenter(config)
   shapes = segmenter.abstract(net)
   variables = tiny.drawn(shapes, seed=3)

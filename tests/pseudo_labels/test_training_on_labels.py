@@ -158,7 +158,7 @@ def test_what_labels_may_name(finished_run, half, tmp_path):
   made = stages.stage_dir(stage, tmp_path / 'run')
   assert folder('bdl_ssl', None) == made / name
   assert made.parent == tmp_path and made.name == (
-    f'bdl-streets-encoder=resnet-seed=0-{config_lib.digest(stage)}'
+    f'bdl-streets-encoder=toy-seed=0-{config_lib.digest(stage)}'
   )
   with pytest.raises(UserError, match=r'does not say how .* --workdir='):
     folder('advent', run)

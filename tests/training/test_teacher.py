@@ -52,7 +52,7 @@ def test_each_device_has_the_whole_teacher(tmp_path):
 
     def check(teacher):
       leaves = jax.tree.leaves(teacher)
-      assert len(leaves) > 30
+      assert len(leaves) > 10
       for leaf in leaves:
         assert leaf.sharding == whole
         first, *others = [np.array(s.data) for s in leaf.addressable_shards]
