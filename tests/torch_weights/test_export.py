@@ -89,7 +89,7 @@ def test_names_of_our_own(tmp_path):
   np.testing.assert_array_equal(
     found['encoder.conv1.weight'], kernel.transpose(3, 2, 0, 1)
   )
-  run, match = load.load_segmenter(tiny.config('source_only'), output)
+  run, match = load.load_segmenter(tiny.config('source_only:encoder=resnet'), output)
   assert match.complete and match.layout.name == 'jaxuda'
   assert_same(
     {'params': run.params, 'batch_stats': run.batch_stats},
@@ -108,7 +108,7 @@ def test_a_teacher_is_exported_in_the_segmenters_place(tmp_path, capsys):
   found = {'params': run.params, 'batch_stats': run.batch_stats}
   assert_same(found, networks['ema'])
   assert not tiny.same(found, networks['segmenter'])
-  write_run(tiny.config('advent'), tmp_path / 'advent')
+  write_run(tiny.config('advent:encoder=resnet'), tmp_path / 'advent')
   with pytest.raises(UserError, match='run of advent, which has no teacher'):
     export.export(tmp_path / 'advent', output, network='ema')
 
@@ -158,7 +158,7 @@ def test_dense_kernels_are_turned(tmp_path):
 
 def test_what_has_no_place_leaves_no_file(tmp_path, monkeypatch):
   """Nothing is written before all of it is named."""
-  write_run(tiny.config('advent'), tmp_path / 'run')
+  write_run(tiny.config('advent:encoder=resnet'), tmp_path / 'run')
   output = tmp_path / 'files' / 'x.safetensors'
   with pytest.raises(UserError, match=r'bdl has no place for layer5\.conv2d'):
     export.export(tmp_path / 'run', output, layout='bdl')
