@@ -89,7 +89,8 @@ def test_names_of_our_own(tmp_path):
   np.testing.assert_array_equal(
     found['encoder.conv1.weight'], kernel.transpose(3, 2, 0, 1)
   )
-  run, match = load.load_segmenter(tiny.config('source_only:encoder=resnet'), output)
+  config = tiny.config('source_only:encoder=resnet')
+  run, match = load.load_segmenter(config, output)
   assert match.complete and match.layout.name == 'jaxuda'
   assert_same(
     {'params': run.params, 'batch_stats': run.batch_stats},
