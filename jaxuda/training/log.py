@@ -73,6 +73,12 @@ class Log:
     """How many rows there are, of all sessions."""
     return len(self._rows)
 
+  @property
+  def unwritten(self) -> str:
+    """Which rows could not be written so far, '' for none."""
+    count = self._csv.waiting
+    return f'{count} rows' if count else ''
+
   def resume(self, step: int, rows: int) -> None:
     """Drop the rows after `step`; note which steps have been evaluated.
 

@@ -152,11 +152,16 @@ class Run:
         self._print_saves(int(current.step), stopped=scores is None)
         if scores is None:
           return None
-        if reason := self.checkpoints.failed.get(config.steps):
-          raise UserError(
-            f'the last checkpoint of {self.workdir} was not written ({reason}):'
-            ' make room and start again.'
-          )
+        failed = self.checkpoints.failed.get(config.steps)
+        for what, reason in (
+          ('the last checkpoint', failed),
+          ('metrics.csv', self.log.unwritten),
+        ):
+          if reason:
+            raise UserError(
+              f'{what} of {self.workdir} was not written ({reason}): make room '
+              'and start again.'
+            )
         with self.session.time('drawing'):
           self.watchdog.at('drawing', config.steps)
           self._finish(current, scores)

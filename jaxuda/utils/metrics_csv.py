@@ -40,6 +40,11 @@ class MetricsCsv:
     self._columns: list[str] | None = None
     self._waiting: list[dict[str, str]] = []
 
+  @property
+  def waiting(self) -> int:
+    """How many rows could not be written so far."""
+    return len(self._waiting)
+
   def append(self, step: int, values: Mapping[str, float | None]) -> None:
     """Append a row; a new name becomes a new column.
 

@@ -150,8 +150,9 @@ def test_full_disk_loses_no_row(tmp_path, caplog):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limit)
   assert log.path.read_bytes() == before
-  assert '2 row(s) unwritten' in caplog.text
+  assert '2 row(s) unwritten' in caplog.text and log.waiting == 2
   log.close()
+  assert log.waiting == 0
   assert [r['loss'] for r in metrics_csv.read_metrics(log.path)] == [1, 2, 3]
   assert sorted(p.name for p in tmp_path.iterdir()) == ['m.csv']
 
