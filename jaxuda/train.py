@@ -15,6 +15,7 @@ from jaxuda.reports import page
 from jaxuda.torch_weights import load
 from jaxuda.training import checks, disk, loop, own_data, stages
 from jaxuda.training import workdir as workdir_lib
+from jaxuda.training.watchdog import Watchdog
 from jaxuda.utils import lock, sharding, signals
 from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
@@ -50,10 +51,11 @@ def train(config, workdir: pathlib.Path, profile: bool = False) -> int:
     run, status = _prepare(config, workdir, mesh)
     if status:
       return status
-  with workdir_lib.open_workdir(workdir, stored):
+  watchdog = Watchdog(workdir, config.stuck_after)
+  with watchdog, workdir_lib.open_workdir(workdir, stored):
     if run:
       with signals.StopSignal() as stop:
-        scores = run.train(stop, profile)
+        scores = run.train(stop, watchdog, profile)
       if scores is None:
         return stop.status
     if jax.process_index() == 0:

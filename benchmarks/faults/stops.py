@@ -72,7 +72,7 @@ def tries(
     if not fault:
       after = process.run(place, *words)
       # What is there, as it came to be whole, is not made twice.
-      done = 'is there already' in after.err
+      done = 'is there already' in after.err or 'is there and' in after.err
       fault = '' if done else process.fault(after, statuses=(0,))
       if fault:
         fault = f'afterwards: {fault}'

@@ -114,22 +114,24 @@ class Run:
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
 
-  def train(self, stop, profile: bool = False) -> Scores | None:
+  def train(
+    self, stop, watchdog: Watchdog, profile: bool = False
+  ) -> Scores | None:
     """Train to the end; return the scores, None if a signal stopped it.
 
     Args:
       stop: of signals.StopSignal.
+      watchdog: is told what is done.
       profile: whether some steps are profiled for TensorBoard.
     """
-    config, self.stop = self.config, stop
-    self.watchdog = Watchdog(self.workdir, config.stuck_after)
+    config, self.stop, self.watchdog = self.config, stop, watchdog
     images = sum(stream.batch_size for stream in self.streams.values())
     self.checkpoints = checkpoints.Checkpoints(
       self.workdir / 'checkpoints',
       keep_latest=config.keep_checkpoints.latest,
       keep_every=config.keep_checkpoints.every,
     )
-    with self.watchdog, contextlib.closing(self.checkpoints):
+    with contextlib.closing(self.checkpoints):
       current, notes = self._first_state()
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)

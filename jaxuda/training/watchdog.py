@@ -12,9 +12,15 @@ from typing import Any
 import jax
 
 STATUS = 75  # EX_TEMPFAIL of sysexits.h: start it again
-COMPILING = 'compiling'
+STARTING, COMPILING = 'starting', 'compiling'
 # Times the limit; the first of the evaluations compiles, too.
-_LONG = {COMPILING: 12, 'evaluating': 4, 'saving': 4, 'drawing': 4}
+_LONG = {
+  STARTING: 12,
+  COMPILING: 12,
+  'evaluating': 4,
+  'saving': 4,
+  'drawing': 4,
+}
 _SLOW = 20  # times the longest that a stage has taken is no hang
 _EVERY_S = 1.0
 
@@ -42,6 +48,7 @@ class Watchdog:
     self._thread = threading.Thread(target=self._watch, daemon=True)
 
   def __enter__(self) -> 'Watchdog':
+    self.at(STARTING, 0)
     if self._limit_s is not None:
       self._thread.start()
     return self
