@@ -78,7 +78,7 @@ def test_command_line(capsys):
 
 
 @pytest.mark.skipif(
-  not RESULTS.exists(), reason='the long form was not run yet'
+  not RESULTS.exists(), reason='the long form has not run'
 )
 def test_the_page_has_the_table():
   """Its numbers are those of the results' file."""
