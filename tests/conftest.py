@@ -46,6 +46,16 @@ def pytest_unconfigure():
     shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _own_signals():
+  """A command that a test calls in this process leaves its handlers behind."""
+  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+  before = [signal.getsignal(number) for number in numbers]
+  yield
+  for number, handler in zip(numbers, before, strict=True):
+    signal.signal(number, handler)
+
+
 @pytest.fixture
 def quick():
   """Compile in half the time: `pytest.mark.usefixtures('quick')`."""

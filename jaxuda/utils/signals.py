@@ -110,7 +110,8 @@ class Unwinding:
     """Handle nothing yet.
 
     Args:
-      ends: whether the process ends with the context.
+      ends: whether the process ends with the context; signals are ignored
+        behind it.
     """
     self._ends = ends
     self.number: int | None = None
@@ -129,10 +130,10 @@ class Unwinding:
     return self
 
   def __exit__(self, *exc_info) -> None:
-    if self.number is not None and self._ends:
+    if self._ends:
       # The rest of a command's way is short: no second signal is to cut it.
       self._before = {
-        s: signal.SIG_IGN if handler == signal.SIG_DFL else handler
+        s: handler if s == signal.SIGALRM else signal.SIG_IGN
         for s, handler in self._before.items()
       }
     _restore(self._before)
@@ -162,6 +163,17 @@ class Unwinding:
         return
       frame = frame.f_back
     self.check()
+
+
+def end_with(status: int) -> None:
+  """Let signals end this process with a status: all that it had to do is done.
+
+  What the interpreter does at its end, with the threads of libraries, may take
+  seconds.
+  """
+  if _in_main_thread():
+    for number in _STOP_SIGNALS:
+      signal.signal(number, lambda *_: os._exit(status))
 
 
 class _Watch:

@@ -77,9 +77,7 @@ def test_command_line(capsys):
     assert module.PROMISE and callable(module.tries)
 
 
-@pytest.mark.skipif(
-  not RESULTS.exists(), reason='the long form has not run'
-)
+@pytest.mark.skipif(not RESULTS.exists(), reason='the long form has not run')
 def test_the_page_has_the_table():
   """Its numbers are those of the results' file."""
   page = (tiny.ROOT / 'docs/reliability.md').read_text()

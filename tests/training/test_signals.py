@@ -120,6 +120,23 @@ cli.run_cli(main)
   assert said == '\nSIGINT: stopping; nothing is left half-written\n'
 
 
+@pytest.mark.parametrize('status', [0, 2, 143])
+def test_a_signal_at_the_end_changes_no_status(status):
+  """Libraries' threads may take seconds to end."""
+  child = run_child(
+    f"""
+    import atexit, time
+    from jaxuda.utils import cli
+    atexit.register(lambda: (print('on', flush=True), time.sleep(60)))
+    cli.run_cli(lambda: {status})
+    """
+  )
+  assert child.stdout.readline() == 'on\n'
+  child.send_signal(signal.SIGTERM)
+  assert child.communicate(timeout=30)[1] == ''
+  assert child.returncode == status
+
+
 @pytest.mark.slow
 def test_processes_stop_and_save_at_the_same_step(tmp_path):
   """One of two processes is signalled; both save that step together."""
