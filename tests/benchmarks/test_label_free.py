@@ -78,4 +78,4 @@ def test_other_images_are_not_ranked_beside_them(folder):
 
 def test_no_run(tmp_path):
   with pytest.raises(UserError, match='no finished run'):
-    label_free.main(['', f'--folder={tmp_path}'])
+    label_free.main(['', f'--folder={tmp_path}', f'--results={tmp_path}'])
