@@ -39,7 +39,6 @@ def run_cli(main: Callable[..., int | None], *args) -> None:
     # Everything is cleaned up; what threads would say now is of no interest.
     sys.stdout.flush()
     os._exit(128 + stop.number)
-  signals.end_with(status or 0)
   sys.exit(status)
 
 

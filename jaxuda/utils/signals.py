@@ -131,7 +131,8 @@ class Unwinding:
 
   def __exit__(self, *exc_info) -> None:
     if self._ends:
-      # The rest of a command's way is short: no second signal is to cut it.
+      # The rest of a command's way is short, and no second signal is to cut
+      # it: at its end Python takes handlers away, but none that ignores.
       self._before = {
         s: handler if s == signal.SIGALRM else signal.SIG_IGN
         for s, handler in self._before.items()
@@ -163,17 +164,6 @@ class Unwinding:
         return
       frame = frame.f_back
     self.check()
-
-
-def end_with(status: int) -> None:
-  """Let signals end this process with a status: all that it had to do is done.
-
-  What the interpreter does at its end, with the threads of libraries, may take
-  seconds.
-  """
-  if _in_main_thread():
-    for number in _STOP_SIGNALS:
-      signal.signal(number, lambda *_: os._exit(status))
 
 
 class _Watch:

@@ -127,7 +127,7 @@ def test_a_signal_at_the_end_changes_no_status(status):
     f"""
     import atexit, time
     from jaxuda.utils import cli
-    atexit.register(lambda: (print('on', flush=True), time.sleep(60)))
+    atexit.register(lambda: (print('on', flush=True), time.sleep(2)))
     cli.run_cli(lambda: {status})
     """
   )
