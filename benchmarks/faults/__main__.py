@@ -22,7 +22,7 @@ from benchmarks.tables import results_file
 from jaxuda.utils import cli, console
 from jaxuda.utils.errors import UserError
 
-# Each kind, and how many tries the long form makes; the short one is in tests.
+# Each kind, and how many tries the long form makes; the short one is in CI.
 KINDS = {
   'kills': 100,
   'damage': 500,

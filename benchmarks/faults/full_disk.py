@@ -47,11 +47,7 @@ def tries(
       if not fault:
         filler.unlink()
         after = process.run(place, *words)
-        fault = process.fault(after, statuses=(0,))
-      if not fault:
-        found = subjects.end_state(disk / 'run')
-        differing = subjects.difference(expected, found)
-        fault = differing and f'ends with other {differing}'
+        fault = subjects.fault_at_end(after, expected, disk / 'run')
     yield Tried(f'{free / 2**20:.2f} MiB free', fault, note, ended.seconds)
 
 

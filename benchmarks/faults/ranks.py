@@ -1,4 +1,4 @@
-"""One of several processes of a run: killed, stopped, slow or out of disk."""
+"""One of two processes of a run: killed, stopped, slow or asked to stop."""
 
 import pathlib
 import random
@@ -45,11 +45,9 @@ def tries(
     fault = _harm(children, harmed, harm)
     if not fault:
       again = [child.end() for child in _start(place, 'harmed/run')]
-      fault = ''.join(process.fault(each, statuses=(0,)) for each in again)
-    if not fault:
-      found = subjects.end_state(place / 'harmed/run')
-      differing = subjects.difference(expected, found)
-      fault = differing and f'ends with other {differing}'
+      workdir = place / 'harmed/run'
+      ends = (subjects.fault_at_end(each, expected, workdir) for each in again)
+      fault = next(filter(None, ends), '')
     seconds = time.monotonic() - children[0].began
     yield Tried(what, fault, harm, seconds)
 

@@ -25,10 +25,7 @@ def tries(
     rng: of the moments, and of how it is stopped.
     count: restarts.
   """
-  for _ in range(2):  # the first one compiles
-    subjects.remove(place / 'straight')
-    subjects.train(place, METHOD, 'straight/run', STEPS)
-  expected = subjects.end_state(place / 'straight/run')
+  expected, _ = subjects.straight(place, METHOD, 'straight/run', STEPS)
   words = subjects.training(METHOD, 'stopped/run', STEPS)
   for number in range(count):
     child = process.Child(place, *words)
@@ -46,9 +43,5 @@ def tries(
     if not ended.status:
       break
   ended = process.run(place, *words)
-  fault = process.fault(ended, statuses=(0,))
-  if not fault:
-    found = subjects.end_state(place / 'stopped/run')
-    differing = subjects.difference(expected, found)
-    fault = differing and f'ends with other {differing}'
+  fault = subjects.fault_at_end(ended, expected, place / 'stopped/run')
   yield Tried(f'after {number + 1} restarts', fault, 'identical', ended.seconds)

@@ -15,6 +15,7 @@ PROMISE = 'a sentence and 128 + the number; nothing half-written; it goes on'
 
 METHOD = 'dacs'
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MOST_S = 4.0  # of an end that had begun when the signal came
 _RUN, _NEW = '--workdir=runs/run', '--output=new/out'
 _COMMANDS = {
   'train': subjects.training(METHOD, 'new/run'),
@@ -59,14 +60,17 @@ def tries(
     again = rng.choice((None, None, 0.1, 1.5))
     child = process.Child(place, *words)
     time.sleep(at)
+    was_over = child.has_ended()
     child.signal(number)
+    signalled = time.monotonic()
     if again:
       time.sleep(again)
       child.signal(number)
     ended = child.end()
+    went_on = 0.0 if was_over else time.monotonic() - signalled
     twice = f' and again after {again} s' if again else ''
     what = f'{name}, {number.name} after {at:.3f} s{twice}'
-    fault, note = _judge(ended, number)
+    fault, note = _judge(ended, number, went_on)
     if not fault and not again and (left := subjects.half_written(place)):
       fault = f'leaves {", ".join(left)}'
     if not fault:
@@ -79,10 +83,17 @@ def tries(
     yield Tried(what, fault, note, ended.seconds)
 
 
-def _judge(ended, number):
-  """Return what is wrong with a signalled command, and how it ended."""
+def _judge(ended, number, went_on):
+  """Return what is wrong with a signalled command, and how it ended.
+
+  Args:
+    ended: of the command.
+    number: of the signal.
+    went_on: seconds for which it ran after the signal.
+  """
   if ended.status == 0 and not process.fault(ended):
-    return '', 'had ended'
+    swallowed = went_on > _MOST_S and f'goes on for {went_on:.1f} s, to its end'
+    return swallowed or '', 'had ended'
   if ended.status == -number and not ended.err:
     return '', 'stopped before Python began'
   if _is_python(ended.err):

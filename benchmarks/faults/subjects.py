@@ -133,6 +133,26 @@ def difference(expected: dict[str, str], found: dict[str, str]) -> str:
   return ', '.join(n for n in names if expected.get(n) != found.get(n))
 
 
+def straight(
+  place: pathlib.Path, method: str, workdir: str, *more: str
+) -> tuple[dict[str, str], float]:
+  """Return the end state of a run that nobody harms, and its seconds."""
+  for _ in range(2):  # the first one compiles
+    remove(place / workdir)
+    ended = train(place, method, workdir, *more)
+  return end_state(place / workdir), ended.seconds
+
+
+def fault_at_end(
+  ended: process.Ended, expected: dict[str, str], workdir: pathlib.Path
+) -> str:
+  """Return what is wrong with a run that has gone on to its end."""
+  if wrong := process.fault(ended, statuses=(0,)):
+    return wrong
+  differing = difference(expected, end_state(workdir))
+  return f'ends with other {differing}' if differing else ''
+
+
 def half_written(place: pathlib.Path) -> list[str]:
   """Return files that no command may leave behind when it has ended."""
   return [

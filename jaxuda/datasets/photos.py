@@ -23,7 +23,7 @@ from jaxuda.utils.names import printable
 _UNREAD = ('BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF')
 _LYING = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 _ANIMATED = ('AVIF', 'GIF', 'PNG', 'TIFF', 'WEBP')  # and not a camera's MPO
-MOST_PIXELS = 2**29  # of an image: 3 GiB while it is read
+MOST_PIXELS = 2**29  # of an image: 5 GiB while it is read
 _LARGE = 2**26
 _opening = threading.Lock()
 _one_large_at_a_time = threading.Lock()
@@ -208,8 +208,8 @@ def read(path: str | os.PathLike | BinaryIO, name: str = '') -> np.ndarray:
 
   It is turned upright by its EXIF orientation; transparent pixels show white;
   16-bit grey is scaled to 8 bits; of an animation the first frame is read,
-  which is printed. It takes about 6 bytes a pixel, of several large images at a
-  time no more than of one.
+  which is printed. It takes about 10 bytes a pixel, of several large images at
+  a time no more than of one.
 
   Args:
     path: of the file; or its content.

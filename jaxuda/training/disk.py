@@ -41,8 +41,10 @@ def _most(config):
   """Return how many checkpoints there may be at once."""
   kept = config.keep_checkpoints
   every = config.steps // kept.every if kept.every else 0
-  saved = 1 + config.steps // min(config.checkpoint_every, config.eval_every)
-  return min(saved, kept.latest + every + _BEST + _IN_FLIGHT)
+  saved = {config.steps}
+  for each in (config.checkpoint_every, config.eval_every):
+    saved |= {*range(each, config.steps, each)}
+  return min(len(saved), kept.latest + every + _BEST + _IN_FLIGHT)
 
 
 def _bytes(config):

@@ -92,7 +92,7 @@ class Divergence:
       'batches from there on': batches,
       'config': config_lib.to_json(self._config),
     }
-    files.write_json(path, json.loads(json.dumps(content, default=_number)))
+    files.write_text(path, json.dumps(content, indent=1, default=_number))
     return path
 
 

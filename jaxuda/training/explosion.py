@@ -16,7 +16,7 @@ _PREFIX = 'loss/seg_'
 _RATE = 0.01  # of the running mean
 _MOST = 10.0  # times the scale, that a step counts with
 _LEAST = 0.01  # that a scale is taken to be; a network may know all by heart
-_ABSURD = 1e6  # nats, whatever the scale is: of a class of probability zero 100
+_ABSURD = 1e6  # whatever the scale is: a probability of 1e-43 costs 99
 
 
 class Explosion:

@@ -35,7 +35,7 @@ class Watchdog:
   """
 
   def __init__(self, workdir: pathlib.Path, limit_s: float | None):
-    """Watch nothing yet.
+    """Say that it starts.
 
     Args:
       workdir: the run's folder.
@@ -43,12 +43,11 @@ class Watchdog:
         took a twentieth before; None for ever.
     """
     self._workdir, self._limit_s = workdir, limit_s
-    self._now: tuple[str, int] | None = None
+    self._now = STARTING, 0
     self._end = threading.Event()
     self._thread = threading.Thread(target=self._watch, daemon=True)
 
   def __enter__(self) -> 'Watchdog':
-    self.at(STARTING, 0)
     if self._limit_s is not None:
       self._thread.start()
     return self
@@ -63,21 +62,17 @@ class Watchdog:
   def each(self, items: Iterable[Any]) -> Iterator[Any]:
     """Yield items, each of which is progress in what is done now."""
     for item in items:
-      if self._now:
-        self.at(*self._now)
+      self.at(*self._now)
       yield item
 
   def _watch(self):
-    looked_at, waited_s = None, 0.0
+    looked_at, waited_s = self._now, 0.0
     longest: collections.defaultdict = collections.defaultdict(float)
     while not self._end.wait(_EVERY_S):
       now = self._now
       if now is not looked_at:  # not equal: `each` says the same again
-        if looked_at:
-          longest[looked_at[0]] = max(longest[looked_at[0]], waited_s)
+        longest[looked_at[0]] = max(longest[looked_at[0]], waited_s)
         looked_at, waited_s = now, 0.0
-        continue
-      if now is None:
         continue
       waited_s += _EVERY_S
       stage, step = now
@@ -94,12 +89,12 @@ class Watchdog:
         faulthandler.dump_traceback(file)
     except OSError as e:
       where = f'{path} cannot be written ({e.strerror})'
-    others = ' or another process hangs' if jax.process_count() > 1 else ''
+    others = ' or another process' if jax.process_count() > 1 else ''
     sys.stdout.flush()
     print(
       f'error: process {rank} is stuck: {stage} at step {step} for '
-      f'{waited:.0f} s (config.stuck_after). Its disk{others}; {where}. Start '
-      'again to go on from the last checkpoint.',
+      f'{waited:.0f} s (config.stuck_after). Its disk{others} hangs; {where}. '
+      'Start again to go on from the last checkpoint.',
       file=sys.stderr,
       flush=True,
     )

@@ -2,12 +2,13 @@
 
 import importlib
 import json
+import signal
 
 import pytest
 import tiny
 
 from benchmarks.faults import __main__ as faults
-from benchmarks.faults import damage, process, subjects
+from benchmarks.faults import damage, process, stops, subjects
 from jaxuda.utils.errors import UserError
 
 RESULTS = tiny.ROOT / 'benchmarks/results/faults.json'
@@ -63,6 +64,18 @@ def test_a_silent_difference_is_a_fault():
   assert damage._judge(ended(), {'a': '2'}, reader)[1] == 'silent'
   told = ended(out='note: x is damaged')
   assert damage._judge(told, {'a': '2'}, reader) == ('', 'told')
+  reader.said = frozenset(['note: x is damaged'])  # as always
+  assert damage._judge(told, {'a': '2'}, reader)[1] == 'silent'
+
+
+def test_a_swallowed_signal_is_a_fault():
+  number = signal.SIGTERM
+  assert stops._judge(ended(), number, 0.0) == ('', 'had ended')
+  assert stops._judge(ended(), number, 9.0)[0].startswith('goes on for 9.0 s')
+  told = ended(143, err='SIGTERM: stopping')
+  assert stops._judge(told, number, 9.0) == ('', 'stopped')
+  mute = stops._judge(ended(143), number, 0.1)
+  assert mute[0] == 'says nothing of the signal'
 
 
 def test_command_line(capsys):

@@ -16,7 +16,6 @@ import tiny
 import tiny_runs
 
 from jaxuda import experiment, main, predict
-from jaxuda.utils import metrics_csv
 from jaxuda.utils.cli import run_cli
 from jaxuda.utils.errors import UserError
 
@@ -233,52 +232,3 @@ def test_a_damaged_checkpoint(
   assert 'damaged checkpoint of step 9, 8' in refused(
     *tiny_runs.command(run, streets_data)
   )
-
-
-@pytest.mark.slow
-def test_diverging_training(streets_data, tmp_path, capsys):
-  """Stops at the limit; the checkpoints from before stay."""
-  path = tmp_path / 'run'
-  arguments = tiny_runs.command(
-    path,
-    streets_data,
-    'optim.lr=1e30',
-    'max_nonfinite_steps=3',
-    'checkpoint_every=1',
-    'log_every=1',
-    'steps=100',
-  )
-  for _ in range(2):  # and again: it does not go on from there
-    with pytest.raises(SystemExit) as e:
-      run_cli(main.main, ['main', *arguments])
-    assert e.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith(
-      'error: training diverged: the gradients of 3 steps in a row before step '
-    )
-    assert str(path) in said and 'Traceback' not in said
-    assert 'lower config.optim.lr in another --workdir, or raise' in said
-    rows = metrics_csv.read_metrics(path / 'metrics.csv')
-    assert 1 < len(rows) < 10 and rows[-1]['skipped'] == 2
-    assert tiny_runs.state(path)['skipped'] == 2
-    assert not (path / 'scores.json').exists()
-
-
-@pytest.mark.slow
-def test_divergence_that_no_log_line_shows(streets_data, tmp_path, capsys):
-  """What is past the limit is not scored, saved or called a success."""
-  path = tmp_path / 'run'
-  arguments = tiny_runs.command(
-    path,
-    streets_data,
-    'optim.lr=1e30',
-    'max_nonfinite_steps=3',
-    'checkpoint_every=2',
-    'log_every=100',
-  )
-  with pytest.raises(SystemExit) as e:
-    run_cli(main.main, ['main', *arguments])
-  assert e.value.code == 2
-  assert 'training diverged: the gradients of 3' in capsys.readouterr().err
-  assert tiny_runs.state(path)['skipped'] < 3
-  assert not (path / 'scores.json').exists()

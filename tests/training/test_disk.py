@@ -22,7 +22,8 @@ Usage = collections.namedtuple('Usage', 'total used free')
     ('steps=100 eval_every=10 checkpoint_every=50', (10, 20, 30), 1),
     ('steps=100 eval_every=10 keep_checkpoints.latest=7', (), 9),
     ('steps=100 eval_every=10 keep_checkpoints.every=50', (), 6),
-    ('steps=100 eval_every=100 checkpoint_every=100', (), 2),
+    ('steps=100 eval_every=100 checkpoint_every=100', (), 1),
+    ('steps=100 eval_every=60 checkpoint_every=70', (), 3),
   ],
 )
 def test_what_will_be_needed(settings, there, count, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Losses that are finite and nonsense, against a NumPy loop; and the bundle."""
 
+import contextlib
+import io
 import json
 
 import jax
@@ -11,6 +13,7 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxuda import main
 from jaxuda.training import explosion
+from jaxuda.utils import metrics_csv
 from jaxuda.utils.cli import run_cli
 
 
@@ -71,12 +74,63 @@ def test_never():
   assert seen.in_row == 0
 
 
+def diverge(path, streets_data, *settings):
+  """Run the command line until it gives up; return its error."""
+  arguments = tiny_runs.command(path, streets_data, *settings)
+  said = io.StringIO()
+  with pytest.raises(SystemExit) as caught, contextlib.redirect_stderr(said):
+    run_cli(main.main, ['main', *arguments])
+  assert caught.value.code == 2 and 'Traceback' not in said.getvalue()
+  assert not (path / 'scores.json').exists()
+  assert f'{path}/diverged.json has the details' in said.getvalue()
+  return said.getvalue()
+
+
+@pytest.mark.slow
+def test_gradients_that_are_not_finite(streets_data, tmp_path):
+  """Stops at the limit; the checkpoints from before stay."""
+  path = tmp_path / 'run'
+  for _ in range(2):  # and again: it does not go on from there
+    said = diverge(
+      path,
+      streets_data,
+      'optim.lr=1e30',
+      'max_nonfinite_steps=3',
+      'checkpoint_every=1',
+      'log_every=1',
+      'steps=100',
+    )
+    assert said.startswith(
+      'error: training diverged: the gradients of 3 steps in a row before step '
+    )
+    assert 'lower config.optim.lr in another --workdir, or raise' in said
+    rows = metrics_csv.read_metrics(path / 'metrics.csv')
+    assert 1 < len(rows) < 10 and rows[-1]['skipped'] == 2
+    assert tiny_runs.state(path)['skipped'] == 2
+
+
+@pytest.mark.slow
+def test_divergence_that_no_log_line_shows(streets_data, tmp_path):
+  """What is past the limit is not scored, saved or called a success."""
+  path = tmp_path / 'run'
+  said = diverge(
+    path,
+    streets_data,
+    'optim.lr=1e30',
+    'max_nonfinite_steps=3',
+    'checkpoint_every=2',
+    'log_every=100',
+  )
+  assert 'training diverged: the gradients of 3' in said
+  assert tiny_runs.state(path)['skipped'] < 3
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures('quick')
 def test_an_explosion_ends_a_run(streets_data, tmp_path, capsys):
   """The checkpoints are from before; the bundle says what was seen."""
   path = tmp_path / 'run'
-  arguments = tiny_runs.command(
+  said = diverge(
     path,
     streets_data,
     'optim.lr=1e4',
@@ -84,13 +138,8 @@ def test_an_explosion_ends_a_run(streets_data, tmp_path, capsys):
     'log_every=100',
     'steps=100',
   )
-  with pytest.raises(SystemExit) as caught:
-    run_cli(main.main, ['main', *arguments])
-  assert caught.value.code == 2
-  said = capsys.readouterr()
-  assert said.err.startswith('error: training diverged: the loss of 5 steps ')
-  assert f'{path}/diverged.json has the details' in said.err
-  assert 'is not saved: its loss is far beyond' in said.out
+  assert said.startswith('error: training diverged: the loss of 5 steps ')
+  assert 'is not saved: its loss is far beyond' in capsys.readouterr().out
   bundle = json.loads((path / 'diverged.json').read_text())
   state = tiny_runs.state(path)
   assert state['step'] <= bundle['step'] - 5
