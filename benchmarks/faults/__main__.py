@@ -24,11 +24,12 @@ from jaxuda.utils.errors import UserError
 
 # Each kind, and how many tries the long form makes; the short one is in CI.
 KINDS = {
-  'kills': 100,
+  'kills': 300,
+  'killed_commands': 100,
   'damage': 500,
   'stops': 200,
   'full_disk': 40,
-  'ranks': 24,
+  'ranks': 30,
   'restarts': 200,
   'together': 30,
   'hostile': 150,

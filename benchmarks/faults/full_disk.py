@@ -14,7 +14,7 @@ from jaxuda.utils.errors import UserError
 PROMISE = 'a sentence; with room again it ends as if there had been, to the bit'
 
 METHOD = 'cbst'  # which writes prepared data, checkpoints and pseudo labels
-_BYTES = 48 * 2**20  # of the disk
+BYTES = 48 * 2**20  # of the disk
 
 
 def tries(
@@ -32,16 +32,14 @@ def tries(
   """
   words = subjects.training(METHOD, 'disk/run', 'data_dir=disk/data')
   for _ in range(2):  # the first one compiles
-    with _small_disk(place / 'disk') as disk:
+    with small_disk(place / 'disk') as disk:
       ended = process.run(place, *words)
       subjects.refuse_failed(METHOD, ended)
       expected, largest = subjects.end_state(disk / 'run'), _size(disk)
   for _ in range(count):
     free = rng.randrange(int(1.3 * largest))
-    with _small_disk(place / 'disk') as disk:
-      filler = disk / 'filler'
-      with open(filler, 'wb') as file:
-        os.posix_fallocate(file.fileno(), 0, _BYTES - free)
+    with small_disk(place / 'disk') as disk:
+      filler = fill(disk, BYTES - free)
       ended = process.run(place, *words)
       fault, note = process.fault(ended), f'status {ended.status}'
       if not fault:
@@ -52,10 +50,14 @@ def tries(
 
 
 @contextlib.contextmanager
-def _small_disk(folder):
-  """Mount a disk of _BYTES in a folder."""
+def small_disk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Mount a disk of BYTES in a folder, while the context lasts.
+
+  Raises:
+    UserError: none can be mounted, which takes root.
+  """
   folder.mkdir(exist_ok=True)
-  mount = ('mount', '-t', 'tmpfs', '-o', f'size={_BYTES}', 'tmpfs', str(folder))
+  mount = ('mount', '-t', 'tmpfs', '-o', f'size={BYTES}', 'tmpfs', str(folder))
   done = subprocess.run(mount, capture_output=True, text=True)
   if done.returncode:
     raise UserError(f'no small disk can be mounted ({done.stderr.strip()}).')
@@ -63,6 +65,17 @@ def _small_disk(folder):
     yield folder
   finally:
     subprocess.run(('umount', str(folder)), check=True)
+
+
+def fill(disk: pathlib.Path, size: int) -> pathlib.Path:
+  """Put a file of a size onto a disk, or of what is free; return its path."""
+  filler = disk / 'filler'
+  status = os.statvfs(disk)
+  size = min(size, status.f_bavail * status.f_frsize)
+  with open(filler, 'wb') as file:
+    if size:
+      os.posix_fallocate(file.fileno(), 0, size)
+  return filler
 
 
 def _size(folder):

@@ -12,6 +12,14 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 TIMEOUT_S = 300
+# What a library or Python says as its last words, and nobody should read.
+_NOISE = (
+  'Traceback (most recent call last)',
+  'Event loop is closed',
+  'Exception ignored',
+  'Fatal Python error',
+  'terminate called',
+)
 STUCK = 75  # the status of what a watchdog has ended
 MOST_BYTES = 6 * 2**30  # that any of these small commands may take
 
@@ -129,8 +137,8 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
   """
   if ended.status is None:
     return f'hangs: {_last(ended)}'
-  if 'Traceback (most recent call last)' in ended.err + ended.out:
-    return f'traceback: {_last(ended)}'
+  if noise := [text for text in _NOISE if text in ended.err + ended.out]:
+    return f'prints {noise[0]}: {_last(ended)}'
   if ended.peak > MOST_BYTES:
     return f'takes {ended.peak / 2**30:.1f} GiB'
   if ended.status not in statuses:

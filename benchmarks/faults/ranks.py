@@ -1,5 +1,6 @@
-"""One of two processes of a run: killed, stopped, slow or asked to stop."""
+"""One of two processes, or both: killed, stopped, slow, out of disk."""
 
+import contextlib
 import pathlib
 import random
 import signal
@@ -7,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from benchmarks.faults import process, subjects
+from benchmarks.faults import full_disk, process, subjects
 from benchmarks.faults.subjects import Tried
 
 PROMISE = (
@@ -17,7 +18,14 @@ PROMISE = (
 METHOD = 'dacs'
 _LIMIT_S = 10  # of the watchdog
 _SETTINGS = ('steps=60', f'stuck_after={_LIMIT_S}.0')
-_HARMS = ('killed', 'stopped', 'slow', 'asked to stop')
+_HARMS = (
+  'killed',
+  'stopped',
+  'slow',
+  'asked to stop',
+  'killed with the other',
+  'out of disk',
+)
 
 
 def tries(
@@ -37,19 +45,24 @@ def tries(
     subjects.refuse_failed(METHOD, *ended)
   expected = subjects.end_state(place / 'straight/run')
   for turn in range(count):
-    subjects.remove(place / 'harmed')
-    children = _start(place, 'harmed/run')
     harmed, harm = rng.randrange(2), _HARMS[turn % len(_HARMS)]
-    time.sleep(rng.uniform(0, 1.1 * ended[0].seconds))
-    what = f'process {harmed} {harm}'
-    fault = _harm(children, harmed, harm)
-    if not fault:
-      again = [child.end() for child in _start(place, 'harmed/run')]
-      workdir = place / 'harmed/run'
-      ends = (subjects.fault_at_end(each, expected, workdir) for each in again)
-      fault = next(filter(None, ends), '')
-    seconds = time.monotonic() - children[0].began
-    yield Tried(what, fault, harm, seconds)
+    at = rng.uniform(0, 1.1 * ended[0].seconds)
+    began = time.monotonic()
+    with _disk(place / 'harmed', is_small=harm == 'out of disk'):
+      fault = _harm_at(place, harmed, harm, at)
+      if not fault:
+        again = [child.end() for child in _start(place, 'harmed/run')]
+        workdir = place / 'harmed/run'
+        ends = (subjects.fault_at_end(e, expected, workdir) for e in again)
+        fault = next(filter(None, ends), '')
+    what = f'process {harmed} {harm} after {at:.1f} s'
+    yield Tried(what, fault, harm, time.monotonic() - began)
+
+
+def _disk(folder, *, is_small):
+  """Make an empty folder, on a disk of its own if that is to be small."""
+  subjects.remove(folder)
+  return full_disk.small_disk(folder) if is_small else contextlib.nullcontext()
 
 
 def _start(place, workdir):
@@ -65,10 +78,31 @@ def _start(place, workdir):
   ]
 
 
-def _harm(children, harmed, harm):
-  """Harm one of two processes; return what is wrong with how both end."""
+def _harm_at(place, harmed, harm, at):
+  """Start two processes, and harm one a moment later.
+
+  Args:
+    place: their folder.
+    harmed, harm: which one, and how.
+    at: seconds after the start.
+
+  Returns:
+    What is wrong with how they end, '' for nothing.
+  """
+  children = _start(place, 'harmed/run')
+  time.sleep(at)
   child, other = children[harmed], children[1 - harmed]
   may = (0, 2, process.STUCK)
+  if harm == 'out of disk':
+    filler = full_disk.fill(place / 'harmed', full_disk.BYTES)
+    ended = [each.end(timeout_s=8 * _LIMIT_S) for each in children]
+    filler.unlink()
+    return ''.join(process.fault(each, may) for each in ended)
+  if harm == 'killed with the other':
+    for each in children:
+      each.kill()
+      each.end()
+    return ''
   if harm == 'killed':
     child.kill()
     child.end()

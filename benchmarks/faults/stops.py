@@ -3,33 +3,17 @@
 import pathlib
 import random
 import re
-import shutil
 import signal
 import time
 from collections.abc import Iterator
 
-from benchmarks.faults import process, subjects
+from benchmarks.faults import commands, process, subjects
 from benchmarks.faults.subjects import Tried
 
 PROMISE = 'a sentence and 128 + the number; nothing half-written; it goes on'
 
-METHOD = 'dacs'
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST_S = 4.0  # of an end that had begun when the signal came
-_RUN, _NEW = '--workdir=runs/run', '--output=new/out'
-_COMMANDS = {
-  'train': subjects.training(METHOD, 'new/run'),
-  'evaluate': ['evaluate', _RUN],
-  'predict': ['predict', _RUN, _NEW, '--images=city'],
-  'pseudo_label': ['pseudo_label', _RUN, _NEW],
-  'export': ['export', _RUN, '--output=new/out', '--format=stablehlo'],
-  'weights': ['weights', 'export', _RUN, '--output=new/out.pth'],
-  'analyze': ['analyze', 'qualitative', '--workdirs=runs/run', _NEW],
-  'report': ['report', 'runs/run', '--output=new/report.html'],
-  'compare': ['compare', 'runs/run', 'runs/other', _NEW],
-  'prepare': ['prepare', 'city.toml', '--size=40x80', '--data_dir=new/data'],
-  'verify': ['verify', 'city.toml'],
-}
 
 
 def tries(
@@ -42,20 +26,14 @@ def tries(
     rng: of commands, moments and signals.
     count: signalled commands in all.
   """
-  subjects.train(place, METHOD, 'runs/run')
-  shutil.copytree(place / 'runs/run', place / 'runs/other')
-  shutil.copytree(place, place.with_name('stops-whole'))
+  commands.keep_whole(place)
   lasting = {}
   for turn in range(count):
-    name = [*_COMMANDS][turn % len(_COMMANDS)]
-    words = _COMMANDS[name]
+    name = [*commands.COMMANDS][turn % len(commands.COMMANDS)]
+    words = commands.COMMANDS[name]
     if name not in lasting:
-      for _ in range(2):  # the first one compiles
-        _clear(place)
-        ended = process.run(place, *words)
-        subjects.refuse_failed(name, ended)
-      lasting[name] = ended.seconds
-    _clear(place)
+      lasting[name] = commands.straight(place, name).seconds
+    commands.put_back(place)
     number, at = rng.choice(_SIGNALS), rng.uniform(0, 1.1 * lasting[name])
     again = rng.choice((None, None, 0.1, 1.5))
     child = process.Child(place, *words)
@@ -110,9 +88,3 @@ def _is_python(text):
   files = re.findall(r'^  File "(.*?)"', text, re.MULTILINE)
   own = [f for f in files if str(process.ROOT) in f or 'site-packages' in f]
   return bool(files) and not own
-
-
-def _clear(place):
-  """Put back what there was before a command."""
-  subjects.remove(place)
-  shutil.copytree(place.with_name('stops-whole'), place)
