@@ -28,8 +28,8 @@ def write_raw_tree(
   """Write a tree as the download of a dataset unpacks.
 
   Args:
-    name: 'gta5', 'synthia', 'cityscapes', 'crosscity' or 'camvid'. The first
-      two are scenes of `game`, the others of `city`.
+    name: 'gta5', 'synthia', 'cityscapes', 'crosscity', 'bdd100k' or 'camvid'.
+      The first two are scenes of `game`, the others of `city`.
     root: folder of the tree; made where missing.
     count: images in each split (and city).
     size: (H, W) of images and labels.
@@ -42,6 +42,7 @@ def write_raw_tree(
     'synthia': _synthia,
     'cityscapes': _cityscapes,
     'crosscity': _crosscity,
+    'bdd100k': _bdd100k,
     'camvid': _camvid,
   }[name]
   domain = 'game' if name in ('gta5', 'synthia') else 'city'
@@ -116,6 +117,19 @@ def _crosscity(root, count, scene: Scene):
       _save(root / city / 'Images' / 'Test' / f'pano_{i:05}.png', image)
       path = root / city / 'Labels' / 'Test' / f'pano_{i:05}_eval.png'
       _save(path, label)
+
+
+def _bdd100k(root, count, scene: Scene):
+  """8-bit grey indices of the 19 classes, 255 for none."""
+  indices = labels.id_map('cityscapes', 'cityscapes19')
+  root = root / 'bdd100k'
+  for split in ('train', 'val'):
+    for i in range(count):
+      image, label = scene(i, split)
+      name = f'7d06fefd-{i:08x}'
+      _save(root / 'images' / '10k' / split / f'{name}.jpg', image)
+      masks = root / 'labels' / 'sem_seg' / 'masks' / split
+      _save(masks / f'{name}.png', indices[label])
 
 
 def _camvid(root, count, scene: Scene):

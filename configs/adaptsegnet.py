@@ -18,7 +18,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'adaptsegnet', levels=('2', '1'))
   # The code returns inside the loop over the branches: 6 and 12 are summed.
   common.set_decoder(config, aspp_branches=2)

@@ -15,7 +15,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'adaptsegnet_features', 'fada')
   config.encoding = 'binary'
   common.set_decoder(config, multi_level=False, aspp_branches=2)

@@ -14,7 +14,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'advent')
   # EARLY_STOP is 120,000, and the loop ends after the step of that index.
   config.steps = 120_001

@@ -15,7 +15,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'advent_patch')
   config.patch = {
     'size': 256,  # the best one in Fig. 8a, of the upsampled map's pixels

@@ -23,7 +23,7 @@ from configs import _stages, ass_global, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(
     arg, 'ass', semantics=('pixels', 'vectors', 'none')
   )

@@ -25,7 +25,7 @@ from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'bdl_ssl', 'adaptsegnet', round=1)
   bdl.set_bdl(config, arg.preset)
   if arg.preset not in common.RENDERED:

@@ -12,6 +12,7 @@ from jaxuda.utils import names
 # Presets whose source is rendered here.
 RENDERED = ('streets', 'camvid', 'mine')
 STEPS = 600  # of these presets
+CITIES = ('rome', 'rio', 'tokyo', 'taipei')  # Cross-City's
 
 
 def start(
@@ -93,6 +94,29 @@ def synthia(config: ConfigDict) -> None:
   config.source.update(name='synthia', size=(760, 1280))
 
 
+def bdd100k(config: ConfigDict) -> None:
+  """GTA5 -> BDD100K, 19 classes."""
+  gta5(config)
+  config.target.update(name='bdd100k', size=(720, 1280))
+  config.eval.update(name='bdd100k', size=(720, 1280))
+
+
+def _crosscity(city):
+  """Return the preset of a city."""
+
+  def preset(config: ConfigDict) -> None:
+    gta5(config)
+    size = (512, 1024)
+    config.source.update(name='cityscapes', size=size)
+    config.target.update(name=f'crosscity/{city}', size=size)
+    config.eval.update(
+      name=f'crosscity/{city}', split='test', size=size, classes='crosscity13'
+    )
+
+  preset.__doc__ = f"""Cityscapes -> {city.title()}, scored on 13 classes."""
+  return preset
+
+
 def streets(config: ConfigDict) -> None:
   """streets/game -> streets/city: rendered, no download, made for a laptop."""
   gta5(config)
@@ -157,6 +181,8 @@ def mine(config: ConfigDict) -> None:
 PRESETS = {
   'gta5': gta5,
   'synthia': synthia,
+  'bdd100k': bdd100k,
+  **{city: _crosscity(city) for city in CITIES},
   'streets': streets,
   'camvid': camvid,
   'mine': mine,

@@ -23,7 +23,7 @@ from configs import _self_training, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'dacs')
   _self_training.set_recipe(config, arg.preset)
   config.teacher.decay = 0.99

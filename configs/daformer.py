@@ -18,7 +18,7 @@ from configs import _self_training, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'daformer', encoder='mit')
   _self_training.set_recipe(config, arg.preset)
   _self_training.set_daformer(config, arg.preset)

@@ -24,7 +24,7 @@ from configs import _stages, common, fada_source
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'fada')
   config.steps = 40_000
   config.optim.duplicate_params = False

@@ -24,7 +24,7 @@ from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'fada_distill', 'source_only')
   # No source image is read: the target is the one labelled stream.
   config.source = copy.deepcopy(config.target)

@@ -16,7 +16,7 @@ from configs import common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'fada_source', 'source_only')
   config.optim.duplicate_params = False
   config.model.decoder.multi_level = False

@@ -19,7 +19,7 @@ from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'hrda', 'daformer', encoder='mit')
   _self_training.set_recipe(config, arg.preset)
   _self_training.set_daformer(config, arg.preset)

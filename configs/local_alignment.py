@@ -33,7 +33,7 @@ from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(
     arg, 'local_alignment', start=('adaptsegnet', 'advent', 'bdl')
   )

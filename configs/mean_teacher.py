@@ -15,7 +15,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'mean_teacher')
   common.set_weights(config, consistency_main=1.0)
   config.teacher.decay = 0.99

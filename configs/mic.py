@@ -43,7 +43,7 @@ HOSTS = (
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   words = config_lib.parse_arg(
     arg,
     preset=tuple(common.PRESETS),

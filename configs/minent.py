@@ -17,7 +17,7 @@ from configs import _stages, common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'minent')
   config.steps = 120_000
   if arg.preset == 'synthia':  # as DADA's ADVENT; two heads, as the code needs

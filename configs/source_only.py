@@ -14,7 +14,7 @@ from configs import common
 
 
 def get_config(arg=None):
-  """Presets: gta5 (default), synthia, streets, camvid, mine."""
+  """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'source_only')
   if arg.preset not in common.RENDERED:
     config.bn_mode = 'running'  # as the ACCV 2020 paper's own baseline

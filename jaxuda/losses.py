@@ -162,9 +162,26 @@ def smoothness(logits: Array, label: Array) -> Array:
     logits: f32[B, H, W, C].
     label: u8[B, H, W], 255 where ignored.
   """
-  mask = label != IGNORE
-  surprise = -jax.nn.log_softmax(logits).mean(-1)
-  return jnp.where(mask, surprise, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+  return _mean(-jax.nn.log_softmax(logits).mean(-1), label != IGNORE)
+
+
+def squared_length(logits: Array, label: Array) -> Array:
+  """Return the mean of sum_c p_c^2 over pixels that have a label (MRL2).
+
+  Args:
+    logits, label: of `smoothness`.
+  """
+  return _mean(jnp.square(jax.nn.softmax(logits)).sum(-1), label != IGNORE)
+
+
+def negative_entropy(logits: Array, label: Array) -> Array:
+  """Return the mean of sum_c p_c log p_c over pixels that have a label (MRENT).
+
+  Args:
+    logits, label: of `smoothness`.
+  """
+  log_p = jax.nn.log_softmax(logits)
+  return _mean((jnp.exp(log_p) * log_p).sum(-1), label != IGNORE)
 
 
 def class_domain_loss(

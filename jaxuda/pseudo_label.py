@@ -2,9 +2,10 @@
 
   python -m jaxuda.pseudo_label --workdir=RUN [--rule=median] [--output=DIR]
 
-The rules are `argmax` (FADA: every prediction), `median` (BDL) and `balanced`
-(CBST, CRST); jaxuda/pseudo_labels/rules.py explains them, and --portion, --cap,
---stride, --soft, --input, --scales, --flip and --upsample change their numbers.
+The rules are `argmax` (FADA: every prediction), `median` (BDL), `balanced`
+(CBST, CRST) and `global` (plain self-training); jaxuda/pseudo_labels/rules.py
+explains them, and --portion, --cap, --stride, --soft, --spatial_prior, --input,
+--scales, --flip and --upsample change their numbers.
 Any config whose method reads the target trains on what is written, with the
 weight --config.loss_weights.seg_target_main: --config.target.labels=DIR. DIR
 holds
@@ -12,6 +13,7 @@ holds
   *.array_record*    images and labels, as data.prepare writes them
   thresholds.json    the confidence that each class had to reach
   coverage.csv       how much of each class was kept, and how sure the run was
+  predictions.json   the classes' pixels before that, and each image's entropy
   pseudo_labels.png  a few images, what was predicted and what was kept
 
 Cityscapes at 512x1024 goes through the network three times (once with argmax)
@@ -49,9 +51,16 @@ def define_flags() -> cli.Flags:
   command.integer(
     'stride',
     None,
-    "Thresholds look at every STRIDE-th of a class's pixels (balanced).",
+    "Thresholds look at every STRIDE-th of a class's pixels (balanced and "
+    'global).',
   )
   command.number('soft', None, "Soft labels: LRENT's alpha (balanced).")
+  command.number(
+    'spatial_prior',
+    None,
+    "CBST-SP: smoothing of the source's frequencies, in shares of the height "
+    '(balanced).',
+  )
   command.text(
     'input', None, 'HxW that the network sees; default: as in its evaluation.'
   )

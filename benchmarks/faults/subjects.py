@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks.faults import experiment, process
 from data.streets import render
+from jaxuda.utils import files
 from jaxuda.utils.errors import UserError
 
 # Each has what the others have not: players, views, a teacher, stages.
@@ -114,11 +115,10 @@ def end_state(workdir: pathlib.Path) -> dict[str, str]:
   Times, and what is drawn, are left out.
   """
   names = ('config.json', 'metrics.csv', 'scores.json', 'start_scores.json')
-  files = [workdir / name for name in names if (workdir / name).exists()]
-  files += sorted((workdir / 'unlabelled').glob('*.npz'))
-  found = {
-    str(file.relative_to(workdir)): _digest(file.read_bytes()) for file in files
-  }
+  paths = [workdir / name for name in names]
+  found = {p.name: _digest(p.read_bytes()) for p in paths if p.exists()}
+  for file in sorted((workdir / 'unlabelled').glob('*.npz')):
+    found[f'unlabelled/{file.name}'] = _array(file)
   steps = [p for p in (workdir / 'checkpoints').iterdir() if p.name.isdecimal()]
   for folder in steps:
     manifest = json.loads((folder / 'extra' / 'metadata').read_text())
@@ -177,6 +177,14 @@ def remove(path: pathlib.Path) -> None:
     shutil.rmtree(path)
   else:
     path.unlink(missing_ok=True)
+
+
+def _array(file):
+  """Return a digest of what a reader makes of a file, and not of its bytes."""
+  try:
+    return _digest(files.read_array(file).tobytes())
+  except UserError as e:
+    return str(e)
 
 
 def _digest(content: bytes) -> str:

@@ -78,6 +78,31 @@ STREAM = {
   'rare_class.crop_share': Setting(
     0.5, 'of these pixels, in a crop; 2.0 in HRDA', least=0.0
   ),
+  'mining.share': Setting(
+    0.0,
+    'crops are centred on classes that have less than this share of the '
+    "pixels of the predictions behind the stream's pseudo labels; 0.001 in "
+    'CBST; 0: none are',
+    least=0.0,
+    most=1.0,
+  ),
+  'mining.chance': Setting(
+    0.8, 'of a crop to be centred so, where there is one', least=0.0, most=1.0
+  ),
+  'by_entropy.part': Setting(
+    'all',
+    "which images, by the mean entropy of the predictions behind the stream's "
+    'pseudo labels: the `easy_share` of the lowest, or the others (IntraDA)',
+    ('all', 'easy', 'hard'),
+  ),
+  'by_entropy.easy_share': Setting(0.67, 'of the images', least=0.0, most=1.0),
+  'by_entropy.rare': Setting(
+    None,
+    'n classes; the entropy counts times 1/2 + (n - m) / n where m of them are '
+    'predicted, so that images that have them are easy; None for none',
+    optional=tuple,
+    item=str,
+  ),
   'count': Setting(
     None,
     'None for all images; n for the first of a random order that is the same '
@@ -103,9 +128,10 @@ STREAM = {
 PSEUDO = {
   'rule': Setting(
     'argmax',
-    'which predictions are kept: all (FADA), the surer half (BDL), or of each '
-    'class as many (CBST); pseudo_labels/rules.py',
-    ('argmax', 'median', 'balanced'),
+    'which predictions are kept: all (FADA), the surer half (BDL), of each '
+    'class as many (CBST), or the surest of all classes together (ST); '
+    'pseudo_labels/rules.py',
+    ('argmax', 'median', 'balanced', 'global'),
   ),
   'input': Setting(
     None,
@@ -150,6 +176,15 @@ PSEUDO = {
   'soft': Setting(
     None,
     "LRENT's alpha of soft labels; 0 for hard ones",
+    least=0.0,
+    most=1.0,
+    optional=float,
+  ),
+  'spatial_prior': Setting(
+    None,
+    "CBST-SP: by which share of the image's height the class frequencies of "
+    "the source's places are smoothed, by which probabilities are multiplied; "
+    '0 for no such prior',
     least=0.0,
     most=1.0,
     optional=float,

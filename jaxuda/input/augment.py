@@ -33,6 +33,9 @@ class Augment:
     max_class_share: crops are drawn again, up to ten times, until they have two
       classes, of which none has this share of the labelled pixels (mmseg's
       cat_max_ratio; 0.75 in DAFormer's line); 1 for any crop.
+    mined: classes on which crops are centred, of an image that has some of
+      them: on a random pixel of one of these (CRST, deeplab/datasets.py).
+    mining_chance: of a crop to be centred so.
   """
 
   flip: bool = False
@@ -40,6 +43,8 @@ class Augment:
   scale: tuple[float, ...] = ()
   crop: tuple[int, ...] = ()
   max_class_share: float = 1.0
+  mined: tuple[int, ...] = ()
+  mining_chance: float = 0.0
 
   @property
   def _scales(self):
@@ -61,6 +66,10 @@ class Augment:
       )
     if self.scale and not 0 < self.scale[0] <= self.scale[1]:
       raise UserError(f'{key}.scale={self.scale} must be lo, hi: 0 < lo <= hi.')
+    if self.mined and not any(self.crop):
+      raise UserError(
+        f'{key}.mining.share needs {key}.crop: crops are centred on classes.'
+      )
     if any(self.crop) and not all(self.crop):
       raise UserError(f'{key}.crop={self.crop}: both sides must be above 0.')
     if self._scales and not any(self.crop):
@@ -118,7 +127,16 @@ class Augment:
       choose = functools.partial(
         _choose, tf, max_share=self.max_class_share, wanted=wanted
       )
-      image, label = _crop(tf, image, label, self.crop, pads, places, choose)
+      centre = None
+      if self.mined and label is not None:
+        other = tf.random.experimental.stateless_fold_in(tf.stack(seed), 2)
+        mining = tf.random.stateless_uniform([3], other, alg='philox')
+        centre = functools.partial(
+          _centre, tf, self.mined, self.mining_chance, mining
+        )
+      image, label = _crop(
+        tf, image, label, self.crop, pads, places, choose, centre
+      )
     if self.flip:
       image, label = _flip(tf, image, label, draw[7] < 0.5)
     return image, label
@@ -159,7 +177,7 @@ def _rescale(tf, image, label, scale, draw):
   return _to_uint8(tf, image), label
 
 
-def _crop(tf, image, label, crop, pads, places, choose):
+def _crop(tf, image, label, crop, pads, places, choose, centre=None):
   size = tf.shape(image)[:2]
   if pads:
     # On both sides, so that the image can lie anywhere (FADA,
@@ -170,12 +188,16 @@ def _crop(tf, image, label, crop, pads, places, choose):
     pad = tf.zeros([2], tf.int32)
   room = size + 2 * pad - crop + 1
   corners = tf.cast(places * tf.cast(room, tf.float32), tf.int32)
-  at = 0
-  if corners.shape[0] > 1:
+  corner = corners[0]
+  if corners.shape[0] > 1 or centre is not None:
     classes = label if len(label.shape) == 2 else label[..., 0]
     margins = [[pad[0], pad[0]], [pad[1], pad[1]]]
-    at = choose(tf.pad(classes, margins, constant_values=IGNORE), corners, crop)
-  y, x = tf.unstack(corners[at])
+    classes = tf.pad(classes, margins, constant_values=IGNORE)
+    if corners.shape[0] > 1:
+      corner = corners[choose(classes, corners, crop)]
+    if centre is not None:
+      corner = centre(classes, corner, crop)
+  y, x = tf.unstack(corner)
 
   def cut(pixels, shape, fill):
     margins = [[pad[0], pad[0]], [pad[1], pad[1]], [0, 0]][: len(shape)]
@@ -230,6 +252,38 @@ def _choose(tf, label, corners, crop, max_share, wanted):
     lambda _, good: tf.logical_not(good), step, (tf.constant(0), False)
   )
   return index
+
+
+def _centre(tf, mined, chance, draw, label, corner, crop):
+  """Return the corner of a crop around a pixel of a mined class.
+
+  Args:
+    tf: TensorFlow.
+    mined: class indices.
+    chance: of its being centred.
+    draw: f32[3], for the chance, the class and the pixel.
+    label: u8[H, W].
+    corner: what is returned otherwise, and of an image without these classes.
+    crop: (h, w).
+  """
+  counts = tf.math.bincount(
+    tf.reshape(tf.cast(label, tf.int32), [-1]), minlength=256
+  )
+  there = tf.boolean_mask(mined, tf.gather(counts, mined) > 0)
+  number = tf.shape(there)[0]
+
+  def pick(uniform, count):
+    return tf.cast(uniform * tf.cast(count, tf.float32), tf.int32)
+
+  def centred():
+    pixels = tf.where(tf.cast(label, tf.int32) == there[pick(draw[1], number)])
+    pixel = pixels[pick(draw[2], tf.shape(pixels)[0])]
+    first = tf.cast(pixel, tf.int32) - tf.constant(crop) // 2
+    room = tf.shape(label) - tf.constant(crop)
+    return tf.clip_by_value(first, 0, room)
+
+  mines = tf.logical_and(draw[0] < chance, number > 0)
+  return tf.cond(mines, centred, lambda: corner)
 
 
 def _flip(tf, image, label, flip):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 
+from jaxuda import labels
 from jaxuda.datasets import specs, stored
-from jaxuda.input import pipeline
+from jaxuda.input import pipeline, predictions
 from jaxuda.input.augment import Augment
 from jaxuda.input.order import RareClassSettings
 from jaxuda.input.records import Records, open_pseudo_labels, open_records
@@ -34,6 +35,8 @@ def open_inputs(
   Raises:
     UserError: something is not prepared, lacks labels or cannot be batched.
   """
+  for name in names:
+    _check_pseudo(name, config[name], (pseudo or {}).get(name))
   streams = open_streams(config, names, pseudo, resumed)
   check_streams(streams, jax.process_count())
   if config.eval.name is None:
@@ -64,6 +67,7 @@ def open_streams(
     s, folder = config[name], (pseudo or {}).get(name)
     labelled = name != 'target'
     made = folder is None or folder.is_dir()
+    own = folder if made else None  # pseudo labels that are there
     if folder is None:
       records = _open(s, config, resumed)
     elif labelled := made:
@@ -75,15 +79,46 @@ def open_streams(
     streams[name] = Stream(
       records=records,
       space=config.classes if labelled else None,
-      augment=Augment(s.flip, s.jitter, s.scale, s.crop, s.max_class_share),
+      augment=Augment(
+        s.flip,
+        s.jitter,
+        s.scale,
+        s.crop,
+        s.max_class_share,
+        _mined(s.mining, own, config.classes),
+        s.mining.chance,
+      ),
       batch_size=s.batch_size,
       shuffle=s.shuffle,
+      part=own and predictions.select(own, **s.by_entropy),
       count=s.count,
       sampling=s.sampling if made else 'uniform',
       rare=RareClassSettings(**s.rare_class),
       margins=s.margins,
     )
   return streams
+
+
+def _check_pseudo(name, settings, folder):
+  """Refuse settings of pseudo labels in a stream that has none."""
+  given = {
+    'mining.share': settings.mining.share,
+    'by_entropy.part': settings.by_entropy.part != 'all',
+  }
+  for key, is_given in given.items():
+    if is_given and folder is None:
+      raise UserError(
+        f'config.{name}.{key} is of the predictions behind pseudo labels, and '
+        f'there are none: set config.{name}.labels.'
+      )
+
+
+def _mined(mining, folder, space):
+  """Return the indices of the classes on which crops are centred."""
+  if folder is None or not mining.share:
+    return ()
+  classes = labels.space(space).classes
+  return predictions.rare_classes(folder, classes, mining.share)
 
 
 def open_eval(config, resumed: bool = False) -> Records:

@@ -21,7 +21,8 @@ class Stream:
     batch_size: examples a step, of all processes together.
     augment: what is done to each example.
     shuffle: whether each epoch has its own order, or that of the records.
-    count: how many of the records it has, always the same; None for all.
+    part: which of the records it has, i64[n]; None for all.
+    count: how many of these it has, always the same; None for all.
     sampling: 'uniform', every example once an epoch; 'class_balanced', see
       order.ClassBalanced; or 'rare_class', see order.RareClass.
     rare: the settings of the last one.
@@ -34,6 +35,7 @@ class Stream:
   batch_size: int
   augment: Augment = Augment()  # noqa: RUF009  frozen
   shuffle: bool = True
+  part: np.ndarray | None = None
   count: int | None = None
   sampling: str = 'uniform'
   rare: RareClassSettings = RareClassSettings()  # noqa: RUF009  frozen
@@ -42,10 +44,13 @@ class Stream:
   @property
   def chosen(self) -> np.ndarray:
     """The records that it has, i64[count]; fewer are the first of more."""
-    everything = len(self.records)
+    everything = self.part
+    if everything is None:
+      everything = np.arange(len(self.records))
     if self.count is None:
-      return np.arange(everything)
-    return shuffled_epochs(everything, 0, 'count', 0, self.count)
+      return everything
+    chosen = shuffled_epochs(len(everything), 0, 'count', 0, self.count)
+    return everything[chosen]
 
   def shapes(self) -> dict[str, tuple[int, ...]] | None:
     """Return the shapes of the u8 arrays in a batch of all processes.
@@ -77,7 +82,11 @@ def check_streams(streams: dict[str, Stream], process_count: int = 1) -> None:
     key = f'config.{name}'
     if stream.space is not None:
       stream.records.require_labels()
-    most = len(stream.records)
+    most = len(stream.records if stream.part is None else stream.part)
+    if not most:
+      raise UserError(
+        f'{key}.by_entropy.easy_share leaves nothing of {stream.records.title}.'
+      )
     if stream.count is not None and not 1 <= stream.count <= most:
       raise UserError(
         f'{key}.count={stream.count} must be 1 to {most}, or None: '

@@ -3,14 +3,21 @@
 Zou et al., "Unsupervised Domain Adaptation for Semantic Segmentation via
 Class-Balanced Self-Training" (CBST), ECCV 2018, and "Confidence Regularized
 Self-Training" (CRST), ICCV 2019; crst_seg.py. The step has both cross
-entropies; here is CRST's model regulariser. Its label regulariser, LRENT, is a
-matter of the labels: `pseudo.soft`.
+entropies; here are CRST's model regularisers, each least where a prediction is
+uniform. Its label regulariser, LRENT, is a matter of the labels: `pseudo.soft`.
 """
 
-from jaxuda import methods
-from jaxuda.losses import smoothness
+from jaxuda import losses, methods
 from jaxuda.methods import Method
 from jaxuda.utils.errors import UserError
+
+# A term's name to its loss. Only MRKLD's is in the code; the others are written
+# from the paper.
+REGULARISERS = {
+  'kld_main': losses.smoothness,  # MRKLD
+  'l2_main': losses.squared_length,  # MRL2
+  'negentropy_main': losses.negative_entropy,  # MRENT
+}
 
 
 def check(config) -> None:
@@ -24,14 +31,16 @@ def check(config) -> None:
       'config.target.labels=None: self-training needs the pseudo labels of a '
       'run, or a folder of them.'
     )
-  if config.loss_weights.kld_main:
-    methods.refuse_accumulation(config, "MRKLD's term")
+  for term in REGULARISERS:
+    if config.loss_weights.get(term):
+      methods.refuse_accumulation(config, f'the term {term}')
 
 
 def segmenter_losses(ctx) -> dict:
-  """Return kld_main, MRKLD's: labelled predictions are not too certain."""
+  """Return REGULARISERS: labelled predictions are not too certain."""
   logits = ctx.outputs['target'].logits['main']
-  return {'kld_main': smoothness(logits, ctx.batch['target']['label'])}
+  label = ctx.batch['target']['label']
+  return {term: loss(logits, label) for term, loss in REGULARISERS.items()}
 
 
 METHOD = Method(

@@ -13,7 +13,7 @@ from jaxuda import experiment
 from jaxuda import input as input_lib
 from jaxuda.datasets import images
 from jaxuda.evaluation import inference
-from jaxuda.pseudo_labels import rules
+from jaxuda.pseudo_labels import rules, spatial_prior
 from jaxuda.utils import console
 
 Array = jax.Array
@@ -24,6 +24,7 @@ def predict_one(
   batch_stats: dict,
   image: Array,
   limits: Array,
+  prior: Array | None = None,
   *,
   soft: float = 0.0,
   **inference_settings,
@@ -34,24 +35,30 @@ def predict_one(
     params, batch_stats: the segmenter's.
     image: u8[1, H, W, 3].
     limits: f32[C], the thresholds; ones where there are none yet.
+    prior: f32[H, W, C], which p is multiplied by; None for none.
     soft: LRENT's alpha, 0 for hard labels.
     inference_settings: net, size, scales, flip and upsample of
       inference.probabilities.
 
   Returns:
     'label' u8[h, w], argmax_c p_c / limit_c; 'confidence' f32[h, w], p of that
-    class; 'passes' bool[h, w], whether the rule 'balanced' keeps the label;
-    and, if `soft` is not 0, 'soft' u8[C h, w], in 255ths.
+    class; 'passes' bool[h, w], whether that ratio is at least 1; 'entropy'
+    f32[], of p in the mean over the pixels, 1 where it is uniform; and, if
+    `soft` is not 0, 'soft' u8[C h, w], in 255ths.
   """
   [p] = inference.probabilities(
     params, batch_stats, image, **inference_settings
   )
+  entropy = jax.scipy.special.entr(p).sum(-1).mean() / jnp.log(p.shape[-1])
+  if prior is not None:
+    p = p * jax.image.resize(prior, p.shape, 'linear')
   ratio = p / limits
   label = jnp.argmax(ratio, -1)
   prediction = {
     'label': label.astype(jnp.uint8),
     'confidence': jnp.take_along_axis(p, label[..., None], -1)[..., 0],
     'passes': ratio.max(-1) >= 1,
+    'entropy': entropy,
   }
   if soft:
     # The regularised loss of the soft label is below that of the thresholds
@@ -87,6 +94,11 @@ class PseudoLabeller:
     run: that predicts.
     records: the split.
     chosen: of rules.settings.
+
+  Attributes:
+    predicted: i64[C], how often each class was the likeliest, before any
+      threshold; None before `thresholds` has looked at the images, which no
+      rule without thresholds does.
   """
 
   def __init__(
@@ -97,7 +109,9 @@ class PseudoLabeller:
   ):
     self.run, self.records, self.chosen = run, records, chosen
     self.num_classes = len(run.space.classes)
+    self.predicted: np.ndarray | None = None
     self._variables = jax.device_put((run.params, run.batch_stats))
+    self._prior = jax.device_put(self._spatial_prior())
 
   def predictions(
     self, title: str, limits: np.ndarray, soft: float = 0.0
@@ -112,7 +126,8 @@ class PseudoLabeller:
     ):
       for size, image in ready:
         predict = _jitted(self.run.net, size, *settings)
-        yield jax.device_get(predict(*self._variables, image, limits))
+        found = predict(*self._variables, image, limits, self._prior)
+        yield jax.device_get(found)
         advance()
 
   def thresholds(self) -> np.ndarray:
@@ -121,20 +136,36 @@ class PseudoLabeller:
     unweighted = np.ones(self.num_classes)
 
     def iterate():
+      counts = np.zeros(self.num_classes, np.int64)
       for prediction in self.predictions(next(titles), unweighted):
-        yield prediction['label'], prediction['confidence']
+        label = prediction['label']
+        counts += np.bincount(label.ravel(), minlength=self.num_classes)
+        yield label, prediction['confidence']
+      self.predicted = counts
 
     return rules.thresholds(iterate, self.num_classes, self.chosen)
 
   def labels(self, limits: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     """Yield the prediction on each image with 'keep', bool[h, w]."""
-    balanced = self.chosen['rule'] == 'balanced'
-    weights = limits if balanced else np.ones(self.num_classes)
+    is_ratio = rules.is_ratio(self.chosen['rule'])
+    weights = limits if is_ratio else np.ones(self.num_classes)
     soft = self.chosen.get('soft', 0.0)
     for prediction in self.predictions('labels', weights, soft):
       reached = prediction['confidence'] >= limits[prediction['label']]
-      keep = prediction['passes'] if balanced else reached
+      keep = prediction['passes'] if is_ratio else reached
       yield prediction | {'keep': keep}
+
+  def _spatial_prior(self):
+    """Return the prior of the run's source, None where none is asked for."""
+    sigma = self.chosen.get('spatial_prior')
+    if not sigma:
+      return None
+    config = self.run.config
+    source, size = config.source, self.chosen['input'] or config.eval.size
+    records = input_lib.open_records(
+      source.name, source.size, source.split, config.data_dir
+    )
+    return spatial_prior.count(records, config.classes, size, sigma)
 
   def _images(self):
     stream = input_lib.Stream(self.records, None, 1, shuffle=False)

@@ -26,6 +26,13 @@ _INFERENCE = {
   'upsample': 'logits',
 }
 
+_CBST = _INFERENCE | {
+  'portion': 0.2,
+  'stride': 4,
+  'scales': (0.9,),
+  'flip': True,
+}
+
 # The settings of each rule, with the originals' values.
 RULES = {
   # Every prediction, however uncertain (FADA, test.py).
@@ -37,15 +44,17 @@ RULES = {
   # argmax_c p_c / threshold_c, kept where that is at least 1; thresholds let
   # `portion` of each class pass, as counted on every `stride`-th of its pixels
   # of an image. With `soft`, LRENT's alpha, the label is the distribution
-  # (p_c / threshold_c)^(1 / alpha), normalised (CRST, crst_seg.py).
-  'balanced': _INFERENCE
+  # (p_c / threshold_c)^(1 / alpha), normalised (CRST, crst_seg.py). With
+  # `spatial_prior`, p is first multiplied by how frequent a class is at each
+  # place of the source's images (CBST-SP, spatial_prior.py).
+  'balanced': _CBST
   | {
-    'portion': 0.2,
-    'stride': 4,
     'soft': 0.0,
-    'scales': (0.9,),
-    'flip': True,
+    'spatial_prior': 0.0,
   },
+  # The same with one threshold for all classes: the plain self-training (ST)
+  # with which CBST compares itself.
+  'global': _CBST,
 }
 
 FOLDER = 'pseudo_labels'  # in a run's folder
@@ -83,6 +92,11 @@ def of_config(pseudo: Mapping[str, Any]) -> dict[str, Any]:
   """
   given = dict(pseudo)
   return settings(given.pop('rule'), given)
+
+
+def is_ratio(rule: str) -> bool:
+  """Return whether labels are argmax_c p_c / threshold_c, kept from 1 on."""
+  return rule in ('balanced', 'global')
 
 
 def default_folder(
@@ -148,7 +162,7 @@ def thresholds(
   portion = chosen['portion']
 
   def rank(counts):
-    if rule == 'balanced':  # the floor(n portion)-th from above
+    if is_ratio(rule):  # the floor(n portion)-th from above
       return np.where(
         np.floor(counts * portion) > 0, counts - np.floor(counts * portion), -1
       )
@@ -158,10 +172,15 @@ def thresholds(
 
   def maps():
     stride = chosen.get('stride', 1)
-    return (sampled(*each, stride) for each in iterate())
+    for each in iterate():
+      label, confidence = sampled(*each, stride)
+      yield (np.zeros_like(label) if rule == 'global' else label), confidence
 
-  found = order_statistics(maps, rank, classes)
-  if rule == 'balanced':
+  if rule == 'global':
+    found = np.repeat(order_statistics(maps, rank, 1), classes)
+  else:
+    found = order_statistics(maps, rank, classes)
+  if is_ratio(rule):
     return np.nan_to_num(found, nan=1.0)
   return np.minimum(np.nan_to_num(found, nan=0.0), chosen['cap'])
 

@@ -12,7 +12,7 @@ from jaxuda import experiment, labels
 from jaxuda.datasets import builder, images, specs, stored
 from jaxuda.evaluation import figure_writer
 from jaxuda.figures import segmentation
-from jaxuda.input import Records, open_records
+from jaxuda.input import Records, open_records, predictions
 from jaxuda.pseudo_labels import labeller, rules, statistics
 from jaxuda.utils import guard, lock, signals
 from jaxuda.utils import tensorflow as tf_lib
@@ -71,6 +71,8 @@ def _write(run, records, root, chosen, command, stop):
   summary = statistics.Summary(predicting.num_classes)
   shown = dict.fromkeys(records.spread(run.config.num_log_images))
   ids = labels.stored_ids(run.space.name)
+  entropies: list[float] = []
+  present: list[list[str]] = []
 
   def generate(split):
     del split  # there is one
@@ -79,6 +81,8 @@ def _write(run, records, root, chosen, command, stop):
       label, keep = found['label'], found['keep']
       confidence = found['confidence']
       summary.add(label, confidence, keep)
+      entropies.append(float(found['entropy']))
+      present.append([run.space.classes[c] for c in np.unique(label)])
       kept = np.where(keep, label, np.uint8(labels.IGNORE))
       if index in shown:
         shown[index] = (label, kept), confidence
@@ -115,6 +119,11 @@ def _write(run, records, root, chosen, command, stop):
       },
     },
   )
+  pixels = predicting.predicted
+  if pixels is None:  # a rule without thresholds looks at each image once
+    pixels = summary.predicted
+  named = dict(zip(run.space.classes, pixels.tolist(), strict=True))
+  predictions.write(folder, named, entropies, present)
   rows = summary.rows(run.space.classes, limits)
   statistics.write(folder, rows)
   print0(statistics.table(rows))

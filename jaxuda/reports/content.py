@@ -129,7 +129,12 @@ class RunContent:
 
   @functools.cached_property
   def sessions(self) -> list[dict]:
-    """Of sessions.read."""
+    """Of sessions.read; none, with a note, where there is no such file."""
+    path = self.workdir / sessions.FILE
+    if not path.exists():
+      print_once(
+        f'note: {path} is not there: it would say when and where it ran.'
+      )
     return sessions.read(self.workdir)
 
   @property

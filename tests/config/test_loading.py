@@ -185,7 +185,7 @@ def test_a_stage_that_something_replaces(override, left):
   ('words', 'sentence'),
   [
     ('sinthia', "'sinthia' is no preset; did you mean 'synthia'"),
-    ('qqqq', "'qqqq' is no preset; there are gta5, synthia, streets, camvid"),
+    ('qqqq', "'qqqq' is no preset; there are gta5, synthia, bdd100k"),
     ('streets,camvid', "'camvid': preset is given twice"),
     ('encoder=vgg', "'vgg' is no encoder; did you mean 'vgg16'"),
     ('steps=3', 'steps is not declared.*flags, --config.KEY=VALUE'),

@@ -49,6 +49,7 @@ CAMVID_19 = {
     ('synthia', 'cityscapes19', SYNTHIA_19),
     ('camvid', 'cityscapes19', CAMVID_19),
     ('camvid', 'camvid11', {i: i for i in range(11)}),
+    ('bdd100k', 'cityscapes19', {i: i for i in range(19)}),
   ],
 )
 def test_id_map(encoding, space, expected):

@@ -152,6 +152,41 @@ def test_crst():
   assert value == 0 and not gradient.any()
 
 
+@pytest.mark.parametrize(
+  ('loss', 'expected'),
+  [
+    (losses.squared_length, 0.375),
+    (losses.negative_entropy, -1.039721),
+    (losses.smoothness, 1.155245),
+  ],
+)
+def test_crsts_regularisers(loss, expected):
+  """By hand at p = (1/2, 1/4, 1/4); least where p is uniform; 0 of nothing."""
+  logits = np.log([[[[0.5, 0.25, 0.25], [0.9, 0.05, 0.05]]]]).astype('f4')
+  label = np.array([[[1, 255]]], np.uint8)  # the second pixel has none
+  value, gradient = jax.value_and_grad(loss)(jnp.array(logits), label)
+  assert value == pytest.approx(expected, abs=1e-6)
+  assert gradient[0, 0, 0].any() and not gradient[0, 0, 1].any()
+  flat = jax.grad(loss)(jnp.zeros((1, 1, 2, 3)), label)
+  np.testing.assert_allclose(flat, 0, atol=1e-7)
+  nothing = np.full_like(label, 255)
+  value, gradient = jax.value_and_grad(loss)(jnp.array(logits), nothing)
+  assert value == 0 and not gradient.any()
+
+  def of_the_first(x):  # central differences, in float64
+    p = np.exp(x) / np.exp(x).sum()
+    return {
+      losses.squared_length: (p**2).sum(),
+      losses.negative_entropy: (p * np.log(p)).sum(),
+      losses.smoothness: -np.log(p).mean(),
+    }[loss]
+
+  at, step = np.float64(logits[0, 0, 0]), 1e-6 * np.eye(3)
+  slopes = [(of_the_first(at + s) - of_the_first(at - s)) / 2e-6 for s in step]
+  _, gradient = jax.value_and_grad(loss)(jnp.array(logits), label)
+  np.testing.assert_allclose(gradient[0, 0, 0], slopes, atol=1e-5)
+
+
 def test_soft_labels():
   """-sum y log p; those of one class are hard labels."""
   hard = 255 * np.eye(3, dtype=np.uint8)[np.where(LABEL == 255, 0, LABEL)]

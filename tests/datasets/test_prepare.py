@@ -51,9 +51,9 @@ def test_records_are_bit_equal_to_pillow_on_the_raw_files(tmp_path, spec, size):
       else:
         np.testing.assert_array_equal(pixels(record['label_full']), item.ids)
   assert json.loads((folder / 'metadata.json').read_text()) == {
-    'encoding': {'synthia': 'synthia', 'camvid': 'camvid'}.get(
-      spec, 'cityscapes'
-    ),
+    'encoding': spec
+    if spec in ('synthia', 'camvid', 'bdd100k')
+    else 'cityscapes',
     'size': list(size) if size else None,
     'jpeg': False,
     'quality': None,
@@ -230,6 +230,7 @@ def test_published_counts():
     'cityscapes': {'train': 2975, 'val': 500},
     'crosscity': {'train': 3200, 'test': 100},
     'camvid': {'train': 367, 'val': 101, 'test': 233},
+    'bdd100k': {'train': 7000, 'val': 1000},
   }
 
 

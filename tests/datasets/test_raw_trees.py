@@ -105,6 +105,29 @@ def test_crosscity(tmp_path):
   assert np.abs(read - image).mean() < 12
 
 
+def test_bdd100k(tmp_path):
+  files = tree('bdd100k', tmp_path)
+  assert len(files) == 2 * 2 * 2
+  for split in ('train', 'val'):
+    assert f'bdd100k/images/10k/{split}/7d06fefd-00000001.jpg' in files
+    masks = f'bdd100k/labels/sem_seg/masks/{split}'
+    assert f'{masks}/7d06fefd-00000001.png' in files
+    path = tmp_path / masks / '7d06fefd-00000001.png'
+    assert header(path) == (8, 0)
+    read = tf.io.decode_png(path.read_bytes())[..., 0].numpy()
+    _, label = render.render('city', 1, SIZE, split)
+    # Train ids: road 0, building 2, sky 10, car 13, bicycle 18; nothing 255.
+    for cityscapes, bdd in {
+      7: 0,
+      11: 2,
+      23: 10,
+      26: 13,
+      33: 18,
+      0: 255,
+    }.items():
+      assert (read[label == cityscapes] == bdd).all(), cityscapes
+
+
 def test_camvid(tmp_path):
   files = tree('camvid', tmp_path)
   assert len(files) == 3 * 2 * 2

@@ -33,7 +33,7 @@ FILES = sorted(
 )
 BLOCK = re.compile(r'(?:<!-- (.*?) -->\n)?```(?:bash|sh)\n(.*?)```', re.DOTALL)
 MARKS = ('runs', 'tests', 'needs real data', 'needs an accelerator')
-DOWNLOADED = r'DIR|gta5|cityscapes|synthia|crosscity|camvid|\.pth'
+DOWNLOADED = r'DIR|gta5|cityscapes|synthia|crosscity|bdd100k|camvid|\.pth'
 # CI does this for the README's own command.
 INSTALLS = ('python3 -m venv', '.venv/bin/pip', 'pip install')
 

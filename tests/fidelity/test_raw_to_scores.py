@@ -29,7 +29,14 @@ from jaxuda.models import segmenter
 from jaxuda.utils import metrics_csv
 
 RAW_SIZE, SIZE, COUNT = (72, 144), '64x96', 2
-SPECS = ('gta5', 'synthia', 'cityscapes', 'crosscity/rome', 'camvid')
+SPECS = (
+  'gta5',
+  'synthia',
+  'cityscapes',
+  'crosscity/rome',
+  'bdd100k',
+  'camvid',
+)
 
 # Label ids of the 19 classes in the files of Cityscapes and Cross-City, from
 # the table of cityscapesScripts.
@@ -54,7 +61,8 @@ class Case(NamedTuple):
   means: tuple[str, ...]
 
 
-# Each dataset once at least: GTA5 is the source of the last two.
+# Each dataset once at least: Cityscapes is the source of Rome, and GTA5 of the
+# last two.
 CASES = {
   'synthia': Case(
     ':synthia',
@@ -65,11 +73,19 @@ CASES = {
     ('mIoU-16', 'mIoU-13'),
   ),
   'crosscity': Case(
-    '',
+    ':rome',
     'crosscity/rome',
-    ('eval.split=test', 'eval.classes=crosscity13'),
+    (),
     'Rome/Images/Test',
     'Rome/Labels/Test/{0}_eval.png',
+    ('mIoU',),
+  ),
+  'bdd100k': Case(
+    ':bdd100k',
+    'bdd100k',
+    (),
+    'bdd100k/images/10k/val',
+    'bdd100k/labels/sem_seg/masks/val/{0}.png',
     ('mIoU',),
   ),
   'camvid': Case(
@@ -157,6 +173,8 @@ def by_hand(case: str, predicted: dict, tree: pathlib.Path) -> np.ndarray:
   label, prediction = np.stack(labels), np.stack(predictions)
   if case == 'camvid':
     names, prediction = range(11), np.array(AS_CAMVID)[prediction]
+  elif case == 'bdd100k':  # whose files have indices
+    names = NINETEEN
   else:
     names, prediction = [IDS[c] for c in scored], np.array(IDS)[prediction]
   counted = np.isin(label, names)

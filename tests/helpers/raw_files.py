@@ -16,6 +16,7 @@ SPLITS = {
   'cityscapes': ('train', 'val'),
   'crosscity/rome': ('train', 'test'),
   'camvid': ('train', 'val', 'test'),
+  'bdd100k': ('train', 'val'),
 }
 
 
@@ -61,7 +62,8 @@ def write_example(
 
 
 def _ids(rng, name, size):
-  encoding = name if name in ('synthia', 'camvid') else 'cityscapes'
+  own = name in ('synthia', 'camvid', 'bdd100k')
+  encoding = name if own else 'cityscapes'
   known = sorted(labels.known_ids(encoding))
   return rng.choice(known, size).astype(np.uint8)
 
@@ -119,12 +121,24 @@ def _camvid(root, split, i, image, ids):
   )
 
 
+def _bdd100k(root, split, i, image, ids):
+  stem = f'0004974f-{i:08x}'
+  top = root / 'bdd100k'
+  masks = top / 'labels' / 'sem_seg' / 'masks' / split
+  return stem, Item(
+    save(top / 'images' / '10k' / split / f'{stem}.jpg', image),
+    save(masks / f'{stem}.png', ids),
+    ids,
+  )
+
+
 _WRITERS = {
   'gta5': _gta5,
   'synthia': _synthia,
   'cityscapes': _cityscapes,
   'crosscity': _crosscity,
   'camvid': _camvid,
+  'bdd100k': _bdd100k,
 }
 
 

@@ -208,3 +208,48 @@ def test_wrong_settings_are_refused(settings, message):
 def test_crop_larger_than_the_image_names_both_sizes():
   with pytest.raises(UserError, match=r'crop 13x8 .* images, 12x16'):
     _apply(Augment(crop=(13, 8)), *_coordinates(), 0)
+
+
+MINED = (200, 201)
+
+
+def _with_rare_pixels(*pixels):
+  """The coordinates, with some pixels of mined classes among them."""
+  image, label = _coordinates()
+  label = np.minimum(label, 190)
+  for (y, x), number in pixels:
+    label[y, x] = number
+  return image, label
+
+
+def test_crops_are_centred_on_mined_classes():
+  """On a pixel of one of them, and shifted into the image (CRST)."""
+  image, label = _with_rare_pixels(((6, 8), 200), ((0, 15), 201))
+  op = Augment(crop=(4, 6), mined=(*MINED, 202), mining_chance=1.0)
+  corners = set()
+  for seed in range(40):
+    found, _ = _apply(op, image, label, seed)
+    corners.add(tuple(found[0, 0, :2].tolist()))
+  assert corners == {(6 - 2, 8 - 3), (0, 16 - 6)}
+
+
+def test_the_chance_of_mining():
+  """Elsewhere, and without such pixels, crops lie as they do otherwise."""
+  image, label = _with_rare_pixels(((6, 8), 200))
+  plain = Augment(crop=(4, 6))
+  half = Augment(crop=(4, 6), mined=MINED, mining_chance=0.5)
+  centred = 0
+  for seed in range(300):
+    usual = _apply(plain, image, label, seed)[0]
+    found = _apply(half, image, label, seed)[0]
+    if found[0, 0, :2].tolist() == [4, 5]:
+      centred += 1
+    else:
+      np.testing.assert_array_equal(found, usual)
+    nothing = _with_rare_pixels()
+    np.testing.assert_array_equal(
+      _apply(half, *nothing, seed)[0], _apply(plain, *nothing, seed)[0]
+    )
+  assert 120 < centred < 180
+  with pytest.raises(UserError, match=r'c\.mining\.share needs c\.crop'):
+    Augment(mined=MINED).check('c')

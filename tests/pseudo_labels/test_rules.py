@@ -10,7 +10,12 @@ import pytest
 
 from jaxuda.models.decoders import deeplab_v2
 from jaxuda.models.segmenter import Outputs
-from jaxuda.pseudo_labels import labeller, rules, statistics
+from jaxuda.pseudo_labels import (
+  labeller,
+  rules,
+  spatial_prior,
+  statistics,
+)
 from jaxuda.utils.errors import UserError
 
 CLASSES, SIZE = 5, (9, 11)  # the last class is never the likeliest
@@ -93,6 +98,41 @@ def test_balanced(portion, stride):
   assert (limits == 1).all() == (portion == 0.001)
 
 
+def test_global_has_one_threshold():
+  """By hand: the third of six; class by class it is the second, the first."""
+  label = np.array([[0, 0, 0, 0, 1, 1]], np.uint8)
+  confidence = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4]], np.float32)
+  found = {}
+  for rule in ('global', 'balanced'):
+    chosen = rules.settings(rule, {'portion': 0.5, 'stride': 1})
+    found[rule] = thresholds(chosen, [label], [confidence], 2)
+  np.testing.assert_allclose(found['global'], [0.7, 0.7])
+  np.testing.assert_allclose(found['balanced'], [0.8, 0.5])
+  kept = confidence >= found['global'][label]
+  assert kept.tolist() == [[True, True, True, False, False, False]]
+
+
+def test_global_by_sorting():
+  """Every fourth pixel of each class and image, all of them sorted."""
+  chosen = rules.settings('global', {'portion': 0.3})
+  pool = [
+    value
+    for label, confidence in zip(LABEL, CONFIDENCE, strict=True)
+    for c in range(CLASSES)
+    for value in confidence[label == c][::4]
+  ]
+  expected = sorted(pool, reverse=True)[int(0.3 * len(pool)) - 1]
+  assert thresholds(chosen).tolist() == [expected] * CLASSES
+  everything = thresholds(chosen | {'portion': 1.0, 'stride': 1})
+  assert everything.tolist() == [CONFIDENCE.min()] * CLASSES
+  one = np.zeros_like(LABEL)  # of one class it is the balanced rule
+  alike = [
+    thresholds(rules.settings(rule, {}), one, CONFIDENCE, 1).tolist()
+    for rule in ('global', 'balanced')
+  ]
+  assert alike[0] == alike[1]
+
+
 def test_argmax_keeps_everything():
   limits = thresholds(rules.settings('argmax', {}))
   assert limits.tolist() == [0] * CLASSES
@@ -127,13 +167,14 @@ class Net:
     return Outputs({'main': variables['params']}, {}, '')
 
 
-def predict(p, limits, soft=0.0):
+def predict(p, limits, soft=0.0, prior=None):
   """Return labeller.predict_one of a network whose probabilities are p."""
   found = labeller.predict_one(
     np.log(p)[None],
     {},
     np.zeros((1, *SIZE, 3), np.uint8),
     np.float32(limits),
+    prior,
     soft=soft,
     net=Net(),
     size=SIZE,
@@ -159,6 +200,51 @@ def test_the_label_of_balanced():
     assert sure.mean() > 0.9
     moved += (found['label'] != p.argmax(-1)).sum()
   assert moved > 10
+
+
+def test_a_spatial_prior_multiplies():
+  """CBST-SP: (0.6, 0.4) by (0.2, 0.5) is (0.12, 0.20), not normalised."""
+  p = np.full((*SIZE, CLASSES), 1e-9, np.float32)
+  p[..., :2] = 0.6, 0.4
+  prior = np.zeros((3, 4, CLASSES), np.float32)  # and enlarged
+  prior[..., :2] = 0.2, 0.5
+  found = predict(p, np.ones(CLASSES), prior=prior)
+  assert (found['label'] == 1).all()
+  np.testing.assert_allclose(found['confidence'], 0.2, rtol=1e-5)
+  flat = np.full((*SIZE, CLASSES), 0.3, np.float32)
+  for one in P:
+    plain, weighed = (
+      predict(one, np.ones(CLASSES), prior=each) for each in (None, flat)
+    )
+    np.testing.assert_array_equal(weighed['label'], plain['label'])
+    np.testing.assert_allclose(
+      weighed['confidence'], 0.3 * plain['confidence'], rtol=1e-5
+    )
+
+
+def test_the_prior_of_places():
+  """A class's sum is 1, but for the largest value of all, which is."""
+  counts = np.zeros((3, 8, 10), np.int32)
+  counts[0, 6:], counts[1, 2, 3] = 4, 1  # the third is nowhere
+  prior = spatial_prior.smoothed(counts, 1.0)
+  assert prior.shape == (8, 10, 3) and prior.max() == 1
+  assert not prior[..., 2].any()
+  sums = prior.sum((0, 1))
+  assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+  assert np.unravel_index(prior[..., 1].argmax(), (8, 10)) == (2, 3)
+  # One step from a single pixel: exp(-1/2), but for what is cut far away.
+  ratio = prior[2, 4, 1] / prior[2, 3, 1]
+  assert ratio == pytest.approx(np.exp(-0.5), rel=1e-3)
+  sharp = spatial_prior.smoothed(counts, 1e-3)
+  np.testing.assert_allclose(sharp[6:, :, 0], 1 / 20, rtol=1e-6)
+
+
+def test_entropy_of_an_image():
+  p = P[0]
+  expected = -(p * np.log(p)).sum(-1).mean() / np.log(CLASSES)
+  assert predict(p, np.ones(CLASSES))['entropy'] == pytest.approx(
+    expected, rel=1e-5
+  )
 
 
 def test_soft_labels_of_lrent():
@@ -218,7 +304,12 @@ def test_the_summary(tmp_path):
   [
     ('best', {}, "rule='best' is none of argmax, median, balanced"),
     ('argmax', {'cap': 0.5}, 'cap=0.5 is a setting of median; the rule argmax'),
-    ('median', {'stride': 4}, 'stride=4 is a setting of balanced'),
+    ('median', {'stride': 4}, 'stride=4 is a setting of balanced and global'),
+    (
+      'global',
+      {'soft': 0.2},
+      'soft=0.2 is a setting of balanced; the rule glo',
+    ),
     ('median', {'portion': 1.5}, 'portion=1.5 must be at least 0.0 and'),
     ('median', {'upsample': 'prob'}, "upsample='prob' is none of logits, prob"),
     ('balanced', {'scales': ()}, r'scales=\(\) must be one or more numbers'),

@@ -122,7 +122,7 @@ def test_a_run_predicts_labels_that_are_missing(
     (
       'cbst',
       'grad_accum_steps=2',
-      r"grad_accum_steps=2: MRKLD's term is a mean over",
+      'grad_accum_steps=2: the term kld_main is a mean over',
     ),
     ('source_only', 'target.labels=x', 'source_only does not read the target'),
     (
