@@ -190,7 +190,21 @@ def _read(workdir, name) -> RunContent:
       f'and the run is finished at {found.config.steps:,}. Put a copy of the '
       'file back.'
     )
-  at_start = {name for row in found.rows if not row['step'] for name in row}
-  if found.start is None and any(name.startswith('eval/') for name in at_start):
+  if found.start is None and _was_scored(found, 0):
     print_once(f'note: {workdir} has lost {scores_lib.START}.')
+  if found.scores is None and _was_scored(found, found.config.steps):
+    print_once(
+      f'note: {workdir} has no scores.json, though it was scored at its last '
+      'step: the command that trained it writes it again.'
+    )
   return found
+
+
+def _was_scored(run, step):
+  """Whether the log has scores of a step."""
+  return any(
+    name.startswith('eval/')
+    for row in run.rows
+    if row['step'] == step
+    for name in row
+  )

@@ -71,11 +71,13 @@ class Page(html.parser.HTMLParser):
     return [attrs for name, attrs in self.tags if name == tag]
 
 
-def test_a_file_of_sessions_that_is_gone_is_told(run, tmp_path, capsys):
+def test_files_that_are_gone_are_told(run, tmp_path, capsys):
   (run / sessions.FILE).unlink()
+  (run / 'scores.json').unlink()
   assert report.main(['report', str(run), f'--output={tmp_path}/r.html']) == 0
   said = capsys.readouterr().out
   assert 'sessions.json is not there' in said
+  assert 'has no scores.json, though it was scored at its last step' in said
 
 
 def test_what_it_says(run, tmp_path):
