@@ -83,19 +83,32 @@ def train_step(config) -> Callable:
   )
 
 
-def frozen_encoder(config, before: Run | NetworkState) -> dict | None:
-  """Return what a step takes as the encoder before training, None for nothing.
+def constants(
+  config,
+  before: Run | NetworkState | None,
+  source: methods.SourceLabels | None = None,
+) -> dict:
+  """Return what a step takes beside its state and its batch.
 
   Args:
     config: an experiment's.
-    before: has the segmenter's variables before training.
+    before: has the segmenter's variables before training; None where the method
+      does not compare with them.
+    source: all labels of the source; None where the method has no priors.
+
+  Returns:
+    {'encoder': its variables before training} of a method that compares with
+    them, and {'priors': of Method.priors} of one that has some.
   """
-  if not methods.load(config.method).compares_with_start(config):
-    return None
-  return {
-    'params': before.params['encoder'],
-    'batch_stats': before.batch_stats.get('encoder', {}),
-  }
+  method, found = methods.load(config.method), {}
+  if method.compares_with_start(config):
+    found['encoder'] = {
+      'params': before.params['encoder'],
+      'batch_stats': before.batch_stats.get('encoder', {}),
+    }
+  if priors := method.priors(config, source):
+    found['priors'] = dict(priors)
+  return found
 
 
 def load(

@@ -44,14 +44,17 @@ class Teacher:
 
 
 def frozen_encoder(
-  net: segmenter.Segmenter, variables: dict
-) -> Callable[[Array], dict[str, Array]]:
+  net: segmenter.Segmenter, variables: dict | None
+) -> Callable[[Array], dict[str, Array]] | None:
   """Return image -> the maps of an encoder that does not train, as it predicts.
 
   Args:
     net: the segmenter.
-    variables: of its encoder: {'params', 'batch_stats'} without a level for it.
+    variables: of its encoder: {'params', 'batch_stats'} without a level for it;
+      None for no such function.
   """
+  if variables is None:
+    return None
   within = {kind: {'encoder': tree} for kind, tree in variables.items()}
 
   def encode(image: Array) -> dict[str, Array]:
@@ -96,6 +99,51 @@ def forward_inputs(
     if only in ('both', name) or only not in ctx.inputs:
       stats = moved
   return outputs, stats
+
+
+def decode(
+  net: segmenter.Segmenter,
+  params: dict,
+  batch_stats: dict,
+  ctx: StepContext,
+  name: str,
+  trains: str,
+) -> dict[str, Array]:
+  """Return the logits of an input again, with the gradient of one side.
+
+  Args:
+    net: the segmenter.
+    params, batch_stats: its variables.
+    ctx: with the outputs of the input.
+    name: the input's.
+    trains: 'heads' for the heads' own parameters, or 'features' for all that
+      comes before them.
+
+  Returns:
+    {head: f32[B, H, W, C]}, as of segmenter.forward.
+  """
+  heads = [*segmenter.head_params(params, ctx.config).values()]
+  stop = jax.lax.stop_gradient
+  decoder = {
+    key: tree
+    if any(tree is h for h in heads) == (trains == 'heads')
+    # Of the decoder, too, what both heads share comes before them.
+    else stop(tree)
+    for key, tree in params['decoder'].items()
+  }
+  features = ctx.outputs[name].features
+  rngs = {
+    rng: ctx.rng(f'{rng} of {name}')[0]
+    for rng in segmenter.rng_names(ctx.config)
+  }
+  return segmenter.decode(
+    net,
+    params | {'decoder': decoder},
+    batch_stats,
+    stop(features) if trains == 'heads' else features,
+    ctx.inputs[name].image.shape[1:3],
+    rngs,
+  )
 
 
 def valid_pixels(batch: dict, config: Any) -> dict[str, Array]:

@@ -103,6 +103,12 @@ def _loss(
       _discriminate, nets.discriminators, discriminator_params
     ),
   )
+  ctx = dataclasses.replace(
+    ctx,
+    decode=functools.partial(
+      forward.decode, nets.segmenter, params, batch_stats, ctx
+    ),
+  )
   terms = forward.cross_entropies(ctx, valid) | method.segmenter_losses(ctx)
   for name in group:
     if name in method.input_losses:
@@ -252,8 +258,9 @@ def discriminators(
   return jax.grad(loss, has_aux=True)(params)
 
 
-def _discriminate(modules, params, name, x):
-  return modules[name].apply({'params': params[name]}, x)
+def _discriminate(modules, params, name, x, key=None):
+  rngs = None if key is None else {'dropout': key}
+  return modules[name].apply({'params': params[name]}, x, rngs=rngs)
 
 
 def _weighted_sum(terms, config) -> Array:

@@ -152,6 +152,61 @@ def class_prior(logits: Array, expected: Array) -> Array:
   return jnp.maximum(expected - found, 0.0).sum(-1).mean()
 
 
+def layout(logits: Array, expected: Array) -> Array:
+  """Return how far each image's distribution of classes is from one.
+
+  Its cross entropy with the shares of a histogram of likeliest classes that can
+  be differentiated: (p / max_c p)^5 in the mean over the pixels, normalised
+  over the classes; in the mean over the images (curriculum adaptation,
+  AdaptationSeg).
+
+  Args:
+    logits: f32[B, H, W, C].
+    expected: f32[C], a distribution.
+  """
+  log_p = jax.nn.log_softmax(logits)
+  sharp = jnp.exp(5 * (log_p - log_p.max(-1, keepdims=True))).mean((1, 2))
+  found = sharp / sharp.sum(-1, keepdims=True)
+  return -(expected * jnp.log(found + 1e-12)).sum(-1).mean()
+
+
+def class_sizes(
+  logits: Array, tenth: Array, mean: Array, ninetieth: Array
+) -> Array:
+  """Return the penalty for classes that are smaller or larger than usual.
+
+  sum_c max(0, mean_c - s_c)^2 + max(0, s_c - ninetieth_c)^2, in the mean over
+  the images, s_c being the mean softmax; over the classes that an image seems
+  to have, s_c > tenth_c / 10. Large ones, tenth_c > 0.1, count a tenth (a
+  penalty in the place of FCNs in the Wild's projection: our reading).
+
+  Args:
+    logits: f32[B, H, W, C].
+    tenth, mean, ninetieth: f32[C], of a class's share of the images that have
+      it: its percentiles, and its mean.
+  """
+  share = jax.nn.softmax(logits).mean((1, 2))
+  short = jnp.square(jnp.maximum(mean - share, 0))
+  over = jnp.square(jnp.maximum(share - ninetieth, 0))
+  weight = jnp.where(tenth > 0.1, 0.1, 1.0) * (share > 0.1 * tenth)
+  return (jax.lax.stop_gradient(weight) * (short + over)).sum(-1).mean()
+
+
+def feature_distance(
+  now: Array, before: Array, cells: Array | None = None
+) -> Array:
+  """Return the mean over cells of the length of a difference of features.
+
+  Args:
+    now, before: f[B, h, w, c].
+    cells: bool[B, h, w], over which the mean is taken; None for all. Of none it
+      is 0.
+  """
+  apart = now.astype(jnp.float32) - before.astype(jnp.float32)
+  # The root's slope at 0 is infinite, and equal features do occur.
+  return _mean(jnp.sqrt(jnp.square(apart).sum(-1) + 1e-12), cells)
+
+
 def smoothness(logits: Array, label: Array) -> Array:
   """Return the mean of -(1 / C) sum_c log p_c over pixels that have a label.
 

@@ -33,7 +33,7 @@ class _Statistics(NamedTuple):
 def train_step(
   state: TrainState,
   batch: dict[str, dict[str, Array]],
-  frozen: dict | None = None,
+  constants: dict | None = None,
   *,
   nets: Nets,
   txs: Txs,
@@ -54,8 +54,8 @@ def train_step(
       'target': {'image': u8[B, Ht, Wt, 3]}}; the method's streams. Also the
       target has a 'label' where it has pseudo labels, and 'soft' where they are
       soft.
-    frozen: the encoder's variables before training, of a method that compares
-      with them.
+    constants: of experiment.constants: what the method needs and no step
+      changes.
     nets, txs, method: modules, optimizers and the method.
     config: reads `seed`, `grad_accum_steps`, `loss_weights`, `ce_reduction`,
       `focal_gamma`, `bn_stats_from`, `max_nonfinite_steps`, `model`,
@@ -72,7 +72,7 @@ def train_step(
   one_pass = functools.partial(
     _differentiate,
     state,
-    frozen,
+    constants or {},
     valid=forward.valid_pixels(batch, config),
     nets=nets,
     method=method,
@@ -105,7 +105,7 @@ def train_step(
 
 
 def _differentiate(
-  state, frozen, stats, batch_and_keys, *, valid, nets, method, config
+  state, constants, stats, batch_and_keys, *, valid, nets, method, config
 ) -> tuple[_Found, _Statistics]:
   """Return gradients and terms of a batch, or of a part; and new statistics."""
   batch, keys = batch_and_keys
@@ -119,7 +119,8 @@ def _differentiate(
     step=state.step,
     keys=keys,
     predict=teacher,
-    encode=frozen and forward.frozen_encoder(nets.segmenter, frozen),
+    encode=forward.frozen_encoder(nets.segmenter, constants.get('encoder')),
+    priors=constants.get('priors', {}),
   )
   inputs = {
     name: jax.lax.stop_gradient(example)

@@ -113,8 +113,9 @@ class Child:
 
 
 def _obey():
-  """Let a child obey Ctrl-C, which what was started by `&` ignores."""
-  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  """Let a child obey what is ignored by all that `&` or `nohup` has started."""
+  for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 
 
 def run(

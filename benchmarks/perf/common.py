@@ -12,7 +12,7 @@ import resource
 import statistics
 import time
 import unittest.mock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -110,10 +110,33 @@ def random_batch(config) -> dict:
     shape = (stream.batch_size, *size)
     batch[name] = {'image': rng.integers(0, 256, (*shape, 3), np.uint8)}
   for name, given in batch.items():
-    if name != 'target' or config[name].labels or config[name].labels_stage:
+    s = config[name]
+    has_pseudo = s.labels or s.labels_stage
+    if name != 'target' or (has_pseudo and s.by_entropy.part != 'hard'):
       shape = given['image'].shape[:3]
       given['label'] = rng.integers(0, classes, shape, np.uint8)
   return batch
+
+
+class RandomLabels:
+  """Noise in the place of the source's labels, as methods.SourceLabels."""
+
+  def __init__(self, config, count: int = 8):
+    """Draw labels of the size of a config's source."""
+    rng = np.random.default_rng(0)
+    self._classes = len(labels.space(config.classes).classes)
+    shape = (count, *config.source.size)
+    self._maps = rng.integers(0, self._classes, shape, np.uint8)
+
+  @property
+  def class_counts(self) -> np.ndarray:
+    """The pixels of each class in each label, i64[N, C]."""
+    flat = (np.bincount(m.ravel(), minlength=256) for m in self._maps)
+    return np.stack([counts[: self._classes] for counts in flat])
+
+  def label_maps(self, count: int) -> Iterator[np.ndarray]:
+    """Iterate over so many of them at most, u8[H, W]."""
+    return iter(self._maps[:count])
 
 
 class Step:
@@ -154,19 +177,21 @@ class Step:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
       self.batch = sharding.shard_batch(mesh)(self.batch)
-    self.frozen = experiment.frozen_encoder(config, self.state.segmenter)
+    self.constants = experiment.constants(
+      config, self.state.segmenter, RandomLabels(config)
+    )
     if not shapes_only:  # the step's state is donated
-      self.frozen = jax.tree.map(jnp.copy, self.frozen)
+      self.constants = jax.tree.map(jnp.copy, self.constants)
     start = time.perf_counter()
     with _forms(forms):
       self.compiled = jitted.lower(
-        self.state, self.batch, self.frozen
+        self.state, self.batch, self.constants
       ).compile()
     self.compile_s = time.perf_counter() - start
 
   def __call__(self) -> dict:
     """Take a step and wait for it; return its measurements, on the host."""
-    self.state, measured = self.compiled(self.state, self.batch, self.frozen)
+    self.state, measured = self.compiled(self.state, self.batch, self.constants)
     return jax.device_get(measured)
 
   def temporaries_gib(self) -> float:

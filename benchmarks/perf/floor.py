@@ -85,7 +85,11 @@ def of_networks(config, batch) -> tuple[float, float]:
   current = state.abstract(*experiment.build(config))
   with unittest.mock.patch.object(layers, 'use_matrix_forms', lambda: False):
     program = jax.make_jaxpr(experiment.train_step(config))(
-      current, batch, experiment.frozen_encoder(config, current.segmenter)
+      current,
+      batch,
+      experiment.constants(
+        config, current.segmenter, common.RandomLabels(config)
+      ),
     )
   return count(program.jaxpr)
 

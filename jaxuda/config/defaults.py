@@ -92,7 +92,8 @@ STREAM = {
   'by_entropy.part': Setting(
     'all',
     "which images, by the mean entropy of the predictions behind the stream's "
-    'pseudo labels: the `easy_share` of the lowest, or the others (IntraDA)',
+    'pseudo labels: the `easy_share` of the lowest, or the others, which then '
+    'have no labels (IntraDA)',
     ('all', 'easy', 'hard'),
   ),
   'by_entropy.easy_share': Setting(0.67, 'of the images', least=0.0, most=1.0),

@@ -78,7 +78,8 @@ def open_streams(
       records = _open(s, config, resumed)
     streams[name] = Stream(
       records=records,
-      space=config.classes if labelled else None,
+      # Nobody trusts the labels of the hard images: they are for their order.
+      space=config.classes if labelled and not _is_hard(s) else None,
       augment=Augment(
         s.flip,
         s.jitter,
@@ -97,6 +98,10 @@ def open_streams(
       margins=s.margins,
     )
   return streams
+
+
+def _is_hard(settings):
+  return settings.by_entropy.part == 'hard'
 
 
 def _check_pseudo(name, settings, folder):

@@ -1,10 +1,11 @@
 """What training reads of one dataset, whether that can be read, its classes."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from jaxuda.input import label_counts
+from jaxuda.input import decode, label_counts
 from jaxuda.input.augment import Augment
 from jaxuda.input.order import RareClassSettings, shuffled_epochs
 from jaxuda.input.records import Records
@@ -74,6 +75,17 @@ class Stream:
     """How many pixels of each class each chosen record has: i64[count, C]."""
     counts = label_counts.of_classes(self.records, self.space)
     return counts[self.chosen]
+
+  def label_maps(self, count: int) -> Iterator[np.ndarray]:
+    """Iterate over so many of its labels at most, spread over all of them.
+
+    Yields:
+      u8[H, W] of class indices, 255 where ignored, at the prepared size.
+    """
+    places = np.linspace(0, len(self.chosen) - 1, min(count, len(self.chosen)))
+    indices = self.chosen[places.astype(int)].tolist()
+    to_map = decode.label_decoder(self.records, self.space)
+    return decode.decoded(self.records, indices, to_map)
 
 
 def check_streams(streams: dict[str, Stream], process_count: int = 1) -> None:

@@ -11,11 +11,12 @@ import dataclasses
 import functools
 import sys
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from jaxuda.models.segmenter import Outputs
 from jaxuda.utils import names
@@ -46,6 +47,21 @@ class Example(NamedTuple):
   extra: Mapping[str, Array] = {}
 
 
+class SourceLabels(Protocol):
+  """All labels of the source, as `Method.priors` sees them.
+
+  Attributes:
+    class_counts: i64[N, C], the pixels of each class in each label.
+  """
+
+  @property
+  def class_counts(self) -> np.ndarray:
+    """See above."""
+
+  def label_maps(self, count: int) -> Iterator[np.ndarray]:
+    """Iterate over so many labels at most, u8[H, W], spread over all."""
+
+
 @dataclasses.dataclass(frozen=True)
 class StepContext:
   """What a method sees of one step.
@@ -60,13 +76,18 @@ class StepContext:
     outputs: an input's name to the segmenter's Outputs; {} while inputs are
       made, constants for the discriminators' losses.
     params: the segmenter's.
-    discriminate: applies a discriminator: (name, its input) -> its logits.
+    discriminate: applies a discriminator: (name, its input) -> its logits; a
+      key as the third argument is what it drops units by.
+    decode: the heads once more: (an input's name, 'heads' or 'features') ->
+      {head: logits}, of which only the heads' own parameters have a gradient,
+      or only what comes before them; while the segmenter's losses are made.
     predict: a teacher's Outputs for an image u8[B, H, W, 3], without gradient;
       None where the method has no teacher. It normalises by the batch's
       statistics and updates its own running ones, as the segmenter does.
     encode: the maps {name: f[B, h, w, c]} of the encoder as it was before
       training, for an image, without gradient; None where the method does not
       ask for it.
+    priors: of `Method.priors`.
   """
 
   batch: Mapping[str, Mapping[str, Array]]
@@ -76,9 +97,11 @@ class StepContext:
   inputs: Mapping[str, Example] = dataclasses.field(default_factory=dict)
   outputs: Mapping[str, Outputs] = dataclasses.field(default_factory=dict)
   params: Mapping = dataclasses.field(default_factory=dict)
-  discriminate: Callable[[str, Array], Array] | None = None
+  discriminate: Callable[..., Array] | None = None
+  decode: Callable[[str, str], dict[str, Array]] | None = None
   predict: Callable[[Array], Outputs] | None = None
   encode: Callable[[Array], Mapping[str, Array]] | None = None
+  priors: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
   def rng(self, name: str, images: int | None = None) -> Array:
     """Return key[images], for the first places of the batch.
@@ -99,7 +122,7 @@ def _as_read(ctx: StepContext) -> dict[str, Example]:
   }
 
 
-def _nothing(_) -> dict:
+def _nothing(*_) -> dict:
   return {}
 
 
@@ -131,6 +154,8 @@ class Method:
       it takes over the segmenter's parameters after the step of that index;
       None for no teacher.
     compares_with_start: config -> whether its inputs call `ctx.encode`.
+    priors: (config, SourceLabels) -> {name: array}, what its terms take for
+      given of the source's labels as a whole; found at each start of a run.
     settings: {key: Setting} of all that a config of the method has beyond what
       every config has.
     check: config -> None; raises UserError for settings that cannot work.
@@ -151,6 +176,7 @@ class Method:
   discriminator_losses: Callable[[StepContext], dict[str, Array]] = _nothing
   ema: Callable[[Any, Array], Array] | None = None
   compares_with_start: Callable[[Any], bool] = _never
+  priors: Callable[[Any, SourceLabels], Mapping[str, np.ndarray]] = _nothing
   settings: Mapping[str, Setting] = dataclasses.field(default_factory=dict)
   check: Callable[[Any], None] = _accept
   torch_layout: str = ''

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxuda import labels, methods
+from jaxuda import labels, losses, methods
 from jaxuda.losses import IGNORE
 from jaxuda.methods import Example, _augment
 from jaxuda.models import segmenter
@@ -307,8 +307,5 @@ def feature_distance(ctx) -> dict[str, Array]:
     return {}
   now = ctx.outputs['source'].features[segmenter.deepest(ctx.config)]
   extra = ctx.inputs['source'].extra
-  squares = jnp.square(now.astype(jnp.float32) - extra['before']).sum(-1)
-  distance = jnp.sqrt(squares + 1e-12)  # whose slope at 0 is infinite
-  cells = extra['cells']
-  mean = jnp.where(cells, distance, 0).sum() / jnp.maximum(cells.sum(), 1)
+  mean = losses.feature_distance(now, extra['before'], extra['cells'])
   return {'feature_distance': mean}

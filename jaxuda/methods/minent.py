@@ -3,13 +3,17 @@
 Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in
 Semantic Segmentation", CVPR 2019, section 3.1; train_UDA.py, train_minent. Two
 additions are in the paper and not in the code: training on the pixels of the
-highest entropy alone (MinEnt+ER), and the class-ratio prior.
+highest entropy alone (MinEnt+ER), and the class-ratio prior. Two more priors
+are other papers': the layout of curriculum adaptation (Zhang et al., ICCV 2017;
+its image-wise estimates are not here, but the source's mean), and the class
+sizes of FCNs in the Wild (Hoffman et al., 2016; no code, our reading).
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxuda import labels
-from jaxuda.losses import class_prior, entropy
+from jaxuda.losses import class_prior, class_sizes, entropy, layout
 from jaxuda.methods import Method
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
@@ -32,14 +36,41 @@ def check(config) -> None:
     )
 
 
+def priors(config, labels) -> dict[str, np.ndarray]:
+  """Return what the terms of layout and sizes take for given, f32[C] each.
+
+  shares, each class's in the mean over the source's images; tenth, mean and
+  ninetieth, of its share of the images that have it.
+  """
+  if not (config.prior.layout or config.prior.sizes):
+    return {}
+  counts = labels.class_counts
+  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  there = np.where(counts > 0, share, np.nan)
+  there = np.where(counts.any(0), there, 0.0)  # what is nowhere has nothing
+  tenth, ninetieth = np.nanpercentile(there, (10, 90), axis=0)
+  found = {
+    'shares': share.mean(0),
+    'tenth': tenth,
+    'mean': np.nanmean(there, 0),
+    'ninetieth': ninetieth,
+  }
+  return {name: np.float32(value) for name, value in found.items()}
+
+
 def segmenter_losses(ctx) -> dict:
-  """Return ent_<head>, the target's mean entropy; and the prior's terms."""
+  """Return ent_<head>, the target's mean entropy; and the priors' terms."""
   config, losses = ctx.config, {}
   for head, logits in ctx.outputs['target'].logits.items():
     losses[f'ent_{head}'] = entropy(logits, config.entropy_share)
     if config.prior.shares is not None:
       expected = config.prior.relax * jnp.array(config.prior.shares)
       losses[f'prior_{head}'] = class_prior(logits, expected)
+    if config.prior.layout:
+      losses[f'layout_{head}'] = layout(logits, ctx.priors['shares'])
+    if config.prior.sizes:
+      usual = (ctx.priors[key] for key in ('tenth', 'mean', 'ninetieth'))
+      losses[f'sizes_{head}'] = class_sizes(logits, *usual)
   return losses
 
 
@@ -62,6 +93,15 @@ METHOD = Method(
       item=float,
     ),
     'prior.relax': Setting(0.5, 'the factor', least=0.0),
+    'prior.layout': Setting(
+      False, "whether an image's classes are as frequent as the source's (CDA)"
+    ),
+    'prior.sizes': Setting(
+      False,
+      "whether a class's share of an image is as the source's (FCNs in the "
+      'Wild)',
+    ),
   },
+  priors=priors,
   check=check,
 )

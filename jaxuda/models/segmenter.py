@@ -108,6 +108,11 @@ class Segmenter(nn.Module):
       x = hrda.halved(x)
     return self.encoder(x, train)
 
+  def decode(self, features: dict[str, Array], train: bool) -> dict[str, Array]:
+    """Map the encoder's maps to the small logits of each head."""
+    logits, _ = self.decoder(features, train)
+    return logits
+
   def normalise(self, image: Array) -> Array:
     """Map u8[B, H, W, 3], or floats of the same range, to encoder's input."""
     norm = INPUT_NORMS[self.input_norm]
@@ -268,15 +273,48 @@ def forward(
     rngs=rngs,
   )
 
-  def upsampled(small, size):
-    return layers.resize(small / net.temperature, size, net.align_corners)
-
   logits = {
-    head: upsampled(small, image.shape[1:3])
+    head: _upsampled(net, small, image.shape[1:3])
     for head, small in outputs.logits.items()
   }
   detail = outputs.detail
   if detail is not None:
-    detail = detail._replace(logits=upsampled(detail.logits, net.detail))
+    detail = detail._replace(logits=_upsampled(net, detail.logits, net.detail))
   new_stats = updated.get('batch_stats', batch_stats)
   return outputs.replace(logits=logits, detail=detail), new_stats
+
+
+def decode(
+  net: Segmenter,
+  params: dict,
+  batch_stats: dict,
+  features: dict[str, Array],
+  size: tuple[int, int],
+  rngs: dict[str, Array] | None = None,
+) -> dict[str, Array]:
+  """Run the decoder alone, as in training; the statistics stay as they are.
+
+  Args:
+    net: the segmenter.
+    params, batch_stats: its variables.
+    features: the encoder's maps.
+    size: of the image.
+    rngs: a key for each of `rng_names`.
+
+  Returns:
+    {head: f32[B, H, W, C]}, as `forward` has them.
+  """
+  small, _ = net.apply(
+    {'params': params, 'batch_stats': batch_stats},
+    features,
+    train=True,
+    mutable=['batch_stats'],
+    rngs=rngs,
+    method=net.decode,
+  )
+  return {head: _upsampled(net, x, size) for head, x in small.items()}
+
+
+def _upsampled(net, small, size):
+  """Bring logits to a size, divided by the temperature."""
+  return layers.resize(small / net.temperature, size, net.align_corners)

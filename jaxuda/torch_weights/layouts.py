@@ -4,7 +4,13 @@ import importlib
 import re
 from collections.abc import Iterable
 
-from jaxuda.models import decoders, discriminators, encoders, torch_names
+from jaxuda.models import (
+  decoders,
+  discriminators,
+  encoders,
+  fine_discriminators,
+  torch_names,
+)
 from jaxuda.models.torch_names import Layout
 from jaxuda.utils import names
 from jaxuda.utils.errors import UserError
@@ -25,7 +31,7 @@ def _collect() -> tuple[Layout, ...]:
     for name in names.modules(package):
       module = importlib.import_module(f'{package.__name__}.{name}')
       found += module.LAYOUTS
-  return (OWN, *found, *discriminators.LAYOUTS)
+  return (OWN, *found, *discriminators.LAYOUTS, *fine_discriminators.LAYOUTS)
 
 
 LAYOUTS = _collect()

@@ -61,10 +61,12 @@ def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
     for name, given in shapes.items()
   }
   abstract = experiment.abstract_state(config)
-  frozen = experiment.frozen_encoder(config, abstract.segmenter)
+  constants = experiment.constants(
+    config, abstract.segmenter, streams['source']
+  )
   step = _jitted_step(FrozenConfigDict(config), mesh)
   whole = sharding.replicated(mesh)
-  step.trace(_placed(abstract, whole), batch, _placed(frozen, whole))
+  step.trace(_placed(abstract, whole), batch, _placed(constants, whole))
 
 
 def _placed(abstract, sharding):
@@ -110,7 +112,9 @@ class Run:
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
     self.d_start = d_start
-    self.frozen = start.frozen_encoder(config, self.start, self.replicated)
+    self.constants = start.constants(
+      config, self.start, self.streams['source'], self.replicated
+    )
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
 
@@ -220,7 +224,7 @@ class Run:
         began = time.monotonic()
         print0('compiling the training step ...')
       with jax.transfer_guard('disallow'):
-        current, measured = self.step(current, batch, self.frozen)
+        current, measured = self.step(current, batch, self.constants)
         self.means.add(measured)
         self.divergence.add(measured)
       if i == first:

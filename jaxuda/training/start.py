@@ -133,27 +133,30 @@ def variables(run: experiment.Run) -> dict:
   return {'params': run.params, 'batch_stats': run.batch_stats}
 
 
-def frozen_encoder(config, run: experiment.Run | None, sharding) -> dict | None:
-  """Return the encoder's variables before training, on the devices.
-
-  None where the method does not compare with them.
+def constants(
+  config,
+  run: experiment.Run | None,
+  source: methods.SourceLabels,
+  sharding,
+) -> dict:
+  """Return experiment.constants on the devices.
 
   Args:
     config: of the run that starts, or goes on.
     run: what it starts from.
+    source: all labels of the source.
     sharding: of all arrays.
 
   Raises:
-    UserError: the method compares with them, and the run starts from nothing.
+    UserError: the method compares its encoder with that before training, and
+      the run starts from nothing.
   """
-  if run is None:
-    if methods.load(config.method).compares_with_start(config):
-      raise UserError(
-        f'config.init is needed, also to go on: {config.method} compares its '
-        "encoder with the one that it starts from, as ImageNet's."
-      )
-    return None
-  return jax.device_put(experiment.frozen_encoder(config, run), sharding)
+  if run is None and methods.load(config.method).compares_with_start(config):
+    raise UserError(
+      f'config.init is needed, also to go on: {config.method} compares its '
+      "encoder with the one that it starts from, as ImageNet's."
+    )
+  return jax.device_put(experiment.constants(config, run, source), sharding)
 
 
 def is_complete(run: experiment.Run) -> bool:

@@ -21,9 +21,10 @@ def emitted(config) -> set[str]:
   """Return the terms of a step, from the shapes of the nets that are built."""
   start = state.abstract(*experiment.build(config))
   step = experiment.train_step(config)
-  frozen = experiment.frozen_encoder(config, start.segmenter)
+  labels_of = tiny.source_labels(config)
+  constants = experiment.constants(config, start.segmenter, labels_of)
   batch = tiny.batch(config, size=1)
-  _, measured = jax.eval_shape(step, start, batch, frozen)
+  _, measured = jax.eval_shape(step, start, batch, constants)
   return {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}
 
 

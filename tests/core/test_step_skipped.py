@@ -10,6 +10,8 @@ from tiny import same
 pytestmark = pytest.mark.slow
 
 INFINITE = float('inf')
+# What discriminators call their first layers.
+FIRST = ('conv1', 'D_0', 'fc1', 'pixel1', 'trunk1', 'patch', 'vector1')
 
 
 def with_nan(network, name):
@@ -46,8 +48,7 @@ def test_what_is_not_finite_is_skipped(method_config):
   name = 'encoder.conv1.kernel'
   skips(method_config, start.replace(segmenter=with_nan(start.segmenter, name)))
   for d, layers in start.discriminators.params.items():
-    # FADA's and ASS' are called otherwise.
-    first = next(n for n in ('conv1', 'D_0', 'fc1') if n in layers)
+    first = next(n for n in FIRST if n in layers)
     bad = with_nan(start.discriminators, f'{d}.{first}.kernel')
     skips(method_config, start.replace(discriminators=bad))
 

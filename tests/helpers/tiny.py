@@ -33,6 +33,9 @@ _SMALL = {
   'discriminator.width': '4',
   'patch.size': '32',
   'optim.warmup': '0',  # its first step has no rate
+  'modes.count': '4',  # there are few labels
+  'pyramid.threshold': '0.0',  # an untrained network is sure of nothing
+  'gate': '0.0',  # an untrained discriminator is right by chance
   'clan.preheat': '0',  # its first step is plain, those after it are weighted
   'teacher.threshold': '0.0',  # an untrained teacher is sure of nothing
 }
@@ -40,7 +43,11 @@ _DETAIL = {'model.detail': '(32,32)', 'model.decoder.multi_level': 'False'}
 
 # Weights of terms that come with a setting which is not the default.
 UNUSED = {
-  'minent': ('prior_main', 'prior_aux'),
+  'minent': tuple(
+    f'{prior}_{head}'
+    for prior in ('prior', 'layout', 'sizes')
+    for head in ('main', 'aux')
+  ),
   'local_alignment': ('adv_main', 'adv_aux', 'd_main', 'd_aux'),
 }
 
@@ -102,7 +109,8 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
   label[:, :10] = 255
   if 'feature_distance' in config:
     label[:, 32:] = 13  # cars, whose cells are compared
-  target = SOURCE if 'mix' in config else TARGET  # what is mixed has one size
+  # What is mixed has one size.
+  target = SOURCE if {'mix', 'fda'} & {*config} else TARGET
   streams = {
     'source': {
       'image': rng.integers(0, 256, (size, *SOURCE, 3), np.uint8),
@@ -114,7 +122,7 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
     'image': rng.integers(0, 256, (size, *TARGET, 3), np.uint8),
     'label': rng.integers(0, classes, (size, *TARGET), np.uint8),
   }
-  if config.target.labels_stage:
+  if config.target.labels_stage and config.target.by_entropy.part != 'hard':
     pseudo = rng.integers(0, classes, (size, *TARGET), np.uint8)
     pseudo[:, 7:20] = 255
     streams['target']['label'] = pseudo
@@ -122,6 +130,32 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
       shares = rng.integers(0, 256, (size, *TARGET, classes), np.uint8)
       streams['target']['soft'] = shares
   return {name: streams[name] for name in methods.load(config.method).streams}
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceLabels:
+  """Labels in memory, as methods.SourceLabels."""
+
+  maps: tuple[np.ndarray, ...]
+  classes: int = CLASSES
+
+  @property
+  def class_counts(self) -> np.ndarray:
+    counts = [np.bincount(m.ravel(), minlength=256) for m in self.maps]
+    return np.stack(counts)[:, : self.classes]
+
+  def label_maps(self, count: int):
+    return iter(self.maps[:count])
+
+
+def source_labels(config) -> SourceLabels:
+  """Labels in stripes, some classes of which are rare."""
+  rng = np.random.default_rng(5)
+  classes = len(labels.space(config.classes).classes)
+  rows = (rng.random((6, SOURCE[0])) ** 2 * classes).astype(np.uint8)
+  return SourceLabels(
+    tuple(np.repeat(row[:, None], SOURCE[1], 1) for row in rows), classes
+  )
 
 
 def drawn(shapes, seed: int = 0):
@@ -170,13 +204,13 @@ def first_state(spec: str, *overrides: str) -> state.TrainState:
 
 @dataclasses.dataclass(frozen=True)
 class Stepper:
-  """A jitted step, and what it takes as the encoder before training."""
+  """A jitted step, and what it takes beside the state and the batch."""
 
   jitted: Callable
-  frozen: dict | None
+  constants: dict
 
   def __call__(self, current, batch, weights):
-    return self.jitted(current, batch, weights, self.frozen)
+    return self.jitted(current, batch, weights, self.constants)
 
   def _cache_size(self):
     return self.jitted._cache_size()
@@ -193,27 +227,27 @@ def stepper(spec: str, *overrides: str):
   nets, txs = experiment.build(settings)
 
   method = methods.load(settings.method)
-  # Another one than that of the first state, so that they have a distance.
-  frozen = jax.tree.map(
-    lambda leaf: jnp.asarray(1.1 * leaf, leaf.dtype),
-    experiment.frozen_encoder(
-      settings, first_state(spec, *overrides).segmenter
-    ),
+  constants = experiment.constants(
+    settings, first_state(spec, *overrides).segmenter, source_labels(settings)
   )
+  if 'encoder' in constants:  # another one, so that they have a distance
+    constants['encoder'] = jax.tree.map(
+      lambda leaf: jnp.asarray(1.1 * leaf, leaf.dtype), constants['encoder']
+    )
 
-  def run(current, batch, weights, frozen):
+  def run(current, batch, weights, constants):
     weighted = ConfigDict(settings.to_dict() | {'loss_weights': weights})
     return step.train_step(
       current,
       batch,
-      frozen,
+      constants,
       nets=nets,
       txs=txs,
       method=method,
       config=weighted,
     )
 
-  return Stepper(jax.jit(run, compiler_options=QUICK), frozen)
+  return Stepper(jax.jit(run, compiler_options=QUICK), constants)
 
 
 def weights(spec: str, **changed: float) -> dict[str, float]:
@@ -231,7 +265,8 @@ def unused(config) -> set[str]:
   found = {*UNUSED.get(config.method, ())}
   if 'mix' in config:  # the target is labelled by the method
     found |= {'seg_target_main', 'seg_target_aux'}
-  if config.target.labels_stage is None:
+  target = config.target
+  if target.labels_stage is None or target.by_entropy.part == 'hard':
     found |= {'seg_target_main', 'seg_target_aux'}
   return found
 
