@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/adapt_patch.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 27 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Tsai et al., "Domain Adaptation for Structured Output via Discriminative Patch
 Representations". Our reading: no code was published. GTA5 -> Cityscapes 46.5

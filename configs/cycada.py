@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/cycada.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 11 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Hoffman et al., "CyCADA: Cycle-Consistent Adversarial Domain Adaptation";
 scripts/train_fcn_adda.py. Its first stage is a dataset, the source's images in

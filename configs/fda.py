@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/fda.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 12 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Yang and Soatto, "FDA: Fourier Domain Adaptation for Semantic Segmentation";
 train.py. GTA5 -> Cityscapes 45.0 mIoU for one network (second-hand), 50.45 for

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/intrada.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 16 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Pan et al., "Unsupervised Intra-domain Adaptation for Semantic Segmentation
 through Self-Supervision". A chain of what is there: ADVENT, which is trained

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/mcd.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 6 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain
 Adaptation". GTA5 -> Cityscapes 39.7 mIoU, from 22.2; SYNTHIA -> Cityscapes 37.3

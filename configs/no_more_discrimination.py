@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/no_more_discrimination.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 27 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Chen et al., "No More Discrimination: Cross City Adaptation of Road Scene
 Segmenters". Our reading: no code was published, and the priors that it has from

@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/pycda.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 17 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Lian et al., "Constructing Self-motivated Pyramid Curriculums for Cross-Domain
 Semantic Segmentation: A Non-Adversarial Approach"; train_pycda.py. GTA5 ->

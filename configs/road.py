@@ -2,7 +2,7 @@
 
   python -m jaxuda.main --config=configs/road.py:streets
 
-About 0 hours on one V100 (estimated by benchmarks/perf/hours.py).
+About 30 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Chen, Li and Van Gool, "ROAD: Reality Oriented Adaptation for Semantic
 Segmentation of Urban Scenes". Our reading: no code was published. GTA5 ->

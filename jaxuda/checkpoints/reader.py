@@ -3,6 +3,7 @@
 Only this file and manager.py, which writes them, know orbax.
 """
 
+import asyncio
 import json
 import logging as python_logging
 import math
@@ -27,6 +28,26 @@ def quieten() -> None:
   python_logging.getLogger('absl').addFilter(_not_from_orbax)
   python_logging.getLogger('asyncio').addFilter(_not_of_orbax)
   warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
+  asyncio.set_event_loop_policy(_Policy())
+
+
+class _Loop(asyncio.SelectorEventLoop):
+  """A loop that hears nothing any more when it is closed.
+
+  When one of orbax's writes fails, it closes its loop while others go on;
+  tensorstore then prints a traceback for each that ends.
+  """
+
+  def call_soon_threadsafe(self, *args, **kwargs):
+    try:
+      return super().call_soon_threadsafe(*args, **kwargs)
+    except RuntimeError:
+      if not self.is_closed():
+        raise
+
+
+class _Policy(asyncio.DefaultEventLoopPolicy):
+  _loop_factory = _Loop
 
 
 def _not_from_orbax(record: python_logging.LogRecord) -> bool:

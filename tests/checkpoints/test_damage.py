@@ -3,6 +3,8 @@
 import errno
 import resource
 import signal
+import subprocess
+import sys
 import time
 
 import jax
@@ -210,3 +212,34 @@ def test_kill_at_any_moment_leaves_whole_checkpoints(directory):
         state, _ = manager.restore(step, make_state(1))
         assert equal(state, make_state(step))
     assert not list(directory.glob('*tmp*'))
+
+
+LATE = """
+import asyncio, threading
+import tensorstore
+from jaxuda.checkpoints import reader
+reader.quieten()
+
+async def waiting():
+  promise, future = tensorstore.Promise.new()
+  async def wait():
+    await future
+  asyncio.ensure_future(wait())
+  await asyncio.sleep(0)
+  return promise
+
+loop = asyncio.new_event_loop()
+promise = loop.run_until_complete(waiting())
+loop.close()
+late = threading.Thread(target=lambda: promise.set_result(1))
+late.start()
+late.join()
+"""
+
+
+def test_a_write_that_ends_late_says_nothing():
+  """Not 'Event loop is closed', where orbax has given up a save."""
+  done = subprocess.run(
+    [sys.executable, '-c', LATE], capture_output=True, text=True, check=True
+  )
+  assert 'closed' not in done.stderr and 'Traceback' not in done.stderr
