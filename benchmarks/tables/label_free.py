@@ -15,7 +15,7 @@ import collections
 import json
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy import stats
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
       'measures: python -m benchmarks.tables.measure trains some.'
     )
   results_file.write(path, stored)
-  show(correlations(stored['runs'].values()))
+  print(markdown(correlations(stored['runs'].values())))
   return 0
 
 
@@ -128,8 +128,12 @@ def _spearman(a, b) -> float:
   return float(stats.spearmanr(a, b).statistic)
 
 
-def show(found) -> None:
-  """Print the table as the docs have it."""
+def markdown(found: Mapping[str, Mapping[str, list[float]]]) -> str:
+  """Return the table as the pages have it.
+
+  Args:
+    found: of `correlations`.
+  """
 
   def cell(values):
     if not values:
@@ -137,16 +141,19 @@ def show(found) -> None:
     mean, deviation = np.mean(values), scores_lib.deviation(values)
     return f'{mean:.2f} ± {deviation:.2f}' if len(values) > 1 else f'{mean:.2f}'
 
-  print('| measure | over checkpoints | runs | over methods | seeds | chosen |')
-  print('|---|---|---|---|---|---|')
+  text = [
+    '| measure | over checkpoints | runs | over methods | seeds | chosen |',
+    '|---|---|---|---|---|---|',
+  ]
   for name, kinds in found.items():
     better = 'less of ' if MEASURES[name] < 0 else ''
     checkpoints, methods = kinds['checkpoints'], kinds['methods']
     chosen = kinds['chosen'] and scores_lib.plus_minus(kinds['chosen'], '+')
-    print(
-      f'| {better}{name} | {cell(checkpoints)} | {len(checkpoints)} | '
+    text.append(
+      f'| {better}`{name}` | {cell(checkpoints)} | {len(checkpoints)} | '
       f'{cell(methods)} | {len(methods)} | {chosen or ""} |'
     )
+  return '\n'.join(text)
 
 
 if __name__ == '__main__':

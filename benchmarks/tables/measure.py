@@ -22,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from benchmarks.tables import plan, results_file, rows
 from benchmarks.tables.plan import Run, Steps
@@ -196,7 +197,7 @@ def main(argv: list[str]) -> int:
       results_file.write(path, results)
   finally:
     queue.cancel()
-  show(results['miou'], {t: plan.steps_of(x) for t, x in table.items()})
+  print(markdown(given.table, results['miou']))
   return 0
 
 
@@ -240,26 +241,63 @@ def control_of(title: str, steps: dict[str, Steps]) -> str:
   return min(there, key=lambda c: abs(steps[c].network - length))
 
 
-def show(table: dict[str, dict[str, float]], steps: dict[str, Steps]) -> None:
-  """Print a table of all seeds that were measured.
+class Line(NamedTuple):
+  """A line of a table, of the seeds that were measured.
 
-  The last column is a difference to the control of the same seed, which has the
-  same weights and examples as far as the two trainings are the same. Of two
-  controls it is the one that has trained as long as the network, or nearly.
+  Attributes:
+    steps: that it trains.
+    seeds: their mIoUs, in percent.
+    miou: mean and deviation.
+    over: of the difference to the control of the same seed, which has the same
+      weights and examples as far as the two trainings are the same. Of two
+      controls it is the one that has trained as long as the network, or nearly.
   """
-  print('| method | steps | in all | seeds | mIoU | over AdaBN |')
-  print('|---|---|---|---|---|---|')
-  for title, values in table.items():
-    control = table[control_of(title, steps)]
+
+  steps: Steps
+  seeds: str
+  miou: str
+  over: str
+
+
+def lines(table: str, miou: dict[str, dict[str, float]]) -> dict[str, Line]:
+  """Return each title's line of a table; a title without a seed is left out.
+
+  Args:
+    table: its name.
+    miou: a title's seeds to their mIoU, in percent.
+  """
+  steps = {
+    title: plan.steps_of(rows.members(x))
+    for title, x in rows.TABLES[table].items()
+  }
+  found = {}
+  for title in steps:
+    if not (values := miou.get(title)):
+      continue
+    control = miou.get(control_of(title, steps), {})
     seeds = sorted(values, key=int)
-    listed = ', '.join(f'{values[seed]:.1f}' for seed in seeds)
-    miou = scores_lib.plus_minus([values[seed] for seed in seeds])
-    both = [seed for seed in seeds if seed in control]
-    over = scores_lib.plus_minus(
-      [values[seed] - control[seed] for seed in both], '+'
+    both = [values[s] - control[s] for s in seeds if s in control]
+    found[title] = Line(
+      steps[title],
+      ', '.join(f'{values[seed]:.1f}' for seed in seeds),
+      scores_lib.plus_minus([values[seed] for seed in seeds]),
+      scores_lib.plus_minus(both, '+') if both else '',
     )
-    network, total = steps[title]
-    print(f'| {title} | {network} | {total} | {listed} | {miou} | {over} |')
+  return found
+
+
+def markdown(table: str, miou: dict[str, dict[str, float]]) -> str:
+  """Return a table as the pages have it; see `lines`."""
+  text = [
+    '| method | steps | in all | seeds | mIoU | over AdaBN |',
+    '|---|---|---|---|---|---|',
+  ]
+  text += [
+    f'| {title} | {line.steps.network} | {line.steps.total} | {line.seeds} | '
+    f'{line.miou} | {line.over} |'
+    for title, line in lines(table, miou).items()
+  ]
+  return '\n'.join(text)
 
 
 if __name__ == '__main__':

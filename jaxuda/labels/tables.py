@@ -2,7 +2,7 @@
 
   classes = [
     { name = "water", color = [0, 80, 200], id = 1 },
-    { name = "quay", id = 2, from = { cityscapes19 = ["road", "sidewalk"] } },
+    { name = "quay", id = 2, from = { cityscapes19 = ["sidewalk", "wall"] } },
   ]
   void = { unlabelled = 0, "own boat" = 255 }  # ids that are of no class
   things = ["boat"]        # of the classes: those that have instances

@@ -1,17 +1,14 @@
-"""How the tries of the fault matrix judge, and that its page has its table."""
+"""How the tries of the fault matrix judge what happens."""
 
 import importlib
-import json
 import signal
 
 import pytest
-import tiny
 
 from benchmarks.faults import __main__ as faults
 from benchmarks.faults import damage, process, stops, subjects
 from jaxuda.utils.errors import UserError
 
-RESULTS = tiny.ROOT / 'benchmarks/results/faults.json'
 TRACEBACK = 'Traceback (most recent call last):\n  File "x"\nValueError: y'
 
 
@@ -89,13 +86,3 @@ def test_command_line(capsys):
   for kind in faults.KINDS:
     module = importlib.import_module(f'benchmarks.faults.{kind}')
     assert module.PROMISE and callable(module.tries)
-
-
-@pytest.mark.skipif(not RESULTS.exists(), reason='the long form has not run')
-def test_the_page_has_the_table():
-  """Its numbers are those of the results' file."""
-  page = (tiny.ROOT / 'docs/reliability.md').read_text()
-  kinds = json.loads(RESULTS.read_text())['kinds']
-  assert kinds.keys() == faults.KINDS.keys()
-  for line in faults.markdown(kinds).splitlines():
-    assert line in page

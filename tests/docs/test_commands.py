@@ -31,7 +31,9 @@ FILES = sorted(
     *(tiny.ROOT / 'docs').glob('*.md'),
   ]
 )
-BLOCK = re.compile(r'(?:<!-- (.*?) -->\n)?```(?:bash|sh)\n(.*?)```', re.DOTALL)
+BLOCK = re.compile(
+  r'(?:<!-- ([^>]*?) -->\n)?```(?:bash|sh)\n(.*?)```', re.DOTALL
+)
 MARKS = ('runs', 'tests', 'needs real data', 'needs an accelerator')
 DOWNLOADED = r'DIR|gta5|cityscapes|synthia|crosscity|bdd100k|camvid|\.pth'
 # CI does this for the README's own command.
