@@ -17,13 +17,17 @@ ADVENT = {'aux': '_D_aux', 'main': '_D_main'}
 
 # Behind the segmenter's name, for the file of each discriminator.
 SUFFIXES = {
+  'adapt_patch': ADAPTSEGNET | {'modes': '_D_modes', 'patch': '_D_patch'},
   'adaptsegnet': ADAPTSEGNET,
   'advent': ADVENT,
   'advent_patch': ADVENT,
   'ass': ADAPTSEGNET | {'semantic': '_D_semantic'},
   'clan': {'main': '_D2'},
+  'cycada': {'main': '_D_main'},
   'fada': {'main': ''},  # in one file with the segmenter
   'local_alignment': ADAPTSEGNET | {'local': '_D_local'},
+  'no_more_discrimination': {'main': '_D_main'},
+  'road': {'region': '_D_region'},
 }
 
 # So that a method has all its discriminators.
@@ -39,7 +43,7 @@ def settings(name, encoder):
   try:
     methods.load(config.method).check(config)
   except UserError:
-    assert (name, encoder) == ('clan', 'vgg16')  # it needs two heads
+    assert name in ('clan', 'mcd') and encoder == 'vgg16'  # two heads
     return None
   return config
 
