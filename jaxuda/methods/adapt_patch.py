@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from scipy.cluster import vq
 
+from jaxuda import methods
 from jaxuda.labels import IGNORE
 from jaxuda.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 from jaxuda.methods import Method, _adversarial, _views
@@ -35,11 +36,12 @@ _MAPS, _PATCHES = 2_000, 20_000  # that K-means sees at most
 
 
 def check(config) -> None:
-  """Refuse patches that are larger than the images, or have no cells.
+  """Refuse patches that are larger than images or have no cells, and parts.
 
   Raises:
     UserError: names the keys.
   """
+  methods.refuse_accumulation(config, "the classifier's loss of modes")
   patch = tuple(config.modes.patch)
   if any(side % _CELLS for side in patch):
     raise UserError(f'config.modes.patch={patch}: both sides must be even.')

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxuda import methods
 from jaxuda.losses import SOURCE, TARGET, domain_accuracy
 from jaxuda.methods import Method, _adversarial
 from jaxuda.models import segmenter
@@ -23,6 +24,15 @@ from jaxuda.models.fine_discriminators import DroppingDiscriminator
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
+
+
+def check(config) -> None:
+  """Refuse parts of a batch, each of which would have a gate of its own.
+
+  Raises:
+    UserError: names the key.
+  """
+  methods.refuse_accumulation(config, "the gate's accuracy")
 
 
 def discriminators(config) -> dict:
@@ -85,6 +95,7 @@ METHOD = Method(
   segmenter_losses=segmenter_losses,
   discriminators=discriminators,
   discriminator_losses=discriminator_losses,
+  check=check,
   settings={
     'sees': Setting(
       'scores',

@@ -13,10 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxuda import methods
 from jaxuda.methods import Method
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
+
+
+def check(config) -> None:
+  """Refuse parts of a batch, of which few pixels may count.
+
+  Raises:
+    UserError: names the key.
+  """
+  methods.refuse_accumulation(config, 'the loss of own labels')
 
 
 def priors(config, labels) -> dict[str, np.ndarray]:
@@ -99,6 +109,7 @@ METHOD = Method(
   streams=('source', 'target'),
   input_losses={'target': curriculum},
   priors=priors,
+  check=check,
   settings={
     'pyramid.boxes': Setting((4, 8), 'sides of the boxes, pixels', least=1),
     'pyramid.threshold': Setting(

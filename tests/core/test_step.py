@@ -191,13 +191,15 @@ def test_patches_differ_from_step_to_step():
 
 
 @pytest.mark.slow
-def test_a_batch_in_parts():
+@pytest.mark.parametrize(
+  'config_name', ['advent_patch', 'no_more_discrimination']
+)
+def test_a_batch_in_parts(config_name):
   """One step on four images a domain is the same step in two parts of two.
 
   Without batch statistics; with different numbers of ignored pixels in the
   parts; each image keeps its patches.
   """
-  config_name = 'advent_patch'
   settings = ('bn_mode=frozen', 'model.decoder.multi_level=False')
   batch = tiny.batch(tiny.config(config_name), size=4)
   batch['source']['label'][0] = 255

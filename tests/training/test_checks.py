@@ -99,6 +99,26 @@ def test_weights():
       ['encoding=hard', 'grad_accum_steps=2'],
       'grad_accum_steps=2: the loss of hard',
     ),
+    (
+      'mcd',
+      ['grad_accum_steps=2'],
+      'grad_accum_steps=2: what the heads learn of the source is a mean',
+    ),
+    (
+      'pycda',
+      ['grad_accum_steps=2'],
+      'grad_accum_steps=2: the loss of own labels is a mean',
+    ),
+    (
+      'adapt_patch',
+      ['grad_accum_steps=2'],
+      "grad_accum_steps=2: the classifier's loss of modes is a mean",
+    ),
+    (
+      'cycada',
+      ['grad_accum_steps=2'],
+      "grad_accum_steps=2: the gate's accuracy is a mean",
+    ),
     ('fada', ['clip=1.5'], r'clip=1\.5 must be at least 0\.001 and at most 1'),
     ('ass', ['labelled.count=0'], r'labelled\.count=0 must be at least 1'),
     ('fada', ['temperature=0'], r'temperature=0\.0 must be at least 0\.001'),
