@@ -140,7 +140,7 @@ class Unlabelled:
     if jax.process_index() == 0:
       for later, path in _kept(self._folder).items():
         if later > step:
-          path.unlink(missing_ok=True)
+          files.remove(path)
 
 
 @functools.cache

@@ -146,6 +146,14 @@ def set_aside(path: pathlib.Path) -> pathlib.Path:
   return path.rename(target)
 
 
+def remove(path: pathlib.Path) -> None:
+  """Remove a file, or what lies in its place: a folder with all in it."""
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
 def check_writable(folder: pathlib.Path) -> None:
   """Create the folder of --output, before hours of work go into it.
 

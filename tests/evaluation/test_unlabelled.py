@@ -154,7 +154,9 @@ def test_ensv_without_what_is_damaged_or_other(tmp_path, capsys):
 def test_what_comes_later_is_forgotten(measures, tmp_path):
   for step in (5, 10, 15):
     measures.measure(step, network(step))
+  (tmp_path / 'unlabelled' / '20.npz').mkdir()  # where a file should be
   measures.resume(10)
+  assert not (tmp_path / 'unlabelled' / '20.npz').exists()
   assert list(unlabelled.ensv(tmp_path / 'unlabelled')) == [5, 10]
   assert unlabelled.ensv(tmp_path / 'nothing') == {}
 
