@@ -9,7 +9,8 @@ Representations". Our reading: no code was published. GTA5 -> Cityscapes 46.5
 mIoU, which includes images in the target's style, and 43.2 without (its paper,
 second-hand); VGG-16, `encoder=vgg16`, 37.5; SYNTHIA -> Cityscapes 40.0 / 46.5,
 with VGG-16 33.7 / 39.6 (FADA, Tables 3 and 2). Modes of patches where
-configs/advent_patch.py has random places.
+configs/advent_patch.py has random places. It starts as AdaptSegNet, by
+`--config.init=resnet101_caffe_coco`.
 """
 
 from configs import _stages, common
@@ -19,7 +20,7 @@ def get_config(arg=None):
   """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'adapt_patch')
   common.set_decoder(config, aspp_branches=2)  # as AdaptSegNet
-  # Its three weights, second-hand.
+  # Its three weights, second-hand; that of the second head is ours.
   common.set_weights(
     config,
     ce_patch=0.01,

@@ -87,10 +87,11 @@ def _set_published(config, preset):
     config.source.size = (1052, 1914)
   crop = {'flip': True, 'scale': (0.5, 1.5), 'crop': (512, 1024)}
   config.source.update(crop)
-  config.target.update(size=(1024, 2048), **crop)
+  config.target.update(**crop)
   config.target.mining.share = 0.001
+  if preset != 'bdd100k':  # whose images are not of 2:1
+    config.target.size = config.eval.size = (1024, 2048)
   config.eval.update(
-    size=(1024, 2048),
     batch_size=1,
     scales=(0.9, 1.0, 1.2),
     flip=True,

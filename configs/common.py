@@ -110,7 +110,10 @@ def _crosscity(city):
     config.source.update(name='cityscapes', size=size)
     config.target.update(name=f'crosscity/{city}', size=size)
     config.eval.update(
-      name=f'crosscity/{city}', split='test', size=size, classes='crosscity13'
+      name=f'crosscity/{city}',
+      split='test',
+      size=(1024, 2048),  # as FADA tests
+      classes='crosscity13',
     )
 
   preset.__doc__ = f"""Cityscapes -> {city.title()}, scored on 13 classes."""

@@ -7,13 +7,16 @@ About 11 hours on one V100 (estimated by benchmarks/perf/hours.py).
 Hoffman et al., "CyCADA: Cycle-Consistent Adversarial Domain Adaptation";
 scripts/train_fcn_adda.py. Its first stage is a dataset, the source's images in
 the target's style (docs/translated_sources.md); the second is source-only
-training on them, `init_stage`, which is trained where it is not there; the last
-goes on from that. On GTA5 -> Cityscapes the source is `gta5/translated`, unless
-`translated=no`; the rendered ones have none. 39.5 mIoU with DRN-26, from 21.7;
-35.4 with VGG-16's FCN-8s (ACCV 2020, Table 2; FADA, Table 3), neither of which
-is here: on DeepLab these are not its numbers.
+training on them, `init_stage`, which is trained where it is not there, from
+ImageNet weights by `--config.init_stage.init=resnet101_caffe`; the last goes on
+from that. From GTA5 the source is `gta5/translated`, unless `translated=no`; of
+other sources none is known, and `--config.source.name` names yours. 39.5 mIoU
+with DRN-26, from 21.7; 35.4 with VGG-16's FCN-8s (ACCV 2020, Table 2; FADA,
+Table 3), neither of which is here: on DeepLab these are not its numbers.
 
-`--config.sees=features` shows the discriminator features in place of scores.
+The segmenter's optimizer is the code's; the discriminator's, there the same
+SGD, is Adam as everywhere here. `--config.sees=features` shows it features in
+place of scores.
 """
 
 from configs import _stages, common, source_only
@@ -28,18 +31,22 @@ def get_config(arg=None):
   if arg.preset not in common.RENDERED:
     config.steps = 100_000
     config.optim.update(
-      lr=1e-5, head_factor=1.0, momentum=0.99, power=0.0, decay_steps=None
+      lr=1e-5,
+      head_factor=1.0,
+      momentum=0.99,
+      power=0.0,
+      decay_steps=None,
+      duplicate_params=False,
     )
-    config.discriminator.lr = 1e-5
     crop = {'crop': (512, 768), 'flip': True}
     config.source.update(**crop)
     config.target.update(**crop)
-  if arg.preset == 'gta5' and arg.translated == 'yes':
+  if config.source.name == 'gta5' and arg.translated == 'yes':
     config.source.name = 'gta5/translated'
   _stages.adapt(config, arg.preset)
   before = source_only.get_config(f'{arg.preset},encoder={arg.encoder}')
-  before.source.name = config.source.name
   _stages.start_from(config, before)
+  before.source = config.source  # whichever is named
   if arg.preset in common.RENDERED:
     config.steps = common.STEPS // 2
   return config

@@ -8,14 +8,13 @@ Pan et al., "Unsupervised Intra-domain Adaptation for Semantic Segmentation
 through Self-Supervision". A chain of what is there: ADVENT, which is trained
 where it is not there, labels the target; of the images with the lowest entropy,
 0.67 of them, the labels are the source of ADVENT again, from the first one's
-own start, and the other images are its target. GTA5 -> Cityscapes 46.3 mIoU
-(second-hand), from a first stage that was chosen by validation labels; here it
-is the last checkpoint.
+own start, ImageNet weights by `--config.init=resnet101_caffe`, and the other
+images are its target. GTA5 -> Cityscapes 46.3 mIoU (second-hand), from a first
+stage that was chosen by validation labels; here it is the last checkpoint.
 
 The code multiplies the entropy by a factor that makes images with rare classes
-easy, also where its README asks for none (input/predictions.py):
-`--config.target.by_entropy.rare=None --config.source.by_entropy.rare=None` is
-the paper's plain entropy.
+easy, even where its README asks for none (input/predictions.py);
+`--config.source.by_entropy.rare=None` is the paper's plain entropy.
 """
 
 import copy
@@ -49,9 +48,13 @@ def get_config(arg=None):
   )
   _stages.adapt(config, arg.preset)
   config.source = copy.deepcopy(config.target)
-  for stream, part in (('source', 'easy'), ('target', 'hard')):
+  for stream in ('source', 'target'):
     _stages.label_by(config, stream, before, 'argmax')
-    with config.ignore_type():
-      config[stream].by_entropy.update(part=part, rare=RARE)
+  easy, hard = config.source.by_entropy, config.target.by_entropy
+  easy.part, hard.part = 'easy', 'hard'
+  for key in ('easy_share', 'rare'):  # together they are all images
+    config_lib.share_value(easy, hard, key)
+  with config.ignore_type():
+    easy.rare = RARE
   config_lib.share_value(config, before, 'init')
   return config

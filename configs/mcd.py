@@ -6,15 +6,16 @@ About 6 hours on one V100 (estimated by benchmarks/perf/hours.py).
 
 Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain
 Adaptation". GTA5 -> Cityscapes 39.7 mIoU, from 22.2; SYNTHIA -> Cityscapes 37.3
-/ 43.5 on 16 / 13 classes, from 23.4 / 26.8 (ACCV 2020, Tables 2 and 1; the row
-of the second gives 43.3), all with DRN-D-105, which is not here: there the
-heads are two transposed convolutions, behind the convolution that scores the
-classes. On DeepLab the heads are two such convolutions on the same features,
-which is another experiment, and its numbers are not those. The prediction is
-the sum of both heads, which the original does by a flag.
+/ 43.5 on 16 / 13 classes, from 23.4 / 26.8 (ACCV 2020, Tables 2 and 1, where
+the classes of the last row average 43.3), all with DRN-D-105, which is not
+here: there the heads are two transposed convolutions, behind the convolution
+that scores the classes. On DeepLab the heads are two such convolutions on the
+same features, which is another experiment, and its numbers are not those. The
+prediction is the sum of both heads, which the original does by a flag.
 
 The weight 4 of `mcd_encoder` stands for the original's four steps, and
-`ce_heads` for its heads' second one on the source. The rates are AdaptSegNet's.
+`ce_heads` for its heads' second one on the source. The rates are AdaptSegNet's;
+it starts from ImageNet weights by `--config.init=resnet101_caffe`.
 """
 
 from configs import _stages, common

@@ -27,8 +27,8 @@ def get_config(arg=None):
   # `python -m jaxuda.analyze domain_similarity` prints some; its weight is
   # unstated.
   common.set_weights(config, prior_main=0.001, prior_aux=0.0002)
-  # CDA weighs its layout by 0.1 beside sums of cross entropies of another
-  # scale; FCNs in the Wild weighs nothing. Both are ours.
+  # The layout's is CDA's, beside other cross entropies; FCNs in the Wild, whose
+  # projection has no weight, states none: ours.
   common.set_weights(config, layout_main=0.1, layout_aux=0.02)
   common.set_weights(config, sizes_main=0.1, sizes_aux=0.02)
   _stages.adapt(config, arg.preset)

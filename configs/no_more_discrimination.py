@@ -1,4 +1,4 @@
-"""Cross-City's own method: a discriminator a class (ICCV 2017).
+"""Cross-City's own method: domains told apart by class (ICCV 2017).
 
   python -m jaxuda.main --config=configs/no_more_discrimination.py:streets
 
@@ -8,7 +8,8 @@ Chen et al., "No More Discrimination: Cross City Adaptation of Road Scene
 Segmenters". Our reading: no code was published, and the priors that it has from
 pairs of street views cannot be had. Cityscapes -> Rome 42.9 mIoU on 13 classes,
 Rio 42.5, Tokyo 42.8, Taipei 39.6, from 38.2, 38.5, 39.2 and 35.1 (FADA, Table
-1), with a dilated VGG-16:
+1), with a dilated VGG-16; it starts from source-only training there, here from
+ImageNet weights by `--config.init=vgg16_caffe`:
 
   --config=configs/no_more_discrimination.py:rome,encoder=vgg16
 """

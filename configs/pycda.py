@@ -11,8 +11,10 @@ paper, second-hand). Its network is a PSPNet with a dilation of 8, which is not
 here: on DeepLab these are not its numbers.
 
 It goes on from source-only training, which is trained where it is not there,
-and takes plain SGD without momentum or decay. The class shares of `balance` are
-counted from the source's labels, where the code lists them.
+from ImageNet weights by `--config.init_stage.init=resnet101_caffe`, and takes
+plain SGD without momentum or decay. The class shares of `balance` are counted
+from the source's labels, where the code lists them; and the running statistics
+follow the target, where the code estimates them on it at the end.
 """
 
 from configs import _stages, common, source_only
@@ -26,16 +28,23 @@ def get_config(arg=None):
   if arg.preset not in common.RENDERED:
     config.steps = 35_000
     config.optim.update(
-      lr=1.6e-4, momentum=0.0, weight_decay=0.0, decay_steps=None
+      lr=1.6e-4,
+      momentum=0.0,
+      weight_decay=0.0,
+      decay_steps=None,
+      duplicate_params=False,
     )
-    crop = {'batch_size': 8, 'crop': (480, 560), 'flip': True}
-    config.source.update(size=(560, 1024), **crop)
+    crop = {'batch_size': 8, 'crop': (480, 560)}
+    config.source.update(**crop)
     config.target.update(**crop)
+    if config.source.name == 'gta5':
+      config.source.size = (560, 1024)
+    # The code estimates the target's statistics once more, at its end.
+    config.bn_stats_from = 'target'
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
     config.steps = common.STEPS // 2
   before = source_only.get_config(f'{arg.preset},encoder={arg.encoder}')
-  if arg.preset not in common.RENDERED:
-    before.source.size = config.source.size
   _stages.start_from(config, before)
+  before.source = config.source
   return config

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import ml_collections
 
@@ -86,7 +87,7 @@ def train_step(config) -> Callable:
 def constants(
   config,
   before: Run | NetworkState | None,
-  source: methods.SourceLabels | None = None,
+  priors: Mapping[str, Any] | None = None,
 ) -> dict:
   """Return what a step takes beside its state and its batch.
 
@@ -94,11 +95,11 @@ def constants(
     config: an experiment's.
     before: has the segmenter's variables before training; None where the method
       does not compare with them.
-    source: all labels of the source; None where the method has no priors.
+    priors: of Method.priors; None for none.
 
   Returns:
     {'encoder': its variables before training} of a method that compares with
-    them, and {'priors': of Method.priors} of one that has some.
+    them, and {'priors': these} where there are some.
   """
   method, found = methods.load(config.method), {}
   if method.compares_with_start(config):
@@ -106,7 +107,7 @@ def constants(
       'params': before.params['encoder'],
       'batch_stats': before.batch_stats.get('encoder', {}),
     }
-  if priors := method.priors(config, source):
+  if priors:
     found['priors'] = dict(priors)
   return found
 

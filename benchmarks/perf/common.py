@@ -118,6 +118,11 @@ def random_batch(config) -> dict:
   return batch
 
 
+def random_priors(config) -> dict:
+  """Return what a config's method takes for given of noise as labels."""
+  return methods.load(config.method).priors(config, RandomLabels(config))
+
+
 class RandomLabels:
   """Noise in the place of the source's labels, as methods.SourceLabels."""
 
@@ -178,7 +183,7 @@ class Step:
       self.state = make(jax.random.key(config.seed))
       self.batch = sharding.shard_batch(mesh)(self.batch)
     self.constants = experiment.constants(
-      config, self.state.segmenter, RandomLabels(config)
+      config, self.state.segmenter, random_priors(config)
     )
     if not shapes_only:  # the step's state is donated
       self.constants = jax.tree.map(jnp.copy, self.constants)

@@ -88,7 +88,7 @@ def of_networks(config, batch) -> tuple[float, float]:
       current,
       batch,
       experiment.constants(
-        config, current.segmenter, common.RandomLabels(config)
+        config, current.segmenter, common.random_priors(config)
       ),
     )
   return count(program.jaxpr)

@@ -183,9 +183,8 @@ PSEUDO = {
   ),
   'spatial_prior': Setting(
     None,
-    "CBST-SP: by which share of the image's height the class frequencies of "
-    "the source's places are smoothed, by which probabilities are multiplied; "
-    '0 for no such prior',
+    "CBST-SP: probabilities are multiplied by the source's class frequency at "
+    "each place, smoothed by this share of the image's height; 0: no prior",
     least=0.0,
     most=1.0,
     optional=float,

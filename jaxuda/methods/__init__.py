@@ -80,7 +80,7 @@ class StepContext:
       key as the third argument is what it drops units by.
     decode: the heads once more: (an input's name, 'heads' or 'features') ->
       {head: logits}, of which only the heads' own parameters have a gradient,
-      or only what comes before them; while the segmenter's losses are made.
+      or only what comes before them; in `segmenter_losses` alone.
     predict: a teacher's Outputs for an image u8[B, H, W, 3], without gradient;
       None where the method has no teacher. It normalises by the batch's
       statistics and updates its own running ones, as the segmenter does.
@@ -192,8 +192,8 @@ def refuse_accumulation(config, what: str) -> None:
 
   Args:
     config: an experiment's.
-    what: of the method's is a mean over the pixels that count in a whole batch,
-      of which parts have different numbers.
+    what: the quantity that is a mean over the pixels that count in a whole
+      batch; parts of it have different numbers of them.
 
   Raises:
     UserError: config.grad_accum_steps is above 1.

@@ -2,7 +2,7 @@
 
 Tsai, Sohn, Schulter and Chandraker, "Domain Adaptation for Structured Output
 via Discriminative Patch Representations", ICCV 2019. No code was published:
-what is left open is our reading, as the networks' sizes and all three weights.
+what is left open is our reading, as the networks' sizes.
 
 A classifier H of the modes, which K-means finds in the source's label patches,
 reads the segmentations; the target's answers are aligned with the source's,
@@ -71,8 +71,8 @@ def discriminators(config) -> dict:
 def priors(config, labels) -> dict[str, np.ndarray]:
   """Return modes, f32[K, 4 C]: the centres of the source's label patches.
 
-  K-means from k-means++ on patches of up to 2,000 labels, drawn and started by
-  one seed for all runs.
+  K-means from k-means++ on up to 20,000 patches of up to 2,000 labels, which
+  are drawn, as its start, by one seed for all runs.
 
   Raises:
     UserError: there are fewer patches than modes.
@@ -85,8 +85,8 @@ def priors(config, labels) -> dict[str, np.ndarray]:
   patches = np.concatenate(found).astype(np.float64)
   if len(patches) < modes.count:
     raise UserError(
-      f'config.modes.count={modes.count}: the source has {len(patches)} '
-      'labelled patches of config.modes.patch alone.'
+      f'config.modes.count={modes.count}: the source has only {len(patches)} '
+      'labelled patches of the size config.modes.patch.'
     )
   rng = np.random.default_rng(0)
   chosen = rng.permutation(len(patches))[:_PATCHES]

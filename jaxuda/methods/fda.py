@@ -2,8 +2,8 @@
 
 Yang and Soatto, "FDA: Fourier Domain Adaptation for Semantic Segmentation",
 CVPR 2020; train.py, utils/__init__.py. Nothing is trained against anything: the
-segmenter learns the source in the target's colours and light, and the target's
-entropy falls, of sure pixels less than of unsure ones.
+segmenter learns the source in the target's colours and light, and lowers the
+target's entropy, less where it is already sure.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def check(config) -> None:
 def inputs(ctx) -> dict:
   """Return the source in the target's style, and the target."""
   source, target = ctx.batch['source'], ctx.batch['target']
-  config = ctx.config.fda
+  config = ctx.config.fourier
   styled = transfer(
     source['image'], target['image'], config.beta, config.window
   )
@@ -107,7 +107,7 @@ def robust_entropy(ctx) -> dict:
   """Return ent_main: the target's entropy by a penalty that is flat near 0.
 
   The mean of (H^2 + 1e-8)^eta, H being the entropy of a pixel over log C; 0
-  before `robust.first_step` (Eq. 6; its Charbonnier penalty).
+  before the step `robust.first_step` (Eq. 6; its Charbonnier penalty).
   """
   log_p = jax.nn.log_softmax(ctx.outputs['target'].logits['main'])
   entropy = -(jnp.exp(log_p) * log_p).sum(-1) / jnp.log(log_p.shape[-1])
@@ -122,21 +122,24 @@ METHOD = Method(
   inputs=inputs,
   input_losses={'target': robust_entropy},
   settings={
-    'fda.beta': Setting(
+    'fourier.beta': Setting(
       0.01,
       "the window's half side, in shares of the shorter side; 0.05 and 0.09 in "
       'the other two of three networks',
       least=0.0,
       most=0.5,
     ),
-    'fda.window': Setting(
+    'fourier.window': Setting(
       'centred',
       "the code's NumPy form, or its torch form, which is not symmetric",
       ('centred', 'corners'),
     ),
     'robust.eta': Setting(2.0, 'the power of the entropy penalty', least=0.5),
     'robust.first_step': Setting(
-      0, "of the entropy's term; the code's default is 50,000", least=0
+      1,
+      "from which the entropy's term counts: 50,001 by the code's default, 1 by "
+      'its README',
+      least=0,
     ),
   },
   check=check,

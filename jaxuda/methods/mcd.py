@@ -5,11 +5,11 @@ Unsupervised Domain Adaptation", CVPR 2018; segmentation/adapt_trainer.py. There
 is no discriminator: the second player are the heads themselves.
 
 The original takes three kinds of steps in turn, each at new weights: all on the
-source; the heads away from each other on the target, which the source holds;
-and four times the encoder towards their agreement. Here they are one step at
-the old weights, in which the encoder's term has four times its weight: equal to
-first order in the learning rate. What differs is of second order, and momentum
-and decay, which count once.
+source; the heads away from each other on the target, while the source's loss
+holds them; and four times the encoder towards their agreement. Here they are
+one step at the old weights, in which the encoder's term has four times its
+weight: equal to first order in the learning rate. What differs is of second
+order, and momentum and decay, which count once.
 """
 
 import jax
@@ -49,12 +49,19 @@ def segmenter_losses(ctx) -> dict:
   heads alone (adapt_trainer.py, steps C and B). In step B they learn the source
   once more: ce_heads.
   """
-  label = ctx.inputs['source'].label
-  again = ctx.decode('source', 'heads').values()
   return {
     'mcd_encoder': discrepancy(ctx.decode('target', 'features')),
     'mcd_heads': -discrepancy(ctx.decode('target', 'heads')),
-    'ce_heads': sum(cross_entropy(logits, label) for logits in again),
+    'ce_heads': sum(
+      cross_entropy(
+        logits,
+        ctx.inputs['source'].label,
+        ctx.config.ce_reduction,
+        soft=ctx.inputs['source'].soft,
+        focal_gamma=ctx.config.focal_gamma,
+      )
+      for logits in ctx.decode('source', 'heads').values()
+    ),
   }
 
 

@@ -45,7 +45,8 @@ def priors(config, labels) -> dict[str, np.ndarray]:
   if not (config.prior.layout or config.prior.sizes):
     return {}
   counts = labels.class_counts
-  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  counts = counts[counts.any(1)]  # of the images that have labels
+  share = counts / counts.sum(1, keepdims=True)
   there = np.where(counts > 0, share, np.nan)
   there = np.where(counts.any(0), there, 0.0)  # what is nowhere has nothing
   tenth, ninetieth = np.nanpercentile(there, (10, 90), axis=0)

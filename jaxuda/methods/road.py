@@ -24,7 +24,7 @@ def inputs(ctx) -> dict:
   source, target = (ctx.batch[stream] for stream in STREAMS)
   before = ctx.encode(target['image'])[segmenter.deepest(ctx.config)]
   return {
-    'source': Example(source['image'], source['label']),
+    'source': Example(source['image'], source['label'], source.get('soft')),
     'target': Example(
       target['image'],
       target.get('label'),

@@ -15,6 +15,7 @@ from jaxuda.datasets import images
 from jaxuda.evaluation import inference
 from jaxuda.pseudo_labels import rules, spatial_prior
 from jaxuda.utils import console
+from jaxuda.utils.errors import UserError
 
 Array = jax.Array
 
@@ -42,21 +43,28 @@ def predict_one(
 
   Returns:
     'label' u8[h, w], argmax_c p_c / limit_c; 'confidence' f32[h, w], p of that
-    class; 'passes' bool[h, w], whether that ratio is at least 1; 'entropy'
-    f32[], of p in the mean over the pixels, 1 where it is uniform; and, if
-    `soft` is not 0, 'soft' u8[C h, w], in 255ths.
+    class; 'probability' f32[h, w], the same without the prior; 'passes'
+    bool[h, w], whether that ratio is at least 1; 'entropy' f32[], in the mean
+    over the pixels, 1 where p is uniform; and, if `soft` is not 0, 'soft'
+    u8[C h, w], in 255ths.
   """
   [p] = inference.probabilities(
     params, batch_stats, image, **inference_settings
   )
   entropy = jax.scipy.special.entr(p).sum(-1).mean() / jnp.log(p.shape[-1])
+  likely = p
   if prior is not None:
     p = p * jax.image.resize(prior, p.shape, 'linear')
   ratio = p / limits
   label = jnp.argmax(ratio, -1)
+
+  def of_label(values):
+    return jnp.take_along_axis(values, label[..., None], -1)[..., 0]
+
   prediction = {
     'label': label.astype(jnp.uint8),
-    'confidence': jnp.take_along_axis(p, label[..., None], -1)[..., 0],
+    'confidence': of_label(p),
+    'probability': of_label(likely),
     'passes': ratio.max(-1) >= 1,
     'entropy': entropy,
   }
@@ -161,7 +169,13 @@ class PseudoLabeller:
     if not sigma:
       return None
     config = self.run.config
-    source, size = config.source, self.chosen['input'] or config.eval.size
+    source = config.source
+    size = self.chosen['input'] or config.eval.size or self.records.size
+    if size is None:
+      raise UserError(
+        f'{self.records.title}: a spatial prior needs a size, and the images '
+        'have their own: give --input=HxW, config.pseudo.input.'
+      )
     records = input_lib.open_records(
       source.name, source.size, source.split, config.data_dir
     )

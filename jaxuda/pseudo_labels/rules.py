@@ -1,8 +1,9 @@
 """Rules of pseudo labels: which predictions on the target are kept.
 
 NumPy alone; labeller.py runs the network and writer.py writes the labels. A
-rule keeps a prediction whose confidence reaches its class's threshold, and the
-threshold is one of that class's own confidences on the whole dataset.
+rule keeps a prediction whose confidence reaches its class's threshold, which is
+found among the confidences on the whole dataset: that class's own, or those of
+all classes together; `argmax` keeps everything.
 """
 
 import pathlib

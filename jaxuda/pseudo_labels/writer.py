@@ -79,7 +79,7 @@ def _write(run, records, root, chosen, command, stop):
     for index, found in enumerate(predicting.labels(limits)):
       stop.check()
       label, keep = found['label'], found['keep']
-      confidence = found['confidence']
+      confidence = found['probability']
       summary.add(label, confidence, keep)
       entropies.append(float(found['entropy']))
       present.append([run.space.classes[c] for c in np.unique(label)])

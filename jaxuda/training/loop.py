@@ -13,7 +13,7 @@ from jaxuda import input as input_lib
 from jaxuda.evaluation import scores as scores_lib
 from jaxuda.evaluation.scores import Scores
 from jaxuda.reports import sessions
-from jaxuda.training import own_data, stages, start
+from jaxuda.training import own_data, priors, stages, start
 from jaxuda.training.divergence import Divergence
 from jaxuda.training.evaluations import Evaluation, Evaluations
 from jaxuda.training.log import LEARNING_RATE, Log, describe
@@ -62,7 +62,7 @@ def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
   }
   abstract = experiment.abstract_state(config)
   constants = experiment.constants(
-    config, abstract.segmenter, streams['source']
+    config, abstract.segmenter, priors.find(config, streams['source'])
   )
   step = _jitted_step(FrozenConfigDict(config), mesh)
   whole = sharding.replicated(mesh)
@@ -112,8 +112,9 @@ class Run:
     self.init = stages.init_dir(config, workdir)
     self.start = start.find_start(self.init, config, resumed)
     self.d_start = d_start
+    self.priors = priors.of_run(config, self.streams['source'], workdir)
     self.constants = start.constants(
-      config, self.start, self.streams['source'], self.replicated
+      config, self.start, self.priors, self.replicated
     )
     # An encoder with new heads is no network to score or to draw.
     self.scored_start = self.start and start.is_complete(self.start)
@@ -137,6 +138,7 @@ class Run:
     )
     with contextlib.closing(self.checkpoints):
       current, notes = self._first_state()
+      priors.keep(self.priors, self.workdir)
       first = int(current.step)
       self.log = Log(self.workdir, config.steps, images)
       with contextlib.closing(self.log):

@@ -63,7 +63,9 @@ def _settle(config, stored, above=None):
     _check_labels(config, name)
   for name in read:
     _choose_size(config, name)
-  if 'mix' in config:
+  if (
+    'mix' in config or 'fourier' in config
+  ):  # which pair images of both domains
     config_lib.crop_alike(config)
   for key, stage in config_lib.stages(config).items():
     inner = {

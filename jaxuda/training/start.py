@@ -136,7 +136,7 @@ def variables(run: experiment.Run) -> dict:
 def constants(
   config,
   run: experiment.Run | None,
-  source: methods.SourceLabels,
+  priors: dict,
   sharding,
 ) -> dict:
   """Return experiment.constants on the devices.
@@ -144,7 +144,7 @@ def constants(
   Args:
     config: of the run that starts, or goes on.
     run: what it starts from.
-    source: all labels of the source.
+    priors: of Method.priors.
     sharding: of all arrays.
 
   Raises:
@@ -156,7 +156,7 @@ def constants(
       f'config.init is needed, also to go on: {config.method} compares its '
       "encoder with the one that it starts from, as ImageNet's."
     )
-  return jax.device_put(experiment.constants(config, run, source), sharding)
+  return jax.device_put(experiment.constants(config, run, priors), sharding)
 
 
 def is_complete(run: experiment.Run) -> bool:

@@ -21,8 +21,7 @@ def emitted(config) -> set[str]:
   """Return the terms of a step, from the shapes of the nets that are built."""
   start = state.abstract(*experiment.build(config))
   step = experiment.train_step(config)
-  labels_of = tiny.source_labels(config)
-  constants = experiment.constants(config, start.segmenter, labels_of)
+  constants = experiment.constants(config, start.segmenter, tiny.priors(config))
   batch = tiny.batch(config, size=1)
   _, measured = jax.eval_shape(step, start, batch, constants)
   return {k.removeprefix('loss/') for k in measured if k.startswith('loss/')}

@@ -34,6 +34,7 @@ _SMALL = {
   'patch.size': '32',
   'optim.warmup': '0',  # its first step has no rate
   'modes.count': '4',  # there are few labels
+  'robust.first_step': '0',
   'pyramid.threshold': '0.0',  # an untrained network is sure of nothing
   'gate': '0.0',  # an untrained discriminator is right by chance
   'clan.preheat': '0',  # its first step is plain, those after it are weighted
@@ -110,7 +111,7 @@ def batch(config, seed: int = 0, size: int = 2) -> dict:
   if 'feature_distance' in config:
     label[:, 32:] = 13  # cars, whose cells are compared
   # What is mixed has one size.
-  target = SOURCE if {'mix', 'fda'} & {*config} else TARGET
+  target = SOURCE if {'mix', 'fourier'} & {*config} else TARGET
   streams = {
     'source': {
       'image': rng.integers(0, 256, (size, *SOURCE, 3), np.uint8),
@@ -156,6 +157,11 @@ def source_labels(config) -> SourceLabels:
   return SourceLabels(
     tuple(np.repeat(row[:, None], SOURCE[1], 1) for row in rows), classes
   )
+
+
+def priors(config) -> dict:
+  """What a config's method takes for given of these labels."""
+  return methods.load(config.method).priors(config, source_labels(config))
 
 
 def drawn(shapes, seed: int = 0):
@@ -228,7 +234,7 @@ def stepper(spec: str, *overrides: str):
 
   method = methods.load(settings.method)
   constants = experiment.constants(
-    settings, first_state(spec, *overrides).segmenter, source_labels(settings)
+    settings, first_state(spec, *overrides).segmenter, priors(settings)
   )
   if 'encoder' in constants:  # another one, so that they have a distance
     constants['encoder'] = jax.tree.map(
