@@ -12,8 +12,9 @@ ImageNet weights by `--config.init=resnet101_caffe_bdl`.
 
 `round=2` and `round=3` train again, also on the target's labels by the round
 before: those whose confidence reaches the one at 0.66 of their class, or 0.9.
-There the paper takes the mean of three networks, of `--config.fourier.beta=0.01`,
-0.05 and 0.09, here it is one; three runs are scored as one by
+There the paper takes the mean of three networks, of
+`--config.fourier.beta=0.01`, 0.05 and 0.09, here it is one; three runs are
+scored as one by
 
   python -m jaxuda.evaluate --workdir=RUN,RUN,RUN
 

@@ -137,8 +137,8 @@ METHOD = Method(
     'robust.eta': Setting(2.0, 'the power of the entropy penalty', least=0.5),
     'robust.first_step': Setting(
       1,
-      "from which the entropy's term counts: 50,001 by the code's default, 1 by "
-      'its README',
+      "from which the entropy's term counts: 50,001 by the code's default, 1 "
+      'by its README',
       least=0,
     ),
   },

@@ -190,6 +190,17 @@ def _read(workdir, name) -> RunContent:
       f'and the run is finished at {found.config.steps:,}. Put a copy of the '
       'file back.'
     )
+  _tell_what_is_lost(workdir, found)
+  return found
+
+
+def _tell_what_is_lost(workdir, found):
+  """Print what a run's files show to be gone, or to be cut."""
+  log = workdir / 'metrics.csv'
+  if found.scores and (
+    metrics_csv.is_torn(log) or not _was_scored(found, found.config.steps)
+  ):
+    print_once(f'note: {log} has lost its last rows.')
   if found.start is None and _was_scored(found, 0):
     print_once(f'note: {workdir} has lost {scores_lib.START}.')
   if found.scores is None and _was_scored(found, found.config.steps):
@@ -197,7 +208,6 @@ def _read(workdir, name) -> RunContent:
       f'note: {workdir} has no scores.json, though it was scored at its last '
       'step: the command that trained it writes it again.'
     )
-  return found
 
 
 def _was_scored(run, step):

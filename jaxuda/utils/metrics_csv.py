@@ -147,6 +147,11 @@ def read_metrics(path: str | pathlib.Path) -> list[dict[str, float]]:
   ]
 
 
+def is_torn(path: str | pathlib.Path) -> bool:
+  """Return whether its last line has no end, as of a run that is writing it."""
+  return _parse(pathlib.Path(path)).torn
+
+
 def _append_whole(path: pathlib.Path, text: str) -> None:
   """Append in one piece; where that fails, the file is as before."""
   content = text.encode()

@@ -80,6 +80,19 @@ def test_files_that_are_gone_are_told(run, tmp_path, capsys):
   assert 'has no scores.json, though it was scored at its last step' in said
 
 
+def test_a_log_that_is_cut_is_told(run, tmp_path, capsys):
+  """In its last row, or behind the row before."""
+  path, output = run / 'metrics.csv', f'--output={tmp_path}/r.html'
+  whole = path.read_bytes()
+  rows = whole.splitlines(keepends=True)
+  for found in (whole, whole[:-9] + bytes(9), b''.join(rows[:-1])):
+    path.write_bytes(found)
+    content.print_once.cache_clear()
+    assert report.main(['report', str(run), output]) == 0
+    said = capsys.readouterr().out
+    assert ('metrics.csv has lost its last rows' in said) == (found != whole)
+
+
 def test_what_it_says(run, tmp_path):
   output = tmp_path / 'out' / 'report.html'
   assert report.main(['', str(run), f'--output={output}']) == 0
