@@ -58,7 +58,7 @@ def test_a_config_weighs_labels_of_the_target(name):
 def test_a_config_has_every_preset(name, preset):
   own = []
   if preset == 'mine':
-    own = ['target.name=streets/city', 'target.size=112x160']
+    own = ['target.name=streets/city', 'target.size=208x288']
   config = load(name, preset, *own)
   assert config.is_locked
   assert config.name == f'{name}-{preset}'
