@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from benchmarks.faults import __main__ as faults
+from benchmarks.perf import hours
 from benchmarks.tables import label_free, measure, results_file, rows
 from jaxuda.utils import cli, files
 from jaxuda.utils.errors import UserError
@@ -143,6 +144,10 @@ def _faults(results):
   return faults.markdown(_read(results, 'faults')['kinds'])
 
 
+def _hours(results):
+  return hours.markdown(_read(results, 'hours')['configs'])
+
+
 # Those that are no table of `tables.measure` as it is.
 OTHERS: dict[str, Callable[[pathlib.Path], str]] = {
   'readme, 2,000 steps': lambda results: _readme(
@@ -151,6 +156,7 @@ OTHERS: dict[str, Callable[[pathlib.Path], str]] = {
   'readme, 600 steps': lambda results: _readme('methods', SHORT, results),
   'label_free': _label_free,
   'faults': _faults,
+  'hours': _hours,
 }
 
 

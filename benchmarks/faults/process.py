@@ -139,7 +139,7 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
   if ended.status is None:
     return f'hangs: {_last(ended)}'
   if noise := [text for text in _NOISE if text in ended.err + ended.out]:
-    return f'prints {noise[0]}: {_last(ended)}'
+    return f'prints {noise[0]}: {_last(ended)}{_innermost(ended)}'
   if ended.peak > MOST_BYTES:
     return f'takes {ended.peak / 2**30:.1f} GiB'
   if ended.status not in statuses:
@@ -157,6 +157,12 @@ def fault(ended: Ended, statuses: tuple[int, ...] = (0, 2)) -> str:
 def _last(ended):
   lines = (ended.err.strip() or ended.out.strip() or 'says nothing').split('\n')
   return lines[-1][:200]
+
+
+def _innermost(ended):
+  """Return where the last traceback that was printed ends."""
+  frames = re.findall(r'^ *(File ".*)', ended.err + ended.out, re.MULTILINE)
+  return f' ({frames[-1]})' if frames else ''
 
 
 def _read(file) -> str:

@@ -52,6 +52,7 @@ def our_step(config, forms: str, rounds: int) -> dict:
   least = floor.of_step(config, ours.batch)
   result = {
     'all_s': common.times(ours, rounds),
+    'pipelined_s': float(f'{ours.pipelined(rounds):.4g}'),
     'images': images,
     'compile_s': round(ours.compile_s, 1),
     'xla_temporaries_gib': round(ours.temporaries_gib(), 2),

@@ -24,6 +24,7 @@ SMALL = [
   '--config.target.size=48x80',
 ]
 COMMANDS = [
+  'perf.accelerator',
   *('perf.evaluation', 'perf.hours', 'perf.input', 'perf.memory'),
   *('perf.profile', 'perf.scaling', 'perf.train_step'),
   *('tables.measure', 'tables.figures', 'tables.label_free'),
@@ -107,6 +108,35 @@ def test_train_step(tmp_path, run):
     assert 0 < row['share_of_floor'] < 1
   assert rows['jaxuda auto']['times_first'] == 1
   assert 'jaxuda plain' in said and str(tmp_path / 'small.json') in said
+
+
+def test_accelerator(tmp_path, run):
+  """On the CPU, small: what fails is kept, and what is left is gone on with."""
+  more = [s.removeprefix('--config.') for s in SMALL[1:]]
+  arguments = [
+    *('--experiments=advent', '--dtypes=float32', '--batches=1', '--torch='),
+    *('--rounds=1', f'--output={tmp_path}', '--name=small'),
+  ]
+  planned = run('perf.accelerator', *arguments, '--plan').splitlines()
+  assert planned[0] == 'advent, float32, batch 1, jaxuda auto'
+  assert len(planned) == 1 + 2 + 5
+  quoted = f'--more={",".join(m for m in more if "(" not in m)}'
+  said = run('perf.accelerator', *arguments, quoted, '--minutes=0.01')
+  assert f'1/{len(planned)}  {planned[0]}' in said
+  assert 'are left: start it again' in said
+  rows = stored(tmp_path, 'small')['rows']
+  assert rows[planned[0]]['finite'] and rows[planned[0]]['pipelined_s'] > 0
+  failed = {'failed': 'status 1: out of memory'}
+  rows = {key: failed for key in planned[1:]} | rows
+  path = tmp_path / 'small.json'
+  path.write_text(json.dumps(stored(tmp_path, 'small') | {'rows': rows}))
+  said = run('perf.accelerator', *arguments, quoted)
+  assert f'1/{len(planned)}' not in said and 'are left' not in said
+  assert 'out of memory' in said and 'MFU' in said
+  other = stored(tmp_path, 'small') | {'device': 'another'}
+  path.write_text(json.dumps(other))
+  with pytest.raises(UserError, match='is of another, and this is cpu: give'):
+    run('perf.accelerator', *arguments, quoted)
 
 
 def test_profile(tmp_path, run):
