@@ -55,12 +55,13 @@ def in_all(config, known: dict[str, float]) -> float:
 
   Args:
     config: an experiment's.
-    known: those of a step, by the name of the experiment; it grows.
+    known: those of a step, by the experiment's digest; it grows.
   """
-  if config.name not in known:
-    known[config.name] = operations(config)
+  key = config_lib.digest(config)
+  if key not in known:
+    known[key] = operations(config)
   stages = config_lib.stages(config).values()
-  return known[config.name] * config.steps + sum(
+  return known[key] * config.steps + sum(
     in_all(stage, known) for stage in stages
   )
 
@@ -83,8 +84,7 @@ def main(argv: list[str]) -> int:
     total = in_all(config, known)
     stored['configs'][name] = {
       'steps': config.steps,
-      'operations_a_step': known[config.name],
-      'hours': known[config.name] * config.steps / v100 / 3600,
+      'operations_a_step': known[config_lib.digest(config)],
       'hours_with_stages': {
         device: total / rate / 3600 for device, rate in rates.items()
       },

@@ -80,7 +80,7 @@ def priors(config, labels) -> dict[str, np.ndarray]:
   classes, modes = segmenter.num_classes(config), config.modes
   found = []
   for label in labels.label_maps(_MAPS):
-    cells, kept = histograms(np.asarray(label)[None], classes, modes.patch)
+    cells, kept = histograms(jnp.asarray(label)[None], classes, modes.patch)
     found.append(np.asarray(cells)[np.asarray(kept)])
   patches = np.concatenate(found).astype(np.float64)
   if len(patches) < modes.count:
@@ -93,7 +93,7 @@ def priors(config, labels) -> dict[str, np.ndarray]:
   centres, _ = vq.kmeans2(
     patches[chosen], modes.count, minit='++', seed=rng, missing='warn'
   )
-  return {'modes': np.float32(centres)}
+  return {'modes': np.asarray(centres, np.float32)}
 
 
 def segmenter_losses(ctx) -> dict:

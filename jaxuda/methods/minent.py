@@ -56,7 +56,7 @@ def priors(config, labels) -> dict[str, np.ndarray]:
     'mean': np.nanmean(there, 0),
     'ninetieth': ninetieth,
   }
-  return {name: np.float32(value) for name, value in found.items()}
+  return {name: np.asarray(value, np.float32) for name, value in found.items()}
 
 
 def segmenter_losses(ctx) -> dict:

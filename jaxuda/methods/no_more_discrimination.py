@@ -8,6 +8,8 @@ and with one network that has an output a class in the place of the paper's
 separate ones, this is our reading.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -50,7 +52,7 @@ def discriminator_losses(ctx) -> dict:
   return losses
 
 
-def cell_shares(label: Array, size: tuple[int, int], classes: int) -> Array:
+def cell_shares(label: Array, size: Sequence[int], classes: int) -> Array:
   """Return the share of each class among a cell's labelled pixels.
 
   The paper divides by all of its pixels.

@@ -33,7 +33,7 @@ def priors(config, labels) -> dict[str, np.ndarray]:
   """Return shares, f32[C]: of the source's labelled pixels each class's."""
   del config
   counts = labels.class_counts.sum(0)
-  return {'shares': np.float32(counts / counts.sum())}
+  return {'shares': np.asarray(counts / counts.sum(), np.float32)}
 
 
 def curriculum(ctx) -> dict:

@@ -5,6 +5,8 @@ Segmentation of Urban Scenes", CVPR 2018. No code was published: what is left
 open is our reading, as the networks of the regions' classifiers.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -85,7 +87,7 @@ def region_losses(logits: Array, domain: float) -> Array:
   return total / (len(logits) * jnp.maximum(chosen.sum((0, 1)), 1))
 
 
-def regions(size: tuple[int, int], count: int) -> Array:
+def regions(size: Sequence[int], count: int) -> Array:
   """Return in which region each cell of a map is: bool[h, w, count].
 
   Args:

@@ -1,6 +1,7 @@
 """A segmenter: an encoder, a decoder, and the form of the encoder's input."""
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -289,7 +290,7 @@ def decode(
   params: dict,
   batch_stats: dict,
   features: dict[str, Array],
-  size: tuple[int, int],
+  size: Sequence[int],
   rngs: dict[str, Array] | None = None,
 ) -> dict[str, Array]:
   """Run the decoder alone, as in training; the statistics stay as they are.
