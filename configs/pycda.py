@@ -18,6 +18,7 @@ follow the target, where the code estimates them on it at the end.
 """
 
 from configs import _stages, common, source_only
+from jaxuda import config as config_lib
 
 
 def get_config(arg=None):
@@ -46,5 +47,6 @@ def get_config(arg=None):
     config.steps = common.STEPS // 2
   before = source_only.get_config(f'{arg.preset},encoder={arg.encoder}')
   _stages.start_from(config, before)
-  before.source = config.source
+  for key in ('name', 'size'):
+    config_lib.share_value(config.source, before.source, key)
   return config

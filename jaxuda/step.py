@@ -54,8 +54,7 @@ def train_step(
       'target': {'image': u8[B, Ht, Wt, 3]}}; the method's streams. Also the
       target has a 'label' where it has pseudo labels, and 'soft' where they are
       soft.
-    constants: of experiment.constants: what the method needs and no step
-      changes.
+    constants: of experiment.constants, which no step changes.
     nets, txs, method: modules, optimizers and the method.
     config: reads `seed`, `grad_accum_steps`, `loss_weights`, `ce_reduction`,
       `focal_gamma`, `bn_stats_from`, `max_nonfinite_steps`, `model`,

@@ -4,6 +4,7 @@ import pathlib
 import shutil
 
 from benchmarks.faults import process, subjects
+from jaxuda.utils import files
 
 METHOD = 'dacs'
 _RUN, _NEW = '--workdir=runs/run', '--output=new/out'
@@ -37,7 +38,7 @@ def keep_whole(place: pathlib.Path) -> None:
 
 def put_back(place: pathlib.Path) -> None:
   """Put back what there was before a command."""
-  subjects.remove(place)
+  files.remove(place)
   shutil.copytree(_whole(place), place)
 
 

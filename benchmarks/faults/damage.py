@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.faults import process, subjects
 from benchmarks.faults.subjects import Tried
+from jaxuda.utils import files
 
 PROMISE = 'a damaged file is told, or makes no difference; no traceback'
 
@@ -36,7 +37,7 @@ class _Reader:
 
   def __call__(self, place: pathlib.Path) -> tuple[process.Ended, object]:
     """Run the command; return how it ended, and what it has made."""
-    subjects.remove(place / self.made)
+    files.remove(place / self.made)
     cache = str(place / 'cache')  # of compiled programs
     ended = process.run(place, *self.words, XDG_CACHE_HOME=cache)
     return ended, self.result(place / self.made) if ended.status == 0 else None
@@ -162,7 +163,7 @@ def _prepare(place, readers):
     shutil.copytree(place / 'runs/run', half)
     # As a kill leaves it behind the ninth step.
     for name in ('checkpoints/12', 'scores.json', 'report.html', 'figures'):
-      subjects.remove(half / name)
+      files.remove(half / name)
     (half / '.lock').write_text('1 on a host')
     shutil.copytree(place, whole, symlinks=True)
     for reader in readers.values():
@@ -173,7 +174,7 @@ def _prepare(place, readers):
 
 
 def _put_back(place, whole):
-  subjects.remove(place)
+  files.remove(place)
   shutil.copytree(whole, place, symlinks=True)
 
 

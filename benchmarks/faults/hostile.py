@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmarks.faults import process, subjects
 from benchmarks.faults.subjects import Tried
+from jaxuda.utils import files
 
 PROMISE = 'nothing is executed; bounded time and memory; a sentence'
 
@@ -36,7 +37,7 @@ def tries(
   subjects.train(place, METHOD, 'runs/run')
   kinds = (_image, _weights, _run_folder)
   for turn in range(count):
-    subjects.remove(place / 'hostile')
+    files.remove(place / 'hostile')
     (place / 'hostile').mkdir()
     what, words = kinds[turn % len(kinds)](place, rng)
     ended = process.run(place, *words, timeout_s=_TIMEOUT_S)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.faults import process, subjects
 from benchmarks.faults.subjects import Tried
+from jaxuda.utils import files
 
 PROMISE = 'a run that goes on ends as one that was never killed, to the bit'
 
@@ -31,7 +32,7 @@ def tries(
       straight[method] = subjects.straight(place, method, folder)
     expected, seconds = straight[method]
     for folder in place.glob('killed*'):
-      subjects.remove(folder)
+      files.remove(folder)
     words = subjects.training(method, 'killed/run')
     # Several kills of one run: also while it goes on, and before it has begun.
     for _ in range(min(left, rng.choice((1, 2, 3)))):

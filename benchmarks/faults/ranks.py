@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from benchmarks.faults import full_disk, process, subjects
 from benchmarks.faults.subjects import Tried
+from jaxuda.utils import files
 
 PROMISE = (
   'the others end in bounded time with a sentence; all go on, to the bit'
@@ -39,7 +40,7 @@ def tries(
     count: runs.
   """
   for _ in range(2):  # the first one compiles
-    subjects.remove(place / 'straight')
+    files.remove(place / 'straight')
     straight = _start(place, 'straight/run')
     ended = [child.end() for child in straight]
     subjects.refuse_failed(METHOD, *ended)
@@ -61,7 +62,7 @@ def tries(
 
 def _disk(folder, *, is_small):
   """Make an empty folder, on a disk of its own if that is to be small."""
-  subjects.remove(folder)
+  files.remove(folder)
   return full_disk.small_disk(folder) if is_small else contextlib.nullcontext()
 
 

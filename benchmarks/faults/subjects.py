@@ -3,7 +3,6 @@
 import hashlib
 import json
 import pathlib
-import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -138,7 +137,7 @@ def straight(
 ) -> tuple[dict[str, str], float]:
   """Return the end state of a run that nobody harms, and its seconds."""
   for _ in range(2):  # the first one compiles
-    remove(place / workdir)
+    files.remove(place / workdir)
     ended = train(place, method, workdir, *more)
   return end_state(place / workdir), ended.seconds
 
@@ -169,14 +168,6 @@ def content(folder: pathlib.Path, pattern: str = '**/*') -> dict[str, str]:
     for path in sorted(folder.glob(pattern))
     if path.is_file()
   }
-
-
-def remove(path: pathlib.Path) -> None:
-  """Remove a file, or a folder with all in it, if it is there."""
-  if path.is_dir():
-    shutil.rmtree(path)
-  else:
-    path.unlink(missing_ok=True)
 
 
 def _array(file):

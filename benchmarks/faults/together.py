@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.faults import process, subjects
 from benchmarks.faults.subjects import Tried
+from jaxuda.utils import files
 
 PROMISE = 'one does it, the other waits or is refused; nothing is lost'
 
@@ -45,12 +46,12 @@ def tries(
   subjects.straight(place, METHOD, 'runs/run')
   expected = {}
   for name, words in commands.items():
-    subjects.remove(place / 'new')
+    files.remove(place / 'new')
     subjects.refuse_failed(name, process.run(place, *words))
     expected[name] = _made(place, name)
   for turn in range(count):
     name = [*commands][turn % len(commands)]
-    subjects.remove(place / 'new')
+    files.remove(place / 'new')
     harm = (_two, _bad_disk)[turn // len(commands) % 2]
     began = time.monotonic()
     what, fault, said = harm(place, rng, commands[name])

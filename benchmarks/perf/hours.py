@@ -5,9 +5,9 @@
 Counts the operations of a step's networks (floor.py) and reckons hours from
 them: on one V100 at the rate that ACCV 2020 reports, 150,000 steps in about 25
 hours; on other devices at half of their dense rate, in bfloat16 where it is an
-accelerator. The stages before a config count as its own. Nothing is trained,
-and nothing of it is measured. Writes <results>/hours.json; the docs of the
-configs state the hours on a V100.
+accelerator; of a config alone, as its docstring has them, and with the stages
+before it. Nothing is trained, and nothing of it is measured. Writes
+<results>/hours.json.
 """
 
 import json
@@ -85,6 +85,10 @@ def main(argv: list[str]) -> int:
     stored['configs'][name] = {
       'steps': config.steps,
       'operations_a_step': known[config_lib.digest(config)],
+      'hours_alone': known[config_lib.digest(config)]
+      * config.steps
+      / v100
+      / 3600,
       'hours_with_stages': {
         device: total / rate / 3600 for device, rate in rates.items()
       },
@@ -104,14 +108,14 @@ def markdown(configs: Mapping[str, Mapping[str, Any]]) -> str:
   devices = ('V100', *DEVICES)
   heads = ' | '.join(f'{device}, hours' for device in devices)
   return '\n'.join([
-    f'| config | steps | TFLOP a step | {heads} |',
-    '|---|---|---|' + '---|' * len(devices),
+    f'| config | steps | TFLOP a step | alone, V100, hours | {heads} |',
+    '|---|---|---|---|' + '---|' * len(devices),
     *(_line(name, each) for name, each in configs.items()),
   ])  # fmt: skip
 
 
 def _line(name, each):
-  hours = each['hours_with_stages'].values()
+  hours = (each['hours_alone'], *each['hours_with_stages'].values())
   cells = ' | '.join(f'{h:,.0f}' if h >= 10 else f'{h:.1f}' for h in hours)
   operations_ = each['operations_a_step'] / 1e12
   return f'| `{name}.py` | {each["steps"]:,} | {operations_:.2f} | {cells} |'

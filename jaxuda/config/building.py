@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict, config_dict
 
-from jaxuda.config import defaults
+from jaxuda.config import defaults, stream_defaults
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.names import nearest
 
@@ -60,7 +60,7 @@ def parse_arg(arg: str | None, **declared: Sequence[str] | int) -> ConfigDict:
 def stream(**given) -> ConfigDict:
   """Return a stream of examples with these settings, the others at default."""
   config = ConfigDict()
-  add(config, defaults.STREAM)
+  add(config, stream_defaults.STREAM)
   config.update(given)
   return config
 
@@ -68,7 +68,7 @@ def stream(**given) -> ConfigDict:
 def pseudo(rule: str) -> ConfigDict:
   """Return the settings of pseudo labels by a rule, with its own values."""
   config = ConfigDict()
-  add(config, defaults.PSEUDO)
+  add(config, stream_defaults.PSEUDO)
   config.rule = rule
   return config
 

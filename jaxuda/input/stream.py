@@ -12,7 +12,8 @@ from jaxuda.input.records import Records
 from jaxuda.utils.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True)
+# eq=False: as of Records, and an array is no key.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Stream:
   """One of the streams of examples that training reads side by side.
 

@@ -205,6 +205,23 @@ def refuse_accumulation(config, what: str) -> None:
     )
 
 
+def require_twin_heads(config) -> None:
+  """Refuse a network that has not two heads on the same features.
+
+  Args:
+    config: an experiment's.
+
+  Raises:
+    UserError: names the keys.
+  """
+  decoder = config.model.decoder
+  if not (decoder.multi_level and decoder.shared_features):
+    raise UserError(
+      f'method {config.method} needs config.model.decoder.multi_level=True and '
+      'config.model.decoder.shared_features=True: two heads on one map.'
+    )
+
+
 @functools.cache  # equal methods are one object, by which steps are compiled
 def load(name: str) -> Method:
   """Return the method of that name; a UserError names the nearest.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxuda.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 
@@ -78,6 +79,21 @@ def discriminator_losses(
     of_target = half(head, target[head], TARGET)
     losses |= halves(head, of_source, of_target)
   return losses
+
+
+def of_target(answers: Array) -> Array:
+  """Return the logits of 'target' of a PixelDiscriminator's answers.
+
+  The softmax over a pair, one of each domain, is the sigmoid of its difference.
+
+  Args:
+    answers: f32[..., 2 K], the source's first.
+
+  Returns:
+    f32[..., K].
+  """
+  source, target = jnp.split(answers, 2, axis=-1)
+  return target - source
 
 
 def halves(name: str, source: Half, target: Half) -> dict[str, Array]:

@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxuda import optim
+from jaxuda import methods, optim
 from jaxuda.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 from jaxuda.methods import Method, _adversarial
 from jaxuda.models import layers, segmenter
 from jaxuda.models.discriminators import for_class_maps
-from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import Setting
 
 
@@ -25,12 +24,7 @@ def check(config) -> None:
   Raises:
     UserError: names the keys.
   """
-  decoder = config.model.decoder
-  if not (decoder.multi_level and decoder.shared_features):
-    raise UserError(
-      'method clan needs config.model.decoder.multi_level=True and '
-      'config.model.decoder.shared_features=True: two heads on one map.'
-    )
+  methods.require_twin_heads(config)
 
 
 def discriminators(config) -> dict:

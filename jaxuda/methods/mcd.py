@@ -29,12 +29,7 @@ def check(config) -> None:
   Raises:
     UserError: names the keys.
   """
-  decoder = config.model.decoder
-  if not (decoder.multi_level and decoder.shared_features):
-    raise UserError(
-      'method mcd needs config.model.decoder.multi_level=True and '
-      'config.model.decoder.shared_features=True: two heads on one map.'
-    )
+  methods.require_twin_heads(config)
   methods.refuse_accumulation(config, 'what the heads learn of the source')
   if any(config.model.detail):
     raise UserError(

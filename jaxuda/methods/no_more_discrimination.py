@@ -85,9 +85,8 @@ def class_loss(logits: Array, shares: Array, domain: float) -> Array:
 def _halves(ctx, stream, domain):
   """Return what the discriminator makes of a domain: of all, and by class."""
   outputs = ctx.outputs[stream]
-  found = ctx.discriminate('main', outputs.main_features)
-  source, target = jnp.split(found, 2, axis=-1)
-  logits = target - source  # of 'target', the last one without a class
+  answers = ctx.discriminate('main', outputs.main_features)
+  logits = _adversarial.of_target(answers)  # the last one without a class
   classes, size = logits.shape[-1] - 1, logits.shape[1:3]
   label = ctx.inputs[stream].label if stream == 'source' else None
   if label is None:  # soft labels of its own

@@ -15,6 +15,7 @@ import optax
 
 from jaxuda import methods
 from jaxuda.methods import Method
+from jaxuda.models import layers
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
@@ -40,7 +41,9 @@ def curriculum(ctx) -> dict:
   """Return pixel_main, box_main and balance_main, of the target."""
   logits = ctx.outputs['target'].logits['main']
   threshold = ctx.config.pyramid.threshold
-  boxes = [pooled(logits, side) for side in ctx.config.pyramid.boxes]
+  # Of logits, and not of probabilities (train_pycda.py).
+  sides = ctx.config.pyramid.boxes
+  boxes = [layers.box_means(logits, (side, side)) for side in sides]
   return {
     'pixel_main': own_labels([logits], threshold),
     'box_main': own_labels(boxes, threshold),
@@ -69,23 +72,6 @@ def own_labels(maps: Iterable[Array], threshold: float) -> Array:
     losses.append(jnp.where(kept, loss, 0.0).sum())
     counts.append(kept.sum())
   return sum(losses) / jnp.maximum(sum(counts), 1)
-
-
-def pooled(logits: Array, side: int) -> Array:
-  """Return the mean logits of boxes, without those that are cut by an edge.
-
-  The logits are averaged, not the probabilities (train_pycda.py).
-
-  Args:
-    logits: f32[B, H, W, C].
-    side: of a box, in pixels.
-
-  Returns:
-    f32[B, H // side, W // side, C].
-  """
-  height, width = (n // side for n in logits.shape[1:3])
-  whole = logits[:, : height * side, : width * side]
-  return whole.reshape(len(logits), height, side, width, side, -1).mean((2, 4))
 
 
 def balance(logits: Array, shares: Array) -> Array:

@@ -2,7 +2,8 @@
 
 Chen, Li and Van Gool, "ROAD: Reality Oriented Adaptation for Semantic
 Segmentation of Urban Scenes", CVPR 2018. No code was published: what is left
-open is our reading, as the networks of the regions' classifiers.
+open is our reading, as the network of the regions' classifiers, FADA's with a
+pair of outputs for each region.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import optax
 from jaxuda.losses import SOURCE, TARGET, feature_distance
 from jaxuda.methods import Example, Method, _adversarial
 from jaxuda.models import encoders, segmenter
-from jaxuda.models.fine_discriminators import RegionDiscriminator
+from jaxuda.models.discriminators import PixelDiscriminator
 from jaxuda.utils.settings import Setting
 
 Array = jax.Array
@@ -41,11 +42,11 @@ def discriminators(config) -> dict:
   encoder = config.model.encoder
   channels = encoders.load(encoder.name).channels(encoder)
   return {
-    'region': RegionDiscriminator(
-      channels[segmenter.deepest(config)],
-      config.regions**2,
-      config.discriminator.width,
-      jnp.dtype(config.model.dtype),
+    'region': PixelDiscriminator(
+      channels=channels[segmenter.deepest(config)],
+      num_classes=config.regions**2,
+      width=config.discriminator.width,
+      dtype=jnp.dtype(config.model.dtype),
     )
   }
 
@@ -102,7 +103,8 @@ def regions(size: Sequence[int], count: int) -> Array:
 
 def _half(ctx, stream, domain):
   deepest = segmenter.deepest(ctx.config)
-  logits = ctx.discriminate('region', ctx.outputs[stream].features[deepest])
+  features = ctx.outputs[stream].features[deepest]
+  logits = _adversarial.of_target(ctx.discriminate('region', features))
   chosen = regions(logits.shape[1:3], logits.shape[-1])
   right = (logits > 0) == (domain == TARGET)
   accuracy = (right & chosen).sum() / (len(logits) * chosen.sum())

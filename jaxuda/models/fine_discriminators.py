@@ -1,4 +1,4 @@
-"""Discriminators of less than a map: of pixels, regions, and patches' modes."""
+"""Discriminators of less than a map: of pixels, and of patches' modes."""
 
 from collections.abc import Sequence
 
@@ -49,41 +49,6 @@ class DroppingDiscriminator(nn.Module):
     return x[..., 0] - x[..., 1]
 
 
-class RegionDiscriminator(nn.Module):
-  """One classifier for each region of a map, on a trunk that all share.
-
-  FADA's layers: two 3x3 convolutions with bias and LeakyReLU 0.2, and one with
-  an output for each region. ROAD's own have no code; the shared trunk is our
-  reading.
-
-  Attributes:
-    channels: of its input.
-    regions: how many there are.
-    width: channels of the first layer; the second has half.
-    dtype: compute type.
-  """
-
-  LAYOUT = 'region_discriminator'
-
-  channels: int
-  regions: int
-  width: int = 256
-  dtype: jnp.dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    """Map f[B, h, w, channels] to f32[B, h, w, regions], of 'target'."""
-
-    def conv(features, name):
-      return layers.Conv(
-        features, 3, 1, 1, use_bias=True, dtype=self.dtype, name=name
-      )
-
-    x = nn.leaky_relu(conv(self.width, 'trunk1')(x), 0.2)
-    x = nn.leaky_relu(conv(self.width // 2, 'trunk2')(x), 0.2)
-    return conv(self.regions, 'regions')(x).astype(jnp.float32)
-
-
 class ModeClassifier(nn.Module):
   """AdaptPatch's H: which mode of label patches is each place of a map?
 
@@ -108,10 +73,7 @@ class ModeClassifier(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Map f[B, H, W, channels] to f32[B, U, V, modes], one place a patch."""
-    height, width = self.patch
-    u, v = x.shape[1] // height, x.shape[2] // width
-    x = x[:, : u * height, : v * width]
-    x = x.reshape(len(x), u, height, v, width, -1).mean((2, 4))
+    x = layers.box_means(x, self.patch)
     x = layers.Conv(self.width, 1, use_bias=True, name='patch')(x)
     x = nn.leaky_relu(x, 0.2)
     x = layers.Conv(self.modes, 1, use_bias=True, name='modes')(x)
@@ -148,12 +110,6 @@ LAYOUTS = (
     'dropping_discriminator',
     "CyCADA's discriminator of pixels; names of ours",
     (r'pixel1\.weight', r'pixel3\.weight'),
-    torch_names.unchanged,
-  ),
-  Layout(
-    'region_discriminator',
-    "ROAD's classifiers of regions; names of ours",
-    (r'trunk1\.weight', r'regions\.weight'),
     torch_names.unchanged,
   ),
   Layout(

@@ -202,6 +202,24 @@ def max_pool(x: Array, ceil: bool) -> Array:
   )
 
 
+def box_means(x: Array, sides: Sequence[int]) -> Array:
+  """Return the means of boxes, without those that an edge cuts.
+
+  Args:
+    x: f[B, H, W, C].
+    sides: (height, width) of a box.
+
+  Returns:
+    f[B, H // height, W // width, C].
+  """
+  rows, columns = (
+    n // side for n, side in zip(x.shape[1:3], sides, strict=True)
+  )
+  whole = x[:, : rows * sides[0], : columns * sides[1]]
+  boxes = whole.reshape(len(x), rows, sides[0], columns, sides[1], -1)
+  return boxes.mean((2, 4))
+
+
 @jax.named_scope('resize')  # so that a profile tells it from the network
 def resize(x: Array, size: Sequence[int], align_corners: bool = True) -> Array:
   """Resize f[B, h, w, C] to f32[B, *size, C] bilinearly, as torch does.

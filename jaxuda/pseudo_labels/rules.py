@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxuda.config.defaults import PSEUDO
+from jaxuda.config.stream_defaults import PSEUDO
 from jaxuda.datasets import specs
 from jaxuda.utils.errors import UserError
 from jaxuda.utils.settings import check_all

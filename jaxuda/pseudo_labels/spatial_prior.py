@@ -7,9 +7,11 @@ smoothing and the scale are our reading.
 """
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from jaxuda import labels
+from jaxuda.datasets import images
 from jaxuda.input import Records, decode
 from jaxuda.utils import console
 
@@ -44,7 +46,8 @@ def count(
   title = f'{records.title}: class frequencies'
   with console.progress(title, len(records)) as advance:
     for label in maps:
-      counts[_nearest(label, size).ravel(), place] += 1
+      small = images.resize_label(Image.fromarray(label), size)
+      counts[np.asarray(small).ravel(), place] += 1
       advance()
   frequent = counts[:classes].reshape(classes, height, width)
   return smoothed(frequent, sigma * height)
@@ -66,12 +69,3 @@ def smoothed(counts: np.ndarray, sigma: float) -> np.ndarray:
   total = blurred.sum((1, 2), keepdims=True)
   prior = np.divide(blurred, total, np.zeros_like(blurred), where=total > 0)
   return np.moveaxis(prior / prior.max(), 0, -1).astype(np.float32)
-
-
-def _nearest(label, size):
-  """Bring u8[H, W] to a size: of each place the pixel nearest its centre."""
-  rows, columns = (
-    ((np.arange(n) + 0.5) * m / n).astype(int)
-    for n, m in zip(size, label.shape, strict=True)
-  )
-  return label[np.ix_(rows, columns)]

@@ -6,11 +6,13 @@ They are found once, at the start of a run: what is trained on them goes on with
 the same ones, whatever finds them anew on another machine.
 """
 
+import functools
 import pathlib
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from ml_collections import FrozenConfigDict
 
 from jaxuda import methods
 from jaxuda.utils import files
@@ -18,8 +20,6 @@ from jaxuda.utils.console import print0
 from jaxuda.utils.errors import UserError
 
 FOLDER = 'priors'
-# By the stream, as a run is checked before it is made.
-_FOUND: dict[int, tuple] = {}
 
 
 def find(config, source: methods.SourceLabels) -> dict[str, np.ndarray]:
@@ -29,12 +29,14 @@ def find(config, source: methods.SourceLabels) -> dict[str, np.ndarray]:
     config: an experiment's.
     source: its stream.
   """
-  known, priors = _FOUND.get(id(source), (None, {}))
-  if known is not source:
-    priors = dict(methods.load(config.method).priors(config, source))
-    if jax.process_count() > 1:  # equal on all, to the bit
-      priors = multihost_utils.broadcast_one_to_all(priors)
-    _FOUND[id(source)] = source, priors
+  return _find(FrozenConfigDict(config), source)
+
+
+@functools.lru_cache(maxsize=2)  # a run is checked before it is made
+def _find(config, source):
+  priors = dict(methods.load(config.method).priors(config, source))
+  if jax.process_count() > 1:  # equal on all, to the bit
+    priors = multihost_utils.broadcast_one_to_all(priors)
   return priors
 
 
