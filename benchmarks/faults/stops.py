@@ -84,7 +84,10 @@ def _judge(ended, number, went_on):
 
 
 def _is_python(text):
-  """Whether a traceback is of Python's own start, which no program can mend."""
-  files = re.findall(r'^  File "(.*?)"', text, re.MULTILINE)
+  """Whether a traceback is of Python's own start, which no program can mend.
+
+  There its `site` also runs what packages bring, as an editable one does.
+  """
+  files = set(re.findall(r'^  File "(.*?)"', text, re.MULTILINE))
   own = [f for f in files if str(process.ROOT) in f or 'site-packages' in f]
-  return bool(files) and not own
+  return bool(files) and ('<frozen site>' in files or not own)

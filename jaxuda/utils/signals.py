@@ -1,7 +1,6 @@
 """How a program stops when asked: SIGTERM, Ctrl-C, the end of its terminal."""
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -95,9 +94,10 @@ class Unwinding:
   The first SIGTERM, SIGINT or SIGHUP raises where the program is:
   KeyboardInterrupt, or SystemExit of 128 + its number. Another one, a second
   later or more, ends the process at once. Those that the parent ignores stay
-  ignored. What a handler raises inside a callback of
-  some library is lost, or comes out as another error: `check` raises again, as
-  the end of the context does, and `number` tells.
+  ignored. What a handler raises inside a destructor, or a callback of Python's
+  collector, is dropped there, and raised again a moment later. Inside a
+  callback of some library it is lost, or comes out as another error: `check`
+  raises again, as the end of the context does, and `number` tells.
 
   At its end the earlier handlers come back. Only in the main thread are
   signals handled.
@@ -127,6 +127,8 @@ class Unwinding:
         s: signal.signal(s, self._handle) for s in _stop_signals()
       }
       self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._raise)
+      self._unraisable = sys.unraisablehook
+      sys.unraisablehook = self._raise_later
     return self
 
   def __exit__(self, *exc_info) -> None:
@@ -137,6 +139,9 @@ class Unwinding:
         s: handler if s == signal.SIGALRM else signal.SIG_IGN
         for s, handler in self._before.items()
       }
+    if self._before:
+      signal.setitimer(signal.ITIMER_REAL, 0)
+      sys.unraisablehook = self._unraisable
     _restore(self._before)
     self._watch.close()
     self.check()
@@ -154,16 +159,20 @@ class Unwinding:
       self._raise(number, frame)
 
   def _raise(self, _, frame):
-    # Python prints and drops what is raised inside a callback of its collector;
-    # and a library of which half is imported may crash on its way out.
-    collecting = {getattr(call, '__code__', None) for call in gc.callbacks}
+    # A library of which half is imported may crash on its way out.
     while frame:
-      code = frame.f_code
-      if code in collecting or code.co_filename.startswith(_IMPORTING):
+      if frame.f_code.co_filename.startswith(_IMPORTING):
         signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
         return
       frame = frame.f_back
     self.check()
+
+  def _raise_later(self, unraisable):
+    # Python would print what a destructor has raised, and drop it.
+    if isinstance(unraisable.exc_value, (KeyboardInterrupt, SystemExit)):
+      signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+    else:
+      self._unraisable(unraisable)
 
 
 class _Watch:

@@ -1,6 +1,7 @@
 """A preparation that is stopped from outside leaves nothing half-done."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -97,6 +98,37 @@ def test_nohup_is_respected(ignored):
     assert signal.getsignal(signal.SIGHUP) == expected
   finally:
     signal.signal(signal.SIGHUP, before)
+
+
+class _Leaving:
+  def __del__(self):
+    signal.raise_signal(signal.SIGINT)
+
+
+def _raise_in_a_destructor():
+  _Leaving()
+
+
+def _raise_in_the_collector():
+  def callback(phase, info):
+    signal.raise_signal(signal.SIGINT)
+
+  gc.callbacks.append(callback)
+  gc.collect()
+  gc.callbacks.remove(callback)
+
+
+@pytest.mark.parametrize(
+  'raise_signal', [_raise_in_a_destructor, _raise_in_the_collector]
+)
+def test_a_signal_that_python_would_drop_comes_again(raise_signal, capfd):
+  began, hook = time.monotonic(), sys.unraisablehook
+  with pytest.raises(KeyboardInterrupt), signals.Unwinding():
+    raise_signal()
+    time.sleep(20)
+  assert time.monotonic() - began < 10
+  assert 'ignored' not in capfd.readouterr().err
+  assert sys.unraisablehook is hook
 
 
 def test_only_one_process_prepares_at_a_time(tmp_path):
