@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from benchmarks.faults import __main__ as faults
-from benchmarks.perf import hours
+from benchmarks.perf import hours, scaling_model
 from benchmarks.tables import label_free, measure, results_file, rows
 from jaxuda.utils import cli, files
 from jaxuda.utils.errors import UserError
@@ -148,6 +148,10 @@ def _hours(results):
   return hours.markdown(_read(results, 'hours')['configs'])
 
 
+def _scaling_model(results):
+  return scaling_model.markdown(_read(results, 'scaling_model')['rows'])
+
+
 # Those that are no table of `tables.measure` as it is.
 OTHERS: dict[str, Callable[[pathlib.Path], str]] = {
   'readme, 2,000 steps': lambda results: _readme(
@@ -157,6 +161,7 @@ OTHERS: dict[str, Callable[[pathlib.Path], str]] = {
   'label_free': _label_free,
   'faults': _faults,
   'hours': _hours,
+  'scaling_model': _scaling_model,
 }
 
 

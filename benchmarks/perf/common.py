@@ -177,7 +177,10 @@ class Step:
     init = functools.partial(state.init, nets=nets, txs=txs)
     self.batch = random_batch(config)
     if shapes_only:
-      self.state = jax.eval_shape(init, jax.random.key(config.seed))
+      shapes = jax.eval_shape(init, jax.random.key(config.seed))
+      self.state = _shapes(shapes, whole)
+      split = jax.NamedSharding(mesh, jax.P('data'))
+      self.batch = _shapes(self.batch, split)
     else:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
@@ -211,6 +214,13 @@ class Step:
   def temporaries_gib(self) -> float:
     """Return XLA's account of what the step needs beyond state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
+
+
+def _shapes(arrays, sharding):
+  """Return the shapes of a tree's arrays, as they lie on devices."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays
+  )
 
 
 def mesh_of(devices: Sequence) -> jax.sharding.Mesh:

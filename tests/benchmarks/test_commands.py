@@ -26,7 +26,7 @@ SMALL = [
 COMMANDS = [
   'perf.accelerator',
   *('perf.evaluation', 'perf.hours', 'perf.input', 'perf.memory'),
-  *('perf.profile', 'perf.scaling', 'perf.train_step'),
+  *('perf.profile', 'perf.scaling', 'perf.scaling_model', 'perf.train_step'),
   *('tables.measure', 'tables.figures', 'tables.label_free'),
 ]
 
