@@ -1,12 +1,12 @@
 """Reckon a step on 8, 64 and 1,024 devices, from its compiled program.
 
   python -m benchmarks.perf.scaling_model [--experiments='ADVENT;DACS']
-    [--more='KEY=VALUE;KEY=VALUE'] [--results=FOLDER]
+    [--devices=8] [--more='KEY=VALUE;KEY=VALUE'] [--results=FOLDER]
 
-Compiles each step for eight virtual devices of this CPU, counts what they tell
-each other (collectives.py) and what each one computes (floor.py), and reckons
-seconds from the rates below: half of the dense rate in bfloat16, nothing hidden
-behind computing. Nothing of it is measured. Writes
+Compiles each step for --devices virtual devices of this CPU, counts what they
+tell each other (collectives.py) and what each one computes (floor.py), and
+reckons seconds from the rates below: half of the dense rate in bfloat16,
+nothing hidden behind computing. Nothing of it is measured. Writes
 <results>/scaling_model.json.
 """
 
@@ -25,7 +25,6 @@ from jaxuda import config as config_lib
 from jaxuda.utils import cli
 from jaxuda.utils.errors import UserError
 
-DEVICES = 8  # for which it is compiled
 SIZES = (8, 64, 1024)
 
 
@@ -106,6 +105,7 @@ def define_flags() -> cli.Flags:
   """Return the flags of this command."""
   command = cli.Flags()
   command.text('experiments', '', 'Titles, between semicolons; default: all.')
+  command.integer('devices', 8, 'For which it is compiled.', lower_bound=2)
   command.text('more', '', 'KEY=VALUE of all configs, for smaller ones.')
   command.text('results', str(results_file.RESULTS), 'Of the JSON file.')
   return command
@@ -173,29 +173,33 @@ def main(argv: list[str]) -> int:
       f'--experiments: {unknown[0]!r} is none of {"; ".join(EXPERIMENTS)}.'
     )
   jax.config.update('jax_platforms', 'cpu')
-  jax.config.update('jax_num_cpu_devices', DEVICES)
+  jax.config.update('jax_num_cpu_devices', given.devices)
   path = pathlib.Path(given.results) / 'scaling_model.json'
   stored = json.loads(path.read_text()) if path.exists() else {'rows': {}}
   for title in titles or EXPERIMENTS:
-    found = stored['rows'][title] = reckon(EXPERIMENTS[title], more)
+    found = reckon(EXPERIMENTS[title], given.devices, more)
+    stored['rows'][title] = found
     print(title, found, flush=True)
     results_file.write(path, stored | common.where())
   print(markdown(stored['rows']))
   return 0
 
 
-def reckon(experiment: Experiment, more: Sequence[str] = ()) -> dict[str, Any]:
+def reckon(
+  experiment: Experiment, devices: int, more: Sequence[str] = ()
+) -> dict[str, Any]:
   """Return what `read` finds in the step of an experiment.
 
   Args:
     experiment: which.
+    devices: for which it is compiled.
     more: KEY=VALUE that make it smaller.
   """
-  batch = DEVICES * experiment.each
+  batch = devices * experiment.each
   sizes = [f'{s}.batch_size={batch}' for s in ('source', 'target')]
   spec = f'configs/{experiment.config}'
   overrides = (*experiment.overrides, *more, *sizes)
-  return read(config_lib.load(spec, overrides), DEVICES)
+  return read(config_lib.load(spec, overrides), devices)
 
 
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -94,17 +94,19 @@ def test_the_cost_by_hand():
   assert two.efficiency == pytest.approx(10e-3 / sum(two))
 
 
-def test_the_gradients_of_each_domain_are_told(tmp_path):
-  """As a program, which makes eight devices of one."""
-  small = [
-    *('model.encoder.blocks=(1,1,1,1)', 'model.encoder.width=4'),
-    *('discriminator.width=4', 'source.size=(64,96)', 'target.size=(48,80)'),
-  ]
+SMALL = (
+  *('model.encoder.blocks=(1,1,1,1)', 'model.encoder.width=4'),
+  *('discriminator.width=4', 'source.size=(64,96)', 'target.size=(48,80)'),
+)
+
+
+def _small_step_of(devices, folder):
+  """Return what the command finds: a program, which makes devices of one."""
   done = subprocess.run(
     [
       *(sys.executable, '-m', 'benchmarks.perf.scaling_model'),
-      *('--experiments=ADVENT, running', f'--results={tmp_path}'),
-      f'--more={";".join(small)}',
+      *('--experiments=ADVENT, running', f'--devices={devices}'),
+      *(f'--more={";".join(SMALL)}', f'--results={folder}'),
     ],
     cwd=tiny.ROOT,
     env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
@@ -112,9 +114,15 @@ def test_the_gradients_of_each_domain_are_told(tmp_path):
     text=True,
   )
   assert done.returncode == 0, done.stderr
-  stored = json.loads((tmp_path / 'scaling_model.json').read_text())['rows']
-  found = stored['ADVENT, running']
-  config = config_lib.load('configs/advent.py', small)
+  assert 'ADVENT, running | 37 | 2 |' in done.stdout
+  stored = json.loads((folder / 'scaling_model.json').read_text())
+  return stored['rows']['ADVENT, running']
+
+
+def test_the_gradients_of_each_domain_are_told(tmp_path):
+  """On two devices as on eight."""
+  found = _small_step_of(8, tmp_path)
+  config = config_lib.load('configs/advent.py', SMALL)
   abstract = state.abstract(*experiment.build(config))
   # A momentum for each weight that is trained; Adam has two.
   momenta = jax.tree.leaves(abstract.segmenter.opt_state)
@@ -122,8 +130,8 @@ def test_the_gradients_of_each_domain_are_told(tmp_path):
   gradients = sum(4 * math.prod(x.shape) for x in [*momenta, *judges])
   told = found['collectives']['all-reduce']['bytes']
   assert 1 < told / (2 * gradients) < 1.01  # and losses and statistics
-  assert 'ADVENT, running | 37 | 2 |' in done.stdout
   assert found['depth'] <= 37
+  assert _small_step_of(2, tmp_path) == found
 
 
 def test_an_unknown_experiment_is_refused():
