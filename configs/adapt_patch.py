@@ -20,7 +20,8 @@ def get_config(arg=None):
   """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'adapt_patch')
   common.set_decoder(config, aspp_branches=2)  # as AdaptSegNet
-  # Its three weights, second-hand; that of the second head is ours.
+  # Its three weights, second-hand; that of the second head is ours. On tune of
+  # streets they had 29.9 mIoU, ten times the adversarial ones 30.0; AdaBN 30.5.
   common.set_weights(
     config,
     ce_patch=0.01,

@@ -27,6 +27,7 @@ def get_config(arg=None):
   config, arg = common.start(arg, 'cycada', translated=('yes', 'no'))
   config.model.decoder.multi_level = False
   config.discriminator.width = 512
+  # On tune of streets 0.1 and 0.01 had the same 33.9 mIoU.
   common.set_weights(config, adv_main=0.1, d_main=1.0)
   if arg.preset not in common.RENDERED:
     config.steps = 100_000

@@ -30,6 +30,8 @@ def get_config(arg=None):
   """Presets: those of common.py, gta5 (default), streets and others."""
   config, arg = common.start(arg, 'fda', round=1)
   config.model.decoder.multi_level = False
+  # On tune of streets beta=0.01, a mean colour alone at its size, had 29.3
+  # mIoU, 0.05 had 24.5; AdaBN 30.5.
   config.eval.upsample = 'probabilities'
   common.set_weights(config, ent_main=0.005)
   if arg.preset not in common.RENDERED:

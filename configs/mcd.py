@@ -31,6 +31,7 @@ def get_config(arg=None):
     config.steps = 50_000  # ten epochs of at most 5,000
   if arg.preset in ('gta5', 'synthia'):
     config.source.size = config.target.size  # both domains at 512x1024
+  # On tune of streets 4 had 30.2 mIoU, 1 had 29.9; AdaBN 30.5.
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
     config.model.decoder.multi_level = True

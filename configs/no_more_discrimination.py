@@ -22,7 +22,8 @@ def get_config(arg=None):
   config, arg = common.start(arg, 'no_more_discrimination')
   config.model.decoder.multi_level = False
   config.discriminator.width = 256
-  # Neither weight is published; FADA's.
+  # Neither weight is published; FADA's. On tune of streets they had 31.3 mIoU,
+  # ten times as much 29.6; AdaBN 30.5.
   common.set_weights(
     config, adv_main=0.001, adv_class=0.001, d_main=1.0, d_class=1.0
   )

@@ -45,6 +45,8 @@ def get_config(arg=None):
   _stages.adapt(config, arg.preset)
   if arg.preset in common.RENDERED:
     config.steps = common.STEPS // 2
+    # On tune weights of 1 had 24.4 mIoU, of 0.1 33.5; AdaBN 30.5.
+    common.set_weights(config, pixel_main=0.1, box_main=0.1, balance_main=0.1)
   before = source_only.get_config(f'{arg.preset},encoder={arg.encoder}')
   _stages.start_from(config, before)
   for key in ('name', 'size'):

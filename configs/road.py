@@ -24,7 +24,8 @@ def get_config(arg=None):
   config, arg = common.start(arg, 'road')
   config.model.decoder.multi_level = False
   config.discriminator.width = 256
-  # The paper's weights, second-hand; its term of regions is a sum over nine.
+  # The paper's weights, second-hand; its term of regions is a sum over nine. On
+  # tune of streets they had 28.4 mIoU, ten times `adv_region` 27.6; AdaBN 30.5.
   common.set_weights(config, dist=0.1, adv_region=0.01, d_region=1.0)
   _stages.adapt(config, arg.preset)
   return config
