@@ -3,8 +3,8 @@
   python -m benchmarks.perf.accelerator [--minutes=9]
     [--experiments=advent,dacs] [--dtypes=bfloat16,float32]
     [--batches=1,2,4,8,16] [--torch=eager,channels_last,compile]
-    [--rounds=10] [--name=accelerator] [--output=DIR] [--more=KEY=VALUE]
-    [--plan]
+    [--rounds=10] [--name=accelerator] [--output=DIR]
+    [--more='KEY=VALUE;KEY=VALUE'] [--plan]
 
 Times steps on noise, each in a process of its own, the most telling ones first:
 each experiment at a batch of 1, beside PyTorch where it is installed and has
@@ -31,13 +31,14 @@ from benchmarks.perf import common
 from jaxuda.utils import cli, files
 from jaxuda.utils.errors import UserError
 
-# An experiment's config, and the module of its twin in PyTorch, '' for none.
+# An experiment's config, and whether train_step has its twin in PyTorch.
 EXPERIMENTS = {
-  'advent': ('configs/advent.py', 'torch_step'),
-  'patches': ('configs/advent_patch.py', 'torch_step'),
-  'dacs': ('configs/dacs.py', ''),
-  'mic': ('configs/mic.py', ''),
-  'dinov2': ('configs/mic.py:gta5,encoder=dinov2', ''),
+  'advent': ('configs/advent.py', True),
+  'patches': ('configs/advent_patch.py', True),
+  'dacs': ('configs/dacs.py', False),
+  'dacs_mit': ('configs/dacs.py:gta5,encoder=mit', True),
+  'mic': ('configs/mic.py', False),
+  'dinov2': ('configs/mic.py:gta5,encoder=dinov2', False),
 }
 FORMS = ('plain', 'matrix')
 # What is said to help: each is tried alone, on the first experiment.
@@ -87,7 +88,7 @@ def define_flags() -> cli.Flags:
   )
   command.integer('rounds', 10, 'Timed steps of each.')
   command.text('name', 'accelerator', 'Of the file of results.')
-  command.list('more', [], 'KEY=VALUE of all configs, for smaller ones.')
+  command.text('more', '', 'KEY=VALUE of all configs, for smaller ones.')
   command.boolean('plan', False, 'Whether they are only printed.')
   common.define_output(command)
   return command
@@ -152,7 +153,7 @@ def measure(case: Case, given) -> dict[str, Any]:
       f'--config.{stream}.batch_size={case.batch}'
       for stream in ('source', 'target')
     ),
-    *(f'--config.{override}' for override in given.more),
+    *(f'--config.{o.strip()}' for o in given.more.split(';') if o.strip()),
   ]
   flags = f'{os.environ.get("XLA_FLAGS", "")} {case.flag}'.strip()
   try:

@@ -21,7 +21,6 @@ from jaxuda.utils.errors import UserError
 
 NETWORKS = {'efficientnet_lite': torch_lite0, 'mit': torch_mit}
 KNOWN = {
-  'model.dtype': 'float32',
   'model.remat': False,
   'bn_mode': 'batch',
   'ce_reduction': 'pixels',
@@ -66,6 +65,7 @@ class TorchStep:
       if flat.get(key) != value:
         raise UserError(f'config.{key}: the PyTorch step of DACS has {value}.')
     self.config, self.device = config, torch.device(device)
+    self.half = config.model.dtype == 'bfloat16'
     self.classes = len(labels.space(config.classes).classes)
     self.format = (
       torch.contiguous_format if variant == 'eager' else torch.channels_last
@@ -114,7 +114,7 @@ class TorchStep:
     """Take a step; return {term: loss}, tensors on the device."""
     self.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-      p = self.teacher(self._normal(batch.target)).softmax(1)
+      p = self._logits(self.teacher, batch.target).softmax(1)
       sure, pseudo = p.max(1)
       share = (sure >= self.config.teacher.threshold).float().mean()
       pasted = _class_mix(batch.label, self.classes)
@@ -141,11 +141,13 @@ class TorchStep:
     }
 
   def _cross_entropy(self, image, label):
-    logits = self.student(self._normal(image))
+    logits = self._logits(self.student, image)
     return F.cross_entropy(logits, label, ignore_index=255, reduction='none')
 
-  def _normal(self, image):
-    return (image - self.mean) / self.std
+  def _logits(self, network, image):
+    half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+    with half:
+      return network((image - self.mean) / self.std).float()
 
 
 def _class_mix(label, classes):
