@@ -123,8 +123,9 @@ def test_pytorch_takes_the_same_step(name):
     ]
   if name == 'advent_patch':  # the draws differ, so that nothing is cut
     quirks += ['bn_mode=running', 'bn_stats_from=both', 'patch.size=None']
-  config = tiny.config(name, *quirks)
-  current = tiny.first_state(name, *quirks)
+  spec = f'{name}:encoder=resnet'
+  config = tiny.config(spec, *quirks)
+  current = tiny.first_state(spec, *quirks)
   net = torch_step.TorchStep(config, 'channels_last', 'cpu')
 
   def load(module, layout, *trees):
@@ -140,7 +141,7 @@ def test_pytorch_takes_the_same_step(name):
   for head, module in net.discriminators.items():
     load(module, layout, current.discriminators.params[head])
 
-  step = tiny.stepper(name, *quirks)
+  step = tiny.stepper(spec, *quirks)
   for i in range(2):
     batch = tiny.batch(config, seed=i)
     current, measured = step(current, batch, config.loss_weights.to_dict())
@@ -240,5 +241,6 @@ def test_a_step_that_pytorch_does_not_have(name, override, key):
   pytest.importorskip('torch')
   from benchmarks.perf import torch_step
 
+  config = tiny.config(f'{name}:encoder=resnet', override)
   with pytest.raises(UserError, match=rf'config\.{key}:'):
-    torch_step.TorchStep(tiny.config(name, override), 'eager', 'cpu')
+    torch_step.TorchStep(config, 'eager', 'cpu')
