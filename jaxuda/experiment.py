@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import ml_collections
 
 from jaxuda import checkpoints, labels, methods, optim, state, step
@@ -73,7 +74,7 @@ def _abstract_state(config):
 
 
 def train_step(config) -> Callable:
-  """Return step.train_step of an experiment, a function of (state, batch)."""
+  """Return step.train_step of an experiment, of (state, batch, constants)."""
   nets, txs = build(config)
   return functools.partial(
     step.train_step,
@@ -98,10 +99,13 @@ def constants(
     priors: of Method.priors; None for none.
 
   Returns:
-    {'encoder': its variables before training} of a method that compares with
-    them, and {'priors': these} where there are some.
+    {'rng': the key of `seed`, of which steps draw}; 'encoder': its variables
+    before training, of a method that compares with them; 'priors': these, where
+    there are some.
   """
-  method, found = methods.load(config.method), {}
+  method = methods.load(config.method)
+  # Not in the program, or it would be compiled for each seed.
+  found = {'rng': jax.random.key(config.seed)}
   if method.compares_with_start(config):
     found['encoder'] = {
       'params': before.params['encoder'],

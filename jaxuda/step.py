@@ -33,7 +33,7 @@ class _Statistics(NamedTuple):
 def train_step(
   state: TrainState,
   batch: dict[str, dict[str, Array]],
-  constants: dict | None = None,
+  constants: dict,
   *,
   nets: Nets,
   txs: Txs,
@@ -56,7 +56,7 @@ def train_step(
       soft.
     constants: of experiment.constants, which no step changes.
     nets, txs, method: modules, optimizers and the method.
-    config: reads `seed`, `grad_accum_steps`, `loss_weights`, `ce_reduction`,
+    config: reads `grad_accum_steps`, `loss_weights`, `ce_reduction`,
       `focal_gamma`, `bn_stats_from`, `max_nonfinite_steps`, `model`,
       `train_bn_affine` and the method's settings.
 
@@ -65,13 +65,13 @@ def train_step(
     (`loss/<term>`), what else the method measures, both gradient norms, and the
     counts of skipped steps.
   """
-  rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
+  rng = jax.random.fold_in(constants['rng'], state.step)
   images = max(len(batch[stream]['image']) for stream in method.streams)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
   one_pass = functools.partial(
     _differentiate,
     state,
-    constants or {},
+    constants,
     valid=forward.valid_pixels(batch, config),
     nets=nets,
     method=method,

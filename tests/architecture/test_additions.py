@@ -126,7 +126,9 @@ def one_step(config):
   nets, txs = experiment.build(config)
   start = tiny.state.abstract(nets, txs)
   batch = tiny.batch(config, size=1)
-  _, measured = jax.eval_shape(experiment.train_step(config), start, batch)
+  constants = experiment.constants(config, start.segmenter)
+  step = experiment.train_step(config)
+  _, measured = jax.eval_shape(step, start, batch, constants)
   return measured
 
 

@@ -11,7 +11,7 @@ import tiny
 from tiny import assert_close, one_step, same
 
 from jaxuda import config as config_lib
-from jaxuda import experiment, losses, methods
+from jaxuda import experiment, losses, methods, state
 from jaxuda.models import segmenter
 from jaxuda.state import NetworkState
 
@@ -230,6 +230,20 @@ def test_a_batch_in_parts(config_name):
       np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-3 * np.abs(y).max())
 
 
+def test_one_program_serves_all_seeds():
+  """With a method that draws; what differs are its arguments."""
+  texts, keys = set(), []
+  for seed in (0, 1):
+    config = tiny.config('dacs', f'seed={seed}')
+    start = state.abstract(*experiment.build(config))
+    constants = experiment.constants(config, start.segmenter)
+    keys.append(jax.random.key_data(constants['rng']))
+    step = jax.jit(experiment.train_step(config))
+    texts.add(step.lower(start, tiny.batch(config), constants).as_text())
+  assert len(texts) == 1
+  assert not np.array_equal(*keys)
+
+
 @pytest.mark.slow
 def test_the_state_is_donated():
   """As the loop compiles it: every buffer of the old state is reused."""
@@ -240,7 +254,8 @@ def test_the_state_is_donated():
   old = jax.tree.map(jnp.copy, tiny.first_state('adaptsegnet'))
   with warnings.catch_warnings():
     warnings.simplefilter('error')
-    new, _ = run(old, tiny.batch(config))
+    constants = experiment.constants(config, None)
+    new, _ = run(old, tiny.batch(config), constants)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
   expected, _ = one_step('adaptsegnet')
   assert_close(

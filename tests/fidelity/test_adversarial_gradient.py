@@ -45,9 +45,10 @@ def test_the_steps_in_float64(name):
       ),
       compiler_options=tiny.QUICK,
     )
+    constants = experiment.constants(config, None)
     losses = []
     for batch in originals.batches(trace):
-      current, measured = train_step(current, batch)
+      current, measured = train_step(current, batch, constants)
       losses.append({k: float(v) for k, v in measured.items()})
     recorded.check_losses(trace, losses, rel=TOLERANCE)
     found = recorded.changes(trace, start, current)

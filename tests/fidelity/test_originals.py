@@ -33,9 +33,10 @@ def trained(name):
     ),
     compiler_options=tiny.QUICK,
   )
+  constants = experiment.constants(config, None)
   losses = []
   for batch in originals.batches(trace):
-    current, measured = train_step(current, batch)
+    current, measured = train_step(current, batch, constants)
     losses.append({k: float(v) for k, v in measured.items()})
   return trace, nets.segmenter, start, current, losses
 

@@ -59,6 +59,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
     out_shardings=whole,
     compiler_options=tiny.QUICK,
   )
+  constants = experiment.constants(config, None)
   found = {}
   # Copied on the host, or the first mesh would donate the second one's state.
   current = jax.device_put(jax.device_get(first_state()), whole)
@@ -66,7 +67,7 @@ def run(mesh: jax.sharding.Mesh, folder) -> dict[str, np.ndarray]:
     batch = put(tiny.batch(config, seed=i, size=BATCH))
     shards = batch['source']['image'].addressable_shards
     assert [len(s.data) for s in shards] == [BATCH // mesh.size] * mesh.size
-    current, measured = jax.block_until_ready(train(current, batch))
+    current, measured = jax.block_until_ready(train(current, batch, constants))
     found |= {f'measured.{i}.{k}': np.array(v) for k, v in measured.items()}
   assert train._cache_size() == 1
   check_restored(current, folder, whole)

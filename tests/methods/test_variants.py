@@ -116,8 +116,9 @@ def test_terms_and_shapes(variant):
   """The step has the variant's terms; what comes out is what went in."""
   config = tiny.config(*VARIANTS[variant])
   start = state.abstract(*experiment.build(config))
+  constants = experiment.constants(config, start.segmenter)
   after, measured = jax.eval_shape(
-    experiment.train_step(config), start, tiny.batch(config)
+    experiment.train_step(config), start, tiny.batch(config), constants
   )
   assert terms_of(measured) == expected_terms(variant)
   assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, start)

@@ -67,7 +67,7 @@ def test_each_device_has_the_whole_teacher(tmp_path):
       experiment.train_step(config), donate_argnums=0, out_shardings=whole,
       compiler_options=tiny.QUICK)
     batch = sharding.shard_batch(mesh)(tiny.batch(config, size=8))
-    state, _ = step(state, batch)
+    state, _ = step(state, batch, experiment.constants(config, None))
     after = check(state.ema)
     assert not tiny.same(born.params, after.params)
     with checkpoints.Checkpoints(sys.argv[1]) as manager:
