@@ -153,7 +153,7 @@ def measure(case: Case, given) -> dict[str, Any]:
       f'--config.{stream}.batch_size={case.batch}'
       for stream in ('source', 'target')
     ),
-    *(f'--config.{o.strip()}' for o in given.more.split(';') if o.strip()),
+    *(f'--config.{override}' for override in common.parts(given.more)),
   ]
   flags = f'{os.environ.get("XLA_FLAGS", "")} {case.flag}'.strip()
   try:

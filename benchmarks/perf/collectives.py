@@ -38,7 +38,7 @@ class Instruction(NamedTuple):
 
   Attributes:
     opcode: 'all-reduce', 'while', ...
-    bytes: of what it gives.
+    bytes: of what it gives, if it is a collective; else 0.
     operands: names of instructions of the same computation, and maybe others.
     called: names of computations.
     trips: how often a loop runs; 1 for all else.
@@ -87,21 +87,20 @@ class Program:
     """
     counts, sizes = collections.Counter(), collections.Counter()
     for times, each in self._run(self._entry, 1):
-      kind = each.opcode.removesuffix('-start')
-      counts[kind] += times
-      sizes[kind] += times * each.bytes
+      counts[each.opcode] += times
+      sizes[each.opcode] += times * each.bytes
     return {kind: Total(counts[kind], sizes[kind]) for kind in counts}
 
   def depth(self) -> int:
     """Return how many collectives wait for one another, at the longest.
 
-    However others are put together, so many latencies a step must pay.
+    However a compiler puts the others together, a step pays so many latencies.
     """
     return self._depth(self._entry)
 
   def _run(self, name, times) -> Iterator[tuple[int, Instruction]]:
     for each in self._computations[name].values():
-      if each.opcode.removesuffix('-start') in KINDS:
+      if each.opcode in KINDS:
         yield times, each
       else:
         for called in each.called:
@@ -112,7 +111,7 @@ class Program:
       depths: dict[str, int] = {}  # an instruction stands behind its operands
       for each, made in self._computations[name].items():
         own = 1
-        if made.opcode.removesuffix('-start') not in KINDS:
+        if made.opcode not in KINDS:
           inner = [self._depth(called) for called in made.called]
           own = made.trips * max(inner, default=0)
         before = [depths.get(operand, 0) for operand in made.operands]
@@ -127,10 +126,12 @@ def _instruction(found: Mapping[str, str]) -> Instruction:
   for names in _BRANCHES.findall(rest):
     called += re.findall(r'%([\w.-]+)', names)
   trips = _TRIPS.search(rest)
-  size = sum(
-    _BYTES.get(kind, 4) * math.prod(int(n) for n in sides.split(',') if n)
-    for kind, sides in _SHAPE.findall(found['type'])
-  )
+  size = 0
+  if found['opcode'] in KINDS:
+    size = sum(
+      _BYTES[kind] * math.prod(int(n) for n in sides.split(',') if n)
+      for kind, sides in _SHAPE.findall(found['type'])
+    )
   return Instruction(
     found['opcode'],
     size,

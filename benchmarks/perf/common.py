@@ -99,6 +99,11 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
   return [int(text) for text in texts]
 
 
+def parts(text: str) -> list[str]:
+  """Return what stands between semicolons, as values may have commas."""
+  return [part.strip() for part in text.split(';') if part.strip()]
+
+
 def random_batch(config) -> dict:
   """Return noise in the shapes that a config names: u8 arrays on the host."""
   rng = np.random.default_rng(0)
@@ -178,9 +183,8 @@ class Step:
     self.batch = random_batch(config)
     if shapes_only:
       shapes = jax.eval_shape(init, jax.random.key(config.seed))
-      self.state = _shapes(shapes, whole)
-      split = jax.NamedSharding(mesh, jax.P('data'))
-      self.batch = _shapes(self.batch, split)
+      self.state = sharding.shapes(shapes, whole)
+      self.batch = sharding.shapes(self.batch, sharding.split(mesh))
     else:
       make = jax.jit(init, out_shardings=whole)
       self.state = make(jax.random.key(config.seed))
@@ -214,13 +218,6 @@ class Step:
   def temporaries_gib(self) -> float:
     """Return XLA's account of what the step needs beyond state and batch."""
     return self.compiled.memory_analysis().temp_size_in_bytes / 2**30
-
-
-def _shapes(arrays, sharding):
-  """Return the shapes of a tree's arrays, as they lie on devices."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays
-  )
 
 
 def mesh_of(devices: Sequence) -> jax.sharding.Mesh:

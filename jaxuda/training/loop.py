@@ -52,7 +52,7 @@ def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
   shapes = {name: stream.shapes() for name, stream in streams.items()}
   if None in shapes.values():
     return
-  split = jax.NamedSharding(mesh, jax.P('data'))
+  split = sharding.split(mesh)
   batch = {
     name: {
       key: jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split)
@@ -66,15 +66,8 @@ def check_terms(config, mesh: jax.sharding.Mesh, streams: dict) -> None:
   )
   step = _jitted_step(FrozenConfigDict(config), mesh)
   whole = sharding.replicated(mesh)
-  step.trace(_placed(abstract, whole), batch, _placed(constants, whole))
-
-
-def _placed(abstract, sharding):
-  """Return the same tree of shapes, on the devices of a sharding."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-    abstract,
-  )
+  placed = functools.partial(sharding.shapes, placed=whole)
+  step.trace(placed(abstract), batch, placed(constants))
 
 
 class Run:
@@ -183,7 +176,7 @@ class Run:
     self.means = Means()
     self.divergence = Divergence(self.config, self.workdir, self.streams)
     if self.checkpoints.latest_step() is not None:
-      abstract = _placed(abstract, self.replicated)
+      abstract = sharding.shapes(abstract, self.replicated)
       current, notes = self.checkpoints.restore('latest', abstract)
       # What `weights import` has made has trained no step.
       self.means.restore(notes.get('means', {}), self.replicated)

@@ -4,6 +4,7 @@ Also what the processes of a run, one on each host, tell each other.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,12 +29,24 @@ def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
   return jax.NamedSharding(mesh, jax.P())
 
 
+def split(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+  """Return the sharding of batches, along their first axis."""
+  return jax.NamedSharding(mesh, jax.P('data'))
+
+
+def shapes(tree: Any, placed: jax.NamedSharding) -> Any:
+  """Return a tree's shapes and types, on the devices of a sharding."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed), tree
+  )
+
+
 def shard_batch(mesh: jax.sharding.Mesh) -> Callable:
   """Return a function that puts this process's share of a batch on its devices.
 
   Arrays are split along their first axis; whatever is not an array stays.
   """
-  sharding = jax.NamedSharding(mesh, jax.P('data'))
+  sharding = split(mesh)
 
   def put(batch):
     return jax.tree.map(

@@ -11,7 +11,7 @@ from PIL import Image
 import data
 from data import prepare
 from jaxuda import config as config_lib
-from jaxuda import experiment, methods, step
+from jaxuda import experiment, methods
 from jaxuda.datasets import specs
 from jaxuda.input import open_records
 from jaxuda.models import encoders, segmenter
@@ -164,16 +164,8 @@ def test_an_encoder(add):
   start = tiny.state.init(jax.random.key(0), nets, txs)
   groups = segmenter.param_groups(start.segmenter.params, config)
   assert groups['encoder']['patches'] == {'kernel': 'backbone'}
-  run = jax.jit(
-    functools.partial(
-      step.train_step,
-      nets=nets,
-      txs=txs,
-      method=methods.load(config.method),
-      config=config,
-    ),
-    compiler_options=tiny.QUICK,
-  )
+  step = jax.jit(experiment.train_step(config), compiler_options=tiny.QUICK)
+  run = functools.partial(step, constants=experiment.constants(config, None))
   batch = tiny.batch(config)
   _, first = run(start, batch)
   _, again = run(start, batch)
