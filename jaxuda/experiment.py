@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from jaxuda import checkpoints, labels, methods, optim, state, step
 from jaxuda import config as config_lib
@@ -99,13 +100,15 @@ def constants(
     priors: of Method.priors; None for none.
 
   Returns:
-    {'rng': the key of `seed`, of which steps draw}; 'encoder': its variables
-    before training, of a method that compares with them; 'priors': these, where
-    there are some.
+    {'rng': the data of the key of `seed`, of which steps draw}; 'encoder': its
+    variables before training, of a method that compares with them; 'priors':
+    these, where there are some.
   """
   method = methods.load(config.method)
-  # Not in the program, or it would be compiled for each seed.
-  found = {'rng': jax.random.key(config.seed)}
+  # Not in the program, or it would be compiled for each seed; and on the host,
+  # as only from there it goes to the devices of several processes.
+  key = jax.random.key_data(jax.random.key(config.seed))
+  found = {'rng': np.asarray(key)}
   if method.compares_with_start(config):
     found['encoder'] = {
       'params': before.params['encoder'],

@@ -65,7 +65,8 @@ def train_step(
     (`loss/<term>`), what else the method measures, both gradient norms, and the
     counts of skipped steps.
   """
-  rng = jax.random.fold_in(constants['rng'], state.step)
+  seed = jax.random.wrap_key_data(constants['rng'])
+  rng = jax.random.fold_in(seed, state.step)
   images = max(len(batch[stream]['image']) for stream in method.streams)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
   one_pass = functools.partial(

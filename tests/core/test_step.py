@@ -237,7 +237,7 @@ def test_one_program_serves_all_seeds():
     config = tiny.config('dacs', f'seed={seed}')
     start = state.abstract(*experiment.build(config))
     constants = experiment.constants(config, start.segmenter)
-    keys.append(jax.random.key_data(constants['rng']))
+    keys.append(constants['rng'])
     step = jax.jit(experiment.train_step(config))
     texts.add(step.lower(start, tiny.batch(config), constants).as_text())
   assert len(texts) == 1

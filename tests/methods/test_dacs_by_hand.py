@@ -184,7 +184,7 @@ def test_three_iterations():
     lambda state, batch: step.train_step(
       state,
       batch,
-      {'rng': jax.random.key(SEED)},
+      {'rng': jax.random.key_data(jax.random.key(SEED))},
       nets=Nets(net, {}, teacher=True),
       txs=Txs(tx, empty),
       method=dacs.METHOD,
