@@ -1,5 +1,6 @@
 """What holds for the whole suite: the CPU, and one cache of compiled code."""
 
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,9 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 NO_FUSION = '--xla_cpu_use_fusion_emitters=false'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {NO_FUSION}'
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+# All that the suite compiles stays, and would be gone through again and again.
+gc.set_threshold(200_000, 50, 50)
 
 # What is started by `&` ignores Ctrl-C, and so would what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,6 +26,7 @@ def run_cli(main: Callable[..., int | None], *args) -> None:
   reader that has left the pipe (`| head`) ends the program without a word.
   """
   memory.keep_freed()
+  memory.collect_rarely()
   if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors='backslashreplace')  # names that are no UTF-8
   stop = signals.Unwinding(ends=True)

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import tiny_runs
 
+from benchmarks.perf import start
 from jaxuda.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,8 @@ SMALL = [
 COMMANDS = [
   'perf.accelerator',
   *('perf.evaluation', 'perf.hours', 'perf.input', 'perf.memory'),
-  *('perf.profile', 'perf.scaling', 'perf.scaling_model', 'perf.train_step'),
+  *('perf.profile', 'perf.scaling', 'perf.scaling_model', 'perf.start'),
+  'perf.train_step',
   *('tables.measure', 'tables.figures', 'tables.label_free'),
 ]
 
@@ -80,6 +82,9 @@ def test_no_tensorflow():
     ('perf.memory', '--batches=a', '--batches takes whole numbers'),
     ('perf.memory', '--remat=maybe', '--remat=maybe takes False and True'),
     ('perf.scaling', '--config.optim.lrr=1', "no key 'optim.lrr'"),
+    ('perf.start', '--rows=helf', '--rows=helf is none of help, refused'),
+    ('perf.start', '--rows=predict', 'needs the run of ten_steps'),
+    ('perf.start', '--against=/', 'is no clone of jaxuda'),
     ('perf.hours', 'advent', "unexpected argument 'advent'"),
     ('perf.hours', '--configs=advnt', "did you mean 'configs/advent.py'"),
   ],
@@ -193,6 +198,26 @@ def test_scaling(tmp_path):
   assert [(r['devices'], r['batch']) for r in rows] == [(1, 1), (2, 2)]
   ratio = rows[1]['images_per_s'] / rows[0]['images_per_s'] / 2
   assert rows[1]['efficiency'] == pytest.approx(ratio, rel=0.01)
+
+
+def test_start(tmp_path, run):
+  arguments = ['--rows=help,refused', '--rounds=1', f'--against={tiny.ROOT}']
+  run('perf.start', *arguments, f'--output={tmp_path}')
+  found = stored(tmp_path, 'start')
+  assert list(found['seconds_cold_then_warm']) == ['here', 'against']
+  for name, rows in found['seconds_cold_then_warm'].items():
+    assert list(rows) == ['help', 'refused']
+    for row, (cold, warm) in rows.items():
+      assert 0 < found['median_s'][name][row] == warm < 60 and cold > 0
+
+
+def test_the_first_step_is_timed_where_it_is_logged(tmp_path):
+  program = "import time; print('step 1/2  loss 3', flush=True); time.sleep(3)"
+  (tmp_path / 'fake.py').write_text(program)
+  first = start.seconds('first_step', ['fake'], tmp_path, tmp_path)
+  assert 0 < first < 3 < start.seconds('help', ['fake'], tmp_path, tmp_path)
+  with pytest.raises(UserError, match='refused ended with status 0: step 1/2'):
+    start.seconds('refused', ['fake'], tmp_path, tmp_path)
 
 
 def test_input(tmp_path, streets_data, run):
