@@ -65,10 +65,8 @@ def train_step(
     (`loss/<term>`), what else the method measures, both gradient norms, and the
     counts of skipped steps.
   """
-  seed = jax.random.wrap_key_data(constants['rng'])
-  rng = jax.random.fold_in(seed, state.step)
   images = max(len(batch[stream]['image']) for stream in method.streams)
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
+  keys = _keys(constants['rng'], state.step, images)
   one_pass = functools.partial(
     _differentiate,
     state,
@@ -102,6 +100,12 @@ def train_step(
   }
   counts = {'skipped': new.skipped, 'skipped_in_row': new.skipped_in_row}
   return new, measured | norms | counts
+
+
+def _keys(seed, step, images):
+  """Return the keys of a step's images, from the data of the run's key."""
+  rng = jax.random.fold_in(jax.random.wrap_key_data(seed), step)
+  return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(images))
 
 
 def _differentiate(

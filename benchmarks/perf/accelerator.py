@@ -86,7 +86,7 @@ def define_flags() -> cli.Flags:
   command.list(
     'torch', ['eager', 'channels_last', 'compile'], 'Variants of PyTorch.'
   )
-  command.integer('rounds', 10, 'Timed steps of each.')
+  command.integer('rounds', 10, 'Timed steps of each.', lower_bound=1)
   command.text('name', 'accelerator', 'Of the file of results.')
   command.text('more', '', 'KEY=VALUE of all configs, for smaller ones.')
   command.boolean('plan', False, 'Whether they are only printed.')

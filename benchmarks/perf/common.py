@@ -48,13 +48,16 @@ def define_output(command: cli.Flags) -> None:
   command.text('output', None, 'Folder; default: benchmarks/results.')
 
 
-def parse(command: cli.Flags, argv: Sequence[str], doc: str) -> Asked | None:
-  """Read a command line with --config, which is ADVENT's by default.
+def parse(
+  command: cli.Flags, argv: Sequence[str], doc: str, config: str = CONFIG
+) -> Asked | None:
+  """Read a command line with --config.
 
   Args:
     command: the flags of a benchmark.
     argv: the command and its arguments.
     doc: what --help prints before the flags.
+    config: its file, where the command line names none.
 
   Returns:
     The experiment; None where help was asked for and printed.
@@ -63,7 +66,7 @@ def parse(command: cli.Flags, argv: Sequence[str], doc: str) -> Asked | None:
     UserError: something on the command line is refused.
   """
   if not any(re.match(r'--?config(=|$)', argument) for argument in argv):
-    argv = [argv[0], f'--config={CONFIG}', *argv[1:]]
+    argv = [argv[0], f'--config={config}', *argv[1:]]
   overrides = [
     argument.lstrip('-').removeprefix('config.')
     for argument in argv

@@ -28,7 +28,7 @@ def define_flags() -> cli.Flags:
   """Return the flags of this command."""
   command = cli.Flags()
   command.text('size', '1024x2048', 'Of the labels.')
-  command.integer('rounds', 3, 'Timed calls.')
+  command.integer('rounds', 3, 'Timed calls.', lower_bound=1)
   common.define_output(command)
   return command
 

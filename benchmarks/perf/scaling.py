@@ -22,7 +22,7 @@ def define_flags() -> cli.Flags:
   command = cli.Flags()
   command.integer('batch', 8, 'Strong scaling: images a domain.')
   command.integer('each', 1, 'Weak scaling: images on a device.')
-  command.integer('rounds', 3, 'Timed steps.')
+  command.integer('rounds', 3, 'Timed steps.', lower_bound=1)
   common.define_output(command)
   return command
 

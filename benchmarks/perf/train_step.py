@@ -27,7 +27,7 @@ from jaxuda.utils.errors import UserError
 def define_flags() -> cli.Flags:
   """Return the flags of this command."""
   command = cli.Flags()
-  command.integer('rounds', 3, 'Timed steps of each contestant.')
+  command.integer('rounds', 3, 'Timed steps of each contestant.', lower_bound=1)
   command.list(
     'torch',
     ['eager', 'channels_last'],

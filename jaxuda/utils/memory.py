@@ -1,4 +1,4 @@
-"""The memory that a step frees, kept for the next one; and what fits it."""
+"""Memory: what a step frees is kept, garbage looked for rarely; what fits."""
 
 import ctypes
 import gc
@@ -81,8 +81,8 @@ def collect_rarely() -> None:
   """Have Python look for cycles of garbage every 200,000 new objects.
 
   A step that is traced, and the modules of TensorFlow and JAX, are millions of
-  objects that stay, through which Python's default goes thousands of times: an
-  eighth of the processor time of a warm start.
+  objects that stay, through which Python would go at every 700 new ones
+  (benchmarks/README.md).
   """
   gc.set_threshold(200_000, 50, 50)
 

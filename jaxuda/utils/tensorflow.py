@@ -35,7 +35,7 @@ def import_tfds() -> types.ModuleType:
 def _without_keras() -> Iterator[None]:
   """Have TensorFlow import Keras where it is used, and not at once.
 
-  Keras, with matplotlib, is a fifth of TensorFlow's start. TensorFlow asks the
+  Nothing here uses it, and it takes long, with matplotlib. TensorFlow asks the
   variable again when `tf.keras` is first used: that stays what it was.
   """
   name = 'TF_USE_LEGACY_KERAS'
