@@ -239,17 +239,18 @@ def test_the_chance_of_mining():
   plain = Augment(crop=(4, 6))
   half = Augment(crop=(4, 6), mined=MINED, mining_chance=0.5)
   centred = 0
-  for seed in range(300):
+  for seed in range(100):
     usual = _apply(plain, image, label, seed)[0]
     found = _apply(half, image, label, seed)[0]
     if found[0, 0, :2].tolist() == [4, 5]:
       centred += 1
     else:
       np.testing.assert_array_equal(found, usual)
-    nothing = _with_rare_pixels()
+  assert 30 < centred < 70
+  nothing = _with_rare_pixels()
+  for seed in range(10):
     np.testing.assert_array_equal(
       _apply(half, *nothing, seed)[0], _apply(plain, *nothing, seed)[0]
     )
-  assert 120 < centred < 180
   with pytest.raises(UserError, match=r'c\.mining\.share needs c\.crop'):
     Augment(mined=MINED).check('c')

@@ -87,6 +87,7 @@ def diverge(path, streets_data, *settings):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('quick')
 def test_gradients_that_are_not_finite(streets_data, tmp_path):
   """Stops at the limit; the checkpoints from before stay."""
   path = tmp_path / 'run'
@@ -110,6 +111,7 @@ def test_gradients_that_are_not_finite(streets_data, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('quick')
 def test_divergence_that_no_log_line_shows(streets_data, tmp_path):
   """What is past the limit is not scored, saved or called a success."""
   path = tmp_path / 'run'
