@@ -61,15 +61,6 @@ def _own_signals():
     signal.signal(number, handler)
 
 
-@pytest.fixture
-def quick():
-  """Compile in half the time: `pytest.mark.usefixtures('quick')`."""
-  import tiny_runs
-
-  with tiny_runs.quick_compiles():
-    yield
-
-
 @pytest.fixture(scope='session')
 def streets_data(tmp_path_factory):
   """A folder of prepared data: a few scenes of streets."""
@@ -86,5 +77,4 @@ def finished_run(streets_data, tmp_path_factory):
   import tiny_runs
 
   workdir = tmp_path_factory.mktemp('runs') / 'run'
-  with tiny_runs.quick_compiles():
-    return tiny_runs.finish(workdir, streets_data)
+  return tiny_runs.finish(workdir, streets_data)

@@ -59,6 +59,26 @@ def plain_convolutions() -> Iterator[None]:
     _plain.reset(before)
 
 
+def param(
+  module: nn.Module, name: str, init: Initializer, shape: Sequence[int]
+) -> Array:
+  """Return a parameter of a module, which `init` draws where there is none.
+
+  As Module.param, which traces `init` at each use, too, to compare shapes:
+  that takes long.
+
+  Raises:
+    ValueError: its shape is another.
+  """
+  if not module.has_variable('params', name):
+    return module.param(name, init, tuple(shape))
+  found: Array = module.get_variable('params', name)
+  if found.shape != tuple(shape):
+    path = '/'.join([*module.path, name])
+    raise ValueError(f'{path} is {found.shape}, and not {tuple(shape)}.')
+  return found
+
+
 def use_matrix_forms() -> bool:
   """Return whether convolutions are rewritten as matrix products.
 
@@ -103,12 +123,12 @@ class Conv(nn.Module):
     read = 1 if self.depthwise else x.shape[-1]
     shape = (self.kernel, self.kernel, read, self.features)
     default = torch_uniform(int(np.prod(shape[:3])))
-    kernel = self.param('kernel', self.kernel_init or default, shape)
+    kernel = param(self, 'kernel', self.kernel_init or default, shape)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = conv(x, kernel, self.stride, self.padding, self.dilation)
     if self.use_bias:
       bias_init = self.bias_init or default
-      bias = self.param('bias', bias_init, (self.features,))
+      bias = param(self, 'bias', bias_init, (self.features,))
       y = y + bias.astype(self.dtype)
     return y
 

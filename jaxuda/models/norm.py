@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxuda.models import layers
+
 Array = jax.Array
 
 COUNTER = 'num_batches_tracked'  # torch's name of a norm's updates
@@ -46,8 +48,8 @@ class Norm(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Map f[B, H, W, C] to dtype[B, H, W, C]."""
     shape = (x.shape[-1],)
-    scale = self.param('scale', nn.initializers.ones, shape)
-    bias = self.param('bias', nn.initializers.zeros, shape)
+    scale = layers.param(self, 'scale', nn.initializers.ones, shape)
+    bias = layers.param(self, 'bias', nn.initializers.zeros, shape)
     running = (
       self.variable('batch_stats', 'mean', jnp.zeros, shape),
       self.variable('batch_stats', 'var', jnp.ones, shape),

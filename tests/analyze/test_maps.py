@@ -5,7 +5,6 @@ import numpy as np
 import prepared
 import pytest
 import tiny
-import tiny_runs
 from analyses import (
   CAR,
   ROAD,
@@ -175,9 +174,8 @@ def errors(folder, other):
 
 
 def test_classifier_separates_what_differs_and_not_what_does_not(maps):
-  with tiny_runs.quick_compiles():
-    apart = errors(maps, 'streets/city')
-    equal = errors(maps, 'gta5')
+  apart = errors(maps, 'streets/city')
+  equal = errors(maps, 'gta5')
   assert len(apart) == len(equal) == 2  # after 10 and after 16 steps
   assert apart[-1] < 0.05
   assert 0.3 < equal[-1] < 0.7  # 40 maps: 0.5 by 2.5 standard errors
@@ -196,13 +194,12 @@ def test_error_of_one_pixel_by_hand(maps):
 
 
 def test_domain_classifier_command(maps, tmp_path, capsys):
-  with tiny_runs.quick_compiles():
-    analyze(
-      'domain_classifier', f'--data_dir={maps}', f'--output={tmp_path}',
-      '--source_size=16x32', '--target_size=16x32', '--size=16x32',
-      '--patches=4', '--runs=2', '--iterations=5', '--every=2', '--width=4',
-      '--lr=0.02', '--batch_size=8',  # as above, where it is compiled
-    )  # fmt: skip
+  analyze(
+    'domain_classifier', f'--data_dir={maps}', f'--output={tmp_path}',
+    '--source_size=16x32', '--target_size=16x32', '--size=16x32',
+    '--patches=4', '--runs=2', '--iterations=5', '--every=2', '--width=4',
+    '--lr=0.02', '--batch_size=8',  # as above, where it is compiled
+  )  # fmt: skip
   rows = table(tmp_path / 'domain_classifier.csv')
   assert [row['iteration'] for row in rows[:3]] == ['2', '4', '5']
   assert {row['seen'] for row in rows} == {'whole map', 'patches of 4'}

@@ -9,7 +9,6 @@ import sys
 
 import pytest
 import tiny
-import tiny_runs
 
 from benchmarks.perf import start
 from jaxuda.utils.errors import UserError
@@ -39,8 +38,7 @@ def run(capsys):
 
   def run_main(name, *arguments):
     main = importlib.import_module(f'benchmarks.{name}').main
-    with tiny_runs.quick_compiles():
-      assert main([name, *arguments]) == 0
+    assert main([name, *arguments]) == 0
     return capsys.readouterr().out
 
   return run_main
@@ -186,9 +184,7 @@ def test_scaling(tmp_path):
       *('--batch=1', '--rounds=1', f'--output={tmp_path}'),
     ],
     cwd=tiny.ROOT,
-    env=os.environ
-    | tiny.virtual_devices(2)
-    | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
+    env=os.environ | tiny.virtual_devices(2),
     capture_output=True,
     text=True,
   )

@@ -19,8 +19,6 @@ from jaxuda import experiment, main, predict
 from jaxuda.utils.cli import run_cli
 from jaxuda.utils.errors import UserError
 
-pytestmark = pytest.mark.usefixtures('quick')
-
 
 @pytest.fixture
 def run(finished_run, tmp_path):

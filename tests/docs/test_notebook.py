@@ -99,8 +99,6 @@ def test_runs_from_top_to_bottom(notebook, copy, tmp_path, monkeypatch):
   monkeypatch.setenv('TFDS_DATA_DIR', str(data_dir))
   set_flags(notebook, FLAGS)
   give_photos(notebook, copy)
-  quick = [f'--{name}={value}' for name, value in tiny.QUICK.items()]
-  monkeypatch.setenv('XLA_FLAGS', ' '.join(quick))
   monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
   nbclient.NotebookClient(
     notebook, timeout=1200, resources={'metadata': {'path': str(copy)}}

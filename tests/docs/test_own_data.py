@@ -71,12 +71,11 @@ def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'data'))
   counts = {'train': 4, 'val': 2}
   monkeypatch.setattr(specs.module('streets'), 'COUNTS', counts)
-  with tiny_runs.quick_compiles():
-    for command in commands():
-      run(*command)
-    assert_scored_in_its_own_classes(tmp_path)
-    capsys.readouterr()
-    assert_needs_its_files_no_more(tmp_path)
+  for command in commands():
+    run(*command)
+  assert_scored_in_its_own_classes(tmp_path)
+  capsys.readouterr()
+  assert_needs_its_files_no_more(tmp_path)
   assert 'note:' not in capsys.readouterr().out
 
 

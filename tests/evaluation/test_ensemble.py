@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import run_folders
 import tiny
-import tiny_runs
 
 from jaxuda import experiment
 from jaxuda.evaluation import counting, ensemble, evaluator
@@ -123,8 +122,7 @@ def pair(finished_run, tmp_path):
   for folder in folders:
     shutil.copytree(finished_run.workdir, folder)
   shutil.rmtree(folders[1] / 'checkpoints' / '9')
-  with tiny_runs.quick_compiles():
-    yield folders
+  yield folders
 
 
 def test_all_the_weight_on_one_run_is_its_score(pair, finished_run):

@@ -14,7 +14,7 @@ from jaxuda import checkpoints, evaluate, experiment, state
 from jaxuda import config as config_lib
 from jaxuda.utils import cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 
 def write_run(

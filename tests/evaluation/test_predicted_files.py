@@ -19,7 +19,7 @@ from jaxuda.evaluation.prediction import predict_images
 from jaxuda.evaluation.predictor import Predictor
 from jaxuda.utils.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 SPACE = labels.space('cityscapes19')
 

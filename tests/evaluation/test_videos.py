@@ -15,7 +15,7 @@ from jaxuda.evaluation import prediction
 from jaxuda.evaluation.prediction import predict_images
 from jaxuda.utils.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 SPACE = labels.space('cityscapes19')
 

@@ -12,7 +12,7 @@ from jaxuda.evaluation import inference
 from jaxuda.exporting import formats
 from jaxuda.exporting.program import Program
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 SIZE, ODD = (64, 96), (75, 66)
 TIE = 1e-3

@@ -22,7 +22,7 @@ from PIL import Image
 from jaxuda import experiment, export, labels, predict
 from jaxuda.evaluation import inference
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 SIZE, PHOTO = (64, 96), (90, 150)
 TIE = 1e-3

@@ -25,12 +25,6 @@ pytestmark = pytest.mark.slow
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
-
-
 def write_trees(trace, root):
   """Write the recorded run's images as raw datasets, one of them to score."""
   count = trace['steps'] * trace['batch']

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import run_folders
 import tiny
-import tiny_runs
 from PIL import Image
 
 from benchmarks import raw_trees
@@ -97,12 +96,6 @@ CASES = {
     ('mIoU',),
   ),
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
 
 
 @pytest.fixture(scope='module')

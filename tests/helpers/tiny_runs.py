@@ -60,18 +60,6 @@ class Finished:
   said: str
 
 
-@contextlib.contextmanager
-def quick_compiles():
-  """Compile in half the time, here and in the processes that are started."""
-  name = 'jax_disable_most_optimizations'
-  before = jax.config.values[name]
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setenv(name.upper(), '1')
-    jax.config.update(name, True)
-    yield
-  jax.config.update(name, before)
-
-
 def prepare(data_dir: pathlib.Path) -> None:
   """Prepare a few scenes of streets, as training does by itself."""
   with pytest.MonkeyPatch.context() as patch:

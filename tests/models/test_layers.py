@@ -300,3 +300,10 @@ def test_a_scaled_side_of_any_size():
       for n in sides.tolist()
     ]
     assert exact == [int(n * factor) for n in sides.tolist()]
+
+
+def test_a_parameter_of_another_shape_is_refused():
+  net = layers.Conv(2, 3)
+  wrong = {'params': {'kernel': jnp.zeros((3, 3, 4, 2))}}
+  with pytest.raises(ValueError, match=r'^kernel is \(3, 3, 4, 2\), and not '):
+    net.apply(wrong, jnp.zeros((1, 5, 5, 3)))

@@ -19,12 +19,6 @@ from jaxuda.utils.errors import UserError
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope='module', autouse=True)
-def quick():
-  with tiny_runs.quick_compiles():
-    yield
-
-
 @pytest.fixture(scope='module')
 def exported(finished_run, tmp_path_factory):
   """The finished run's segmenter as a file; its discriminator beside it."""

@@ -87,7 +87,6 @@ def diverge(path, streets_data, *settings):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('quick')
 def test_gradients_that_are_not_finite(streets_data, tmp_path):
   """Stops at the limit; the checkpoints from before stay."""
   path = tmp_path / 'run'
@@ -111,7 +110,6 @@ def test_gradients_that_are_not_finite(streets_data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('quick')
 def test_divergence_that_no_log_line_shows(streets_data, tmp_path):
   """What is past the limit is not scored, saved or called a success."""
   path = tmp_path / 'run'
@@ -128,7 +126,6 @@ def test_divergence_that_no_log_line_shows(streets_data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('quick')
 def test_an_explosion_ends_a_run(streets_data, tmp_path, capsys):
   """The checkpoints are from before; the bundle says what was seen."""
   path = tmp_path / 'run'

@@ -229,14 +229,13 @@ def test_evaluate_repeats_the_scores_on_two_devices(finished_run, tmp_path):
   """The command line: the same table, JSON and figures."""
   folder = tmp_path / 'run'
   shutil.copytree(finished_run.workdir, folder)
-  with tiny_runs.quick_compiles():
-    done = subprocess.run(
-      [sys.executable, '-m', 'jaxuda.evaluate', f'--workdir={folder}'],
-      cwd=tiny.ROOT,
-      env=os.environ | tiny.virtual_devices(2),
-      capture_output=True,
-      text=True,
-    )
+  done = subprocess.run(
+    [sys.executable, '-m', 'jaxuda.evaluate', f'--workdir={folder}'],
+    cwd=tiny.ROOT,
+    env=os.environ | tiny.virtual_devices(2),
+    capture_output=True,
+    text=True,
+  )
   assert done.returncode == 0, done.stderr
   written = folder / 'evaluation' / 'val-9'
   assert done.stdout.splitlines()[-1] == f'scores and figures: {written}'
@@ -269,8 +268,7 @@ def test_evaluate_without_the_source(finished_run, tmp_path, capsys):
   run = experiment.load(finished_run.workdir)
   run.config.eval.update(scales=(0.5, 1.0), flip=True)
   run.config.source.name = 'gta5'
-  with tiny_runs.quick_compiles():
-    evaluator.evaluate_run(run, tmp_path)
+  evaluator.evaluate_run(run, tmp_path)
   [folder] = (tmp_path / 'evaluation').iterdir()
   assert folder.name == 'val-9-scales=0.5,1.0-flip'
   found = json.loads((folder / 'scores.json').read_text())
@@ -286,7 +284,6 @@ def test_evaluate_in_a_folder_that_cannot_be_written(
 ):
   (tmp_path / 'evaluation').write_text('a file')
   with (
-    tiny_runs.quick_compiles(),
     pytest.raises(UserError, match=r'cannot write .*/evaluation/val-9/scores'),
   ):
     evaluator.evaluate_run(experiment.load(finished_run.workdir), tmp_path)

@@ -47,15 +47,14 @@ cli.run_cli(main.main, ['main', *sys.argv[1:]])
 
 
 def start(code: str, *arguments: str) -> subprocess.Popen:
-  with tiny_runs.quick_compiles():
-    return subprocess.Popen(
-      [sys.executable, '-c', code, *arguments],
-      cwd=tiny.ROOT,
-      env=os.environ | {'PYTHONPATH': str(tiny.ROOT)},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
+  return subprocess.Popen(
+    [sys.executable, '-c', code, *arguments],
+    cwd=tiny.ROOT,
+    env=os.environ | {'PYTHONPATH': str(tiny.ROOT)},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
 
 
 def copy_back_to(step: int, finished, path):
@@ -90,8 +89,7 @@ def survived(finished_run, streets_data, tmp_path_factory):
   ]
   ends = [(c.communicate(timeout=150), c.returncode) for c in children]
   assert not (path / 'scores.json').exists()
-  with tiny_runs.quick_compiles():
-    assert tiny_runs.run(*arguments) == 0
+  assert tiny_runs.run(*arguments) == 0
   return path, ends
 
 
@@ -149,11 +147,10 @@ def test_the_first_process_writes(
   records = from_config.open_eval(run.config)
   monkeypatch.setattr(jax, 'process_index', lambda: process)
   scores_lib.write(tmp_path / 'scores.json', scores)
-  with tiny_runs.quick_compiles():
-    figure_writer.FigureWriter(run.config, run.net, records).draw(
-      tmp_path,
-      None,
-      {'run': (run.params, run.batch_stats)},
-      scores_lib.from_json(scores),
-    )
+  figure_writer.FigureWriter(run.config, run.net, records).draw(
+    tmp_path,
+    None,
+    {'run': (run.params, run.batch_stats)},
+    scores_lib.from_json(scores),
+  )
   assert len(list(tmp_path.iterdir())) == count

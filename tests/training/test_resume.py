@@ -21,7 +21,7 @@ from jaxuda.evaluation import evaluator
 from jaxuda.utils import metrics_csv
 from jaxuda.utils.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 EVALUATIONS = (4, 8, 9)
 

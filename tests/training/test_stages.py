@@ -216,8 +216,7 @@ def test_init_wins_over_the_first_stage(
   command = tiny_runs.command(
     workdir, streets_data, f'init={named}', 'steps=1', stages=True
   )
-  with tiny_runs.quick_compiles():
-    assert tiny_runs.run(*command) == 0
+  assert tiny_runs.run(*command) == 0
   said = capsys.readouterr().out
   assert f'starting from {named}, step {step}' in said
   assert f'at its start, {named.name}' in said
@@ -279,7 +278,6 @@ def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
   )
   first = stages.stage_dir(loaded.init_stage, tmp_path / 'runs' / 'two')
   with (
-    tiny_runs.quick_compiles(),
     lock.hold(first.with_name(f'.{first.name}.lock')),
   ):
     children = [tiny_runs.start(*c, cwd=tmp_path) for c in commands]

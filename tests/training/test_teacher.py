@@ -9,7 +9,7 @@ from jaxuda import experiment
 from jaxuda.models import segmenter
 from jaxuda.training import start
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('quick')]
+pytestmark = pytest.mark.slow
 
 CONFIG = 'configs/mean_teacher.py:streets,encoder=resnet'
 

@@ -73,7 +73,6 @@ def test_never(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('quick')
 def test_one_of_two_processes_is_stopped(streets_data, tmp_path):
   """The first, which the other joined; that ends with a sentence, no dump."""
   path, port = tmp_path / 'run', tiny_runs.free_port()

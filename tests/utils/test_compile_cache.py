@@ -33,7 +33,7 @@ def train(workdir, streets_data, caches) -> str:
   done = subprocess.run(
     [sys.executable, '-m', 'jaxuda.main', *settings],
     cwd=tiny.ROOT,
-    env=inherited | ours | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
+    env=inherited | ours,
     capture_output=True,
     text=True,
   )

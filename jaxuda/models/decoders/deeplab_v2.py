@@ -86,9 +86,9 @@ class _Branch(nn.Module):
   @nn.compact
   def __call__(self, channels: int) -> tuple[Array, Array]:
     shape = (3, 3, channels, self.features)
-    kernel = self.param('kernel', nn.initializers.normal(0.01), shape)
+    kernel = layers.param(self, 'kernel', nn.initializers.normal(0.01), shape)
     bias_init = layers.torch_uniform(9 * channels)
-    return kernel, self.param('bias', bias_init, (self.features,))
+    return kernel, layers.param(self, 'bias', bias_init, (self.features,))
 
 
 class Decoder(nn.Module):

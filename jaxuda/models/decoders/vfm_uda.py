@@ -47,7 +47,9 @@ class Enlarged(nn.Module):
       (2, 2, self.features), kernel_init=init, use_bias=False, dtype=self.dtype
     )(x)
     y = jnp.swapaxes(y, 2, 3).reshape(b, 2 * h, 2 * w, self.features)
-    return y + self.param('bias', init, (self.features,)).astype(self.dtype)
+    return y + layers.param(self, 'bias', init, (self.features,)).astype(
+      self.dtype
+    )
 
 
 class Decoder(nn.Module):

@@ -104,7 +104,7 @@ class LayerScale(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Map f[B, N, C] to f[B, N, C]."""
-    gamma = self.param('gamma', nn.initializers.ones, x.shape[-1:])
+    gamma = layers.param(self, 'gamma', nn.initializers.ones, x.shape[-1:])
     return x * gamma.astype(x.dtype)
 
 
@@ -166,7 +166,7 @@ class Encoder(nn.Module):
       tokens.append(self._parameter('register_tokens', _REGISTERS))
     before = jnp.concatenate(tokens, 1)
     # Of its training alone, but a file without it would not be DINOv2's.
-    self.param('mask_token', nn.initializers.zeros, (1, width))
+    layers.param(self, 'mask_token', nn.initializers.zeros, (1, width))
     first = jnp.broadcast_to(before, (b, *before.shape[1:])).astype(x.dtype)
     x = jnp.concatenate([first, x.reshape(b, h * w, width)], 1)
     block = nn.remat(Block) if self.remat else Block
@@ -179,7 +179,7 @@ class Encoder(nn.Module):
 
   def _parameter(self, name, tokens):
     init = nn.initializers.truncated_normal(0.02)
-    return self.param(name, init, (1, tokens, _SIZES[self.size].width))
+    return layers.param(self, name, init, (1, tokens, _SIZES[self.size].width))
 
 
 def patches(side: int, scale: float) -> int:
