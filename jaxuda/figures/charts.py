@@ -21,6 +21,7 @@ _COLORS = (
   '#56B4E9',
   '#555555',
 )
+_FEW = 30  # places that have markers, which can be told apart there
 _GRID = {'color': '0.9', 'linewidth': 0.8}
 
 
@@ -77,11 +78,12 @@ def curves(
   shades = colors(len(series), ordered)
   for color, (name, curve) in zip(shades, series.items(), strict=True):
     mean, low, high = _band(curve.values)
-    marker = 'o' if ticks else None
+    few = ticks or len(curve.x) < _FEW  # places, so that each run can be seen
+    marker = 'o' if few else None
     axis.plot(curve.x, mean, color=color, label=name, marker=marker)
     axis.fill_between(curve.x, low, high, color=color, alpha=0.2, linewidth=0)
     for x, values in zip(curve.x, curve.values, strict=True):
-      if ticks:  # few places, so that each run can be seen
+      if few:
         at = [x] * len(values)
         axis.plot(at, values, '.', color=color, alpha=0.5, markersize=5)
   greys = np.linspace(0.35, 0.65, len(levels)).astype(str)
@@ -124,7 +126,7 @@ def history(
   for color, (name, (steps, values)) in zip(
     shades, series.items(), strict=True
   ):
-    few = len(steps) < 30  # a marker for each, where they can be told apart
+    few = len(steps) < _FEW
     style = {'marker': '.'} if few else {}
     axis.plot(steps, values, color=color, label=_short(name), **style)
   axis.set(xlabel='step')
@@ -205,6 +207,8 @@ def heat_map(
 ) -> None:
   """Draw numbers in cells, coloured by their difference to the first column.
 
+  A line below says what the colours mean.
+
   Args:
     path: of the PNG.
     values: f64[R, C]; NaN leaves a cell empty.
@@ -221,6 +225,8 @@ def heat_map(
   over = cells - cells[:, :1]
   most = max(1.0, np.nanmax(np.abs(over)) if np.isfinite(over).any() else 1.0)
   lines = [line for name in names for line in textwrap.wrap(name, 60)]
+  if len(columns) > 1:
+    lines.append(f'blue: above {columns[0]}; red: below, by up to {most:.1f}')
   height = 0.26 * len(rows) + 0.2 * len(lines) + 0.8
   figure, axis = _chart((max(5.0, 1.8 + 0.62 * len(columns)), height))
   axis.imshow(over, cmap='RdBu', vmin=-most, vmax=most, aspect='auto')

@@ -44,6 +44,16 @@ def test_curves_show_means_and_deviations(tmp_path):
   assert heights[1] == pytest.approx(2 * heights[0], abs=6)
 
 
+def test_a_single_place_is_seen(tmp_path):
+  """Runs with one evaluation: a line of one point would be none."""
+  path = tmp_path / 'curves.png'
+  charts.curves(
+    path, {'one': charts.Curve([60], [[15.0, 18.0]])}, xlabel='x', ylabel='y'
+  )
+  below = picture(path)[50:]  # without the legend
+  assert rows_of(below, BLUE) > 3
+
+
 def test_colours_have_an_order_where_series_have_one():
   assert charts.colors(2) == ['#0072B2', '#D55E00']
   first, *_, last = charts.colors(5, ordered=True)
