@@ -15,7 +15,8 @@ if not _IS_WORKER:
   os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='jaxuda-')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# What is compiled here runs a few times: to compile it is the long part.
+# Both halve the time of compiling, which is the long part: what is compiled
+# here runs a few times. tests/models compiles as users do.
 os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 NO_FUSION = '--xla_cpu_use_fusion_emitters=false'
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {NO_FUSION}'

@@ -21,7 +21,6 @@ _COLORS = (
   '#56B4E9',
   '#555555',
 )
-_FEW = 30  # places that have markers, which can be told apart there
 _GRID = {'color': '0.9', 'linewidth': 0.8}
 
 
@@ -78,7 +77,7 @@ def curves(
   shades = colors(len(series), ordered)
   for color, (name, curve) in zip(shades, series.items(), strict=True):
     mean, low, high = _band(curve.values)
-    few = ticks or len(curve.x) < _FEW  # places, so that each run can be seen
+    few = ticks or len(curve.x) == 1  # places, so that each run can be seen
     marker = 'o' if few else None
     axis.plot(curve.x, mean, color=color, label=name, marker=marker)
     axis.fill_between(curve.x, low, high, color=color, alpha=0.2, linewidth=0)
@@ -126,7 +125,7 @@ def history(
   for color, (name, (steps, values)) in zip(
     shades, series.items(), strict=True
   ):
-    few = len(steps) < _FEW
+    few = len(steps) < 30  # a marker for each, where they can be told apart
     style = {'marker': '.'} if few else {}
     axis.plot(steps, values, color=color, label=_short(name), **style)
   axis.set(xlabel='step')

@@ -283,8 +283,8 @@ def test_evaluate_in_a_folder_that_cannot_be_written(
   finished_run, tmp_path, capsys
 ):
   (tmp_path / 'evaluation').write_text('a file')
-  with (
-    pytest.raises(UserError, match=r'cannot write .*/evaluation/val-9/scores'),
+  with pytest.raises(
+    UserError, match=r'cannot write .*/evaluation/val-9/scores'
   ):
     evaluator.evaluate_run(experiment.load(finished_run.workdir), tmp_path)
   assert '  mIoU ' in capsys.readouterr().out

@@ -277,9 +277,7 @@ def test_two_runs_started_together_share_their_stage(streets_data, tmp_path):
     [f.removeprefix('--config.') for f in commands[1] if '--config.' in f],
   )
   first = stages.stage_dir(loaded.init_stage, tmp_path / 'runs' / 'two')
-  with (
-    lock.hold(first.with_name(f'.{first.name}.lock')),
-  ):
+  with lock.hold(first.with_name(f'.{first.name}.lock')):
     children = [tiny_runs.start(*c, cwd=tmp_path) for c in commands]
     for child in children:
       line = tiny_runs.wait_for(child, 'waiting')
