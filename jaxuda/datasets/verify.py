@@ -117,13 +117,16 @@ def show(result: dict) -> None:
     (e['split'], e['kind']) for e in result['problems'] + result['warnings']
   )
   kinds = sorted({kind for _, kind in counts})
+  splits = result['splits']
+  columns = ['found']
+  if any(n['expected'] is not None for n in splits.values()):
+    columns.append('expected')  # nobody publishes what a user's own data has
   rows = []
-  for split, n in result['splits'].items():
-    expected = '' if n['expected'] is None else f'{n["expected"]:,}'
-    cells = (f'{counts[split, kind]:,}' for kind in kinds)
-    rows.append([split, f'{n["found"]:,}', expected, *cells])
+  for split, n in splits.items():
+    cells = ['' if n[c] is None else f'{n[c]:,}' for c in columns]
+    rows.append([split, *cells, *(f'{counts[split, k]:,}' for k in kinds)])
   print(f'{result["dataset"]}: {result["what"]}')
-  print(console.table(('split', 'found', 'expected', *kinds), rows))
+  print(console.table(('split', *columns, *kinds), rows))
   for title in ('problems', 'warnings'):
     for entry in result[title][:SHOWN]:
       print(f'{title[:-1]}: {entry["path"]}: {entry["message"]}')
@@ -134,4 +137,6 @@ def show(result: dict) -> None:
     state = f'{len(result["problems"]):,} problems'
   elif result['warnings']:
     state = f'nothing wrong, {len(result["warnings"]):,} warnings'
-  print(f'{result["dataset"]}: {state} in {result["where"]}')
+  where = result['where']
+  place = '' if where == result['dataset'] else f' in {where}'
+  print(f'{result["dataset"]}: {state}{place}')

@@ -43,6 +43,15 @@ def harbour(tmp_path):
   return path
 
 
+def test_what_nobody_published_has_no_column(harbour, capsys):
+  """The report of a user's own data: what was found, its path told once."""
+  verify.show(verify.verify_raw(str(harbour), None, 1))
+  title, *_, last = (printed := capsys.readouterr().out).splitlines()
+  assert 'found' in printed and 'expected' not in printed
+  assert title == f'{harbour}: raw files'
+  assert last == f'{harbour}: all is well'
+
+
 def test_own_labels_are_read_back(harbour, tmp_path):
   """By ids and by colours, also after the file of the classes is gone."""
   spec, data = str(harbour), tmp_path / 'data'
