@@ -88,12 +88,19 @@ def _heading(name: str, width: int) -> str:
   return '\n'.join(lines)
 
 
-def show(axis, picture: np.ndarray | None) -> None:
-  """Show a picture, if any: crisp when enlarged, smoothed when reduced."""
+def show(axis, picture: np.ndarray | None, aspect: str = 'equal') -> None:
+  """Show a picture, if any: crisp when enlarged, smoothed when reduced.
+
+  Args:
+    axis: its place on the page.
+    picture: as matplotlib shows it.
+    aspect: 'auto' to stretch it over the whole place.
+  """
   if picture is None:
     return
   enlarged = axis.get_window_extent().width >= picture.shape[1]
-  axis.imshow(picture, interpolation='nearest' if enlarged else 'antialiased')
+  smoothing = 'nearest' if enlarged else 'antialiased'
+  axis.imshow(picture, interpolation=smoothing, aspect=aspect)
 
 
 def color_bar(

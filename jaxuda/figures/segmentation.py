@@ -138,7 +138,7 @@ def qualitative(
   per_line = max(1, int((len(names) - 1) * cell / 1.2))
   lines = math.ceil(len(entries) / per_line)
   figure, axes = page.grid(
-    [row.image.shape[0] / row.image.shape[1] for row in rows],
+    [_aspect(row) for row in rows],
     columns=names,
     foot=max(lines, 2) * page.LINE + 0.15,
   )
@@ -150,13 +150,19 @@ def qualitative(
     for axis, picture in zip(
       line, [row.image, *maps, entropy_map(row.entropy)], strict=True
     ):
-      page.show(axis, picture)
+      page.show(axis, picture, 'auto')
   _legend(figure, entries, per_line)
   width, _ = figure.get_size_inches()
   left = width - page.MARGIN - 0.95 * cell
   unit = 'entropy / log C' if shade == 'entropy' else shade
   page.color_bar(figure, left, 0.9 * cell, unit)
   page.save(path, figure)
+
+
+def _aspect(row: Row) -> float:
+  """Return a scene's height over its width: labels have its own size."""
+  height, width = (row.image if row.label is None else row.label).shape[:2]
+  return height / width
 
 
 def legend(path: str | pathlib.Path, space: labels.LabelSpace) -> None:

@@ -76,6 +76,20 @@ def test_qualitative_shows_each_class(tmp_path, labelled):
     assert (foot == color).all(1).sum() > 50
 
 
+def test_pictures_of_a_scene_have_the_shape_of_its_label(tmp_path):
+  """The network has seen a photograph of 3:4 squeezed to 1:2."""
+  row = random_row(np.random.default_rng(0))
+  car = np.full((24, 48), 13, np.uint8)
+  truth = np.full((36, 48), 13, np.uint8)
+  row = row._replace(predictions=[car], label=truth)
+  path = tmp_path / 'qualitative.png'
+  segmentation.qualitative(path, [row], ['adapted'], SPACE)
+  blue = (picture(path)[:-100] == SPACE.colors[13]).all(-1)
+  heights, counts = np.unique(blue.sum(0), return_counts=True)
+  (height,) = heights[counts > 100][1:]  # but for the columns without a car
+  assert height == pytest.approx(0.75 * counts[heights == height] / 2, rel=0.02)
+
+
 def test_entropy_figure_shows_both_domains_before_and_after(tmp_path):
   rng = np.random.default_rng(0)
   low, high = np.zeros((24, 48)), np.ones((24, 48))
