@@ -141,6 +141,15 @@ def of_any_size(x: Array) -> bool:
   return any(map(export.is_symbolic_dim, x.shape[1:3]))
 
 
+def computed_once(x: Array) -> Array:
+  """Return x, which whatever reads it then does not compute anew on the CPU.
+
+  Its compiler would fuse a block's sum into each of its readers, and with it
+  the sums of all blocks before (benchmarks/README.md).
+  """
+  return jax.lax.optimization_barrier(x) if use_matrix_forms() else x
+
+
 def _pads(x, kernel, stride, padding, dilation):
   """Return ((top, bottom), (left, right)) of a convolution over f[B, H, W, C].
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 Array = jax.Array
 
 # Below so many channels, in or out, a 3x3 kernel's gradient is faster as it
-# comes: its nine products are too narrow.
-MIN_CHANNELS = 128
+# comes: products of an image's three are too narrow.
+MIN_CHANNELS = 16
 # Wider maps take longer to transpose than a product gains by it.
 MAX_TRANSPOSED = 700
 
@@ -71,8 +71,8 @@ def conv_3x3(x: Array, kernel: Array, dilation: int) -> Array:
   kernel's gradient is nine matrix products, one for each tap.
   """
   if min(kernel.shape[2:]) < MIN_CHANNELS:
-    return _plain_3x3(x, kernel, dilation)
-  return _wide_3x3(x, kernel, dilation)
+    return _spread(x, kernel, dilation, dilation)
+  return _by_taps(x, kernel, dilation, dilation)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -137,36 +137,40 @@ def _conv_backward(stride, pads, dilation, kept, gradient):
 conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _plain_3x3(x, kernel, dilation):
-  return conv(x, kernel, 1, ((dilation, dilation),) * 2, dilation)
+def _spread(x, kernel, pad, dilation):
+  """Convolve with stride 1 and one padding."""
+  return conv(x, kernel, 1, ((pad, pad),) * 2, dilation)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _wide_3x3(x, kernel, dilation):
-  return _plain_3x3(x, kernel, dilation)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _by_taps(x, kernel, pad, dilation):
+  """Convolve with stride 1; the kernel's gradient is a product for each tap."""
+  return _spread(x, kernel, pad, dilation)
 
 
-def _wide_3x3_forward(x, kernel, dilation):
-  return _plain_3x3(x, kernel, dilation), (x, kernel)
+def _by_taps_forward(x, kernel, pad, dilation):
+  return _by_taps(x, kernel, pad, dilation), (x, kernel)
 
 
-def _wide_3x3_backward(dilation, kept, gradient):
+def _by_taps_backward(pad, dilation, kept, gradient):
   x, kernel = kept
-  _, pull = jax.vjp(lambda x: _plain_3x3(x, kernel, dilation), x)
-  h, w = x.shape[1:3]
-  pad = (dilation, dilation)
-  wide = jnp.pad(gradient, ((0, 0), pad, pad, (0, 0)))
+  k, (h, w) = kernel.shape[0], x.shape[1:3]
+  reach = (k - 1) * dilation
+  side = (reach - pad,) * 2
+  wide = jnp.pad(gradient, ((0, 0), side, side, (0, 0)))
   columns = _transposed(_rows(x))
-  # Tap (i, j) saw the input i - 1 rows below: the gradient moves up by them.
+  # Tap i saw the input i dilation - pad rows below: the gradient moves down.
+  starts = [reach - i * dilation for i in range(k)]
   taps = [
     columns @ _rows(wide[:, i : i + h, j : j + w])
-    for i in (2 * dilation, dilation, 0)
-    for j in (2 * dilation, dilation, 0)
+    for i in starts
+    for j in starts
   ]
+  _, pull = jax.vjp(lambda x: _spread(x, kernel, pad, dilation), x)
   return *pull(gradient), jnp.stack(taps).reshape(kernel.shape)
 
 
-_wide_3x3.defvjp(_wide_3x3_forward, _wide_3x3_backward)
+_by_taps.defvjp(_by_taps_forward, _by_taps_backward)
 
 
 def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
@@ -183,13 +187,7 @@ def conv_4x4_stride_2(x: Array, kernel: Array) -> Array:
   x = x.reshape(b, h2 + 1, w2 + 1, 4 * i)
   o = kernel.shape[-1]
   kernel = kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5)
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel.reshape(2, 2, 4 * i, o),
-    (1, 1),
-    'VALID',
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-  )
+  return _by_taps(x, kernel.reshape(2, 2, 4 * i, o), 0, 1)
 
 
 def shifted_sum(

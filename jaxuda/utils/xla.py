@@ -4,17 +4,21 @@ import os
 
 import jax
 
-_EMITTERS = 'xla_cpu_use_fusion_emitters'
+# On the CPU: its newer emitters of fused loops are off, with which steps are
+# slower and need more memory; and its barriers are left where they are until
+# loops have been fused, or none would fuse differently (benchmarks/README.md).
+_CPU: dict[str, bool | str] = {
+  'xla_cpu_use_fusion_emitters': False,
+  'xla_disable_hlo_passes': 'cse_barrier_expander',
+}
 
 
-def options(mesh: jax.sharding.Mesh) -> dict[str, bool]:
+def options(mesh: jax.sharding.Mesh) -> dict[str, bool | str]:
   """Return the compiler's options for the devices of a mesh.
 
-  On the CPU its newer emitters of fused loops are off: steps are faster without
-  them, and need less memory (benchmarks/README.md). Whoever has set that in
-  XLA_FLAGS has their way.
+  Whoever has set one of them in XLA_FLAGS has their way.
   """
-  is_cpu = mesh.devices.flat[0].platform == 'cpu'
-  if not is_cpu or _EMITTERS in os.environ.get('XLA_FLAGS', ''):
+  if mesh.devices.flat[0].platform != 'cpu':
     return {}
-  return {_EMITTERS: False}
+  flags = os.environ.get('XLA_FLAGS', '')
+  return {name: value for name, value in _CPU.items() if name not in flags}

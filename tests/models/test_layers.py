@@ -10,6 +10,7 @@ from jax import export
 
 from jaxuda.models import layers
 from jaxuda.models.decoders import deeplab_v2
+from jaxuda.utils import sharding, xla
 
 RNG = np.random.default_rng(0)
 
@@ -280,6 +281,28 @@ def test_convolutions_of_any_size_are_those_of_each(size):
   pairs = zip(of_any_size(convolved, x), convolved(x), strict=True)
   for found, expected in pairs:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def additions(blocks):
+  """Return how many sums a program has that differentiates residual blocks."""
+
+  def loss(kernels):
+    x = jnp.ones((2, 4, 4, 3))
+    for kernel in kernels:
+      y = layers.conv(x, kernel, 1, 0)
+      x = layers.computed_once(nn.relu(x + y))
+    return jnp.square(x).mean()
+
+  options = xla.options(sharding.make_mesh())
+  gradient = jax.jit(jax.grad(loss), compiler_options=options)
+  program = gradient.lower([normal(1, 1, 3, 3) for _ in range(blocks)])
+  return program.compile().as_text().count(' add(')
+
+
+def test_sums_of_blocks_are_computed_once():
+  """Or the gradient of the twelfth would add up the eleven before it."""
+  four, eight, twelve = map(additions, (4, 8, 12))
+  assert twelve - eight == eight - four
 
 
 def test_convolutions_as_they_come(monkeypatch):

@@ -87,7 +87,7 @@ class Bottleneck(nn.Module):
     if self.downsample:
       x = self.conv(4 * self.planes, 1, self.stride, name='downsample_0')(x)
       x = self.norm(name='downsample_1')(x)
-    return nn.relu(x + y)
+    return layers.computed_once(nn.relu(x + y))
 
 
 class Encoder(nn.Module):
