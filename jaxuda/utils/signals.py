@@ -148,10 +148,13 @@ class Unwinding:
 
   def check(self) -> None:
     """Raise KeyboardInterrupt or SystemExit if a signal has come."""
+    if self.number is None:
+      return
+    # Or it would be raised again amid the cleaning up.
+    signal.setitimer(signal.ITIMER_REAL, 0)
     if self.number == signal.SIGINT:
       raise KeyboardInterrupt
-    if self.number is not None:
-      sys.exit(128 + self.number)
+    sys.exit(128 + self.number)
 
   def _handle(self, number, frame):
     if self.number is None:  # else what was raised is on its way

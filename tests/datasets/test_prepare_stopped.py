@@ -133,6 +133,19 @@ def test_a_signal_that_python_would_drop_comes_again(raise_signal, capfd):
   assert sys.unraisablehook is hook
 
 
+def test_a_signal_that_was_checked_for_does_not_come_again():
+  """The check raises what was dropped, and nothing cuts the cleaning up."""
+  cleaned = False
+  with pytest.raises(KeyboardInterrupt), signals.Unwinding() as stop:
+    try:
+      _raise_in_a_destructor()
+      stop.check()
+    finally:
+      time.sleep(0.3)
+      cleaned = True
+  assert cleaned
+
+
 def test_only_one_process_prepares_at_a_time(tmp_path):
   path = tmp_path / 'folder' / '.lock'
   inside, most, waited = 0, 0, []
