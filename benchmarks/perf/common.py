@@ -180,7 +180,7 @@ class Step:
       experiment.train_step(config),
       donate_argnums=0,
       out_shardings=whole,
-      compiler_options=xla.options(mesh),
+      compiler_options=xla.options(mesh.devices.flat[0].platform),
     )
     init = functools.partial(state.init, nets=nets, txs=txs)
     self.batch = random_batch(config)

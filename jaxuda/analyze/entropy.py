@@ -32,7 +32,7 @@ from jaxuda.figures import segmentation
 from jaxuda.input import from_config
 from jaxuda.labels import IGNORE
 from jaxuda.models.segmenter import Segmenter
-from jaxuda.utils import cli, sharding
+from jaxuda.utils import cli, sharding, xla
 from jaxuda.utils.errors import UserError
 
 Array = jax.Array
@@ -113,7 +113,7 @@ def measure(
   variables = jax.device_put(
     (one.params, one.batch_stats), sharding.replicated(mesh)
   )
-  compute = jax.jit(
+  compute = xla.jit(
     functools.partial(
       image_sums, net=one.net, **inference.protocol(config.eval)
     ),

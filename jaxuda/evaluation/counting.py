@@ -11,7 +11,7 @@ from jaxuda import metrics
 from jaxuda.evaluation import inference
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Segmenter
-from jaxuda.utils import sharding
+from jaxuda.utils import sharding, xla
 
 
 def make_count(
@@ -43,7 +43,7 @@ def _jitted_count(net, mesh, **protocol):
       jnp.argmax(maps, -1), label, net.num_classes
     )
 
-  return jax.jit(count, out_shardings=sharding.replicated(mesh))
+  return xla.jit(count, out_shardings=sharding.replicated(mesh))
 
 
 def count_all(

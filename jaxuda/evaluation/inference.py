@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxuda.models import layers, windows
 from jaxuda.models.ensemble import Ensemble
 from jaxuda.models.segmenter import Segmenter
+from jaxuda.utils import xla
 
 Array = jax.Array
 
@@ -69,7 +70,7 @@ def segment_all(
 @functools.cache
 def jitted_segment(net: Segmenter | Ensemble, upsample: str) -> Callable:
   """Return `segment` of the image as it is, compiled once for each size."""
-  return jax.jit(
+  return xla.jit(
     functools.partial(segment, net=net, upsample=upsample),
     static_argnames='size',
   )

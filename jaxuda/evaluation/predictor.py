@@ -13,7 +13,7 @@ from jaxuda import experiment
 from jaxuda.evaluation import inference
 from jaxuda.experiment import Run
 from jaxuda.models import segmenter
-from jaxuda.utils import memory
+from jaxuda.utils import memory, xla
 
 MAP_PIXELS = 2048 * 2048  # of all label maps that are computed at once
 MIN_SIDE = 64  # of what the network sees when an image keeps its own size
@@ -58,7 +58,7 @@ class Predictor:
     settings = inference.protocol(
       run.config.eval, scales=scales, flip=flip, window=window
     )
-    self._compute = jax.jit(
+    self._compute = xla.jit(
       functools.partial(inference.segment_all, net=run.net, **settings),
       static_argnames='size',
     )

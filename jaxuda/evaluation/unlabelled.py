@@ -19,7 +19,7 @@ from jaxuda import labels
 from jaxuda.evaluation import inference
 from jaxuda.input import Records, decode
 from jaxuda.models.segmenter import Segmenter
-from jaxuda.utils import files
+from jaxuda.utils import files, xla
 from jaxuda.utils.console import print_once
 from jaxuda.utils.errors import UserError
 
@@ -165,7 +165,7 @@ def _jitted_view(net, upsample):
       p.reshape(-1, p.shape[-1])[pixels],
     )
 
-  return jax.jit(view)
+  return xla.jit(view)
 
 
 def ensv(folder: pathlib.Path) -> dict[int, float]:

@@ -14,7 +14,7 @@ from jaxuda import input as input_lib
 from jaxuda.datasets import images
 from jaxuda.evaluation import inference
 from jaxuda.pseudo_labels import rules, spatial_prior
-from jaxuda.utils import console
+from jaxuda.utils import console, xla
 from jaxuda.utils.errors import UserError
 
 Array = jax.Array
@@ -82,7 +82,7 @@ def predict_one(
 
 @functools.cache  # there are several passes over a dataset
 def _jitted(net, size, soft, scales, flip, upsample):
-  return jax.jit(
+  return xla.jit(
     functools.partial(
       predict_one,
       net=net,

@@ -27,11 +27,10 @@ from jaxuda.utils.errors import UserError
 @functools.cache  # a run that goes on in the same process does not trace again
 def _jitted_step(config: FrozenConfigDict, mesh: jax.sharding.Mesh):
   """Return the step of an experiment, compiled once; its state is donated."""
-  return jax.jit(
+  return xla.jit(
     experiment.train_step(config),
     donate_argnums=0,
     out_shardings=sharding.replicated(mesh),
-    compiler_options=xla.options(mesh),
   )
 
 

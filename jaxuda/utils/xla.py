@@ -1,6 +1,7 @@
-"""How XLA compiles what takes the time: a training step."""
+"""How XLA compiles what takes the time: whatever runs a network."""
 
 import os
+from collections.abc import Callable
 
 import jax
 
@@ -13,12 +14,18 @@ _CPU: dict[str, bool | str] = {
 }
 
 
-def options(mesh: jax.sharding.Mesh) -> dict[str, bool | str]:
-  """Return the compiler's options for the devices of a mesh.
+def jit(function: Callable, **settings) -> Callable:
+  """Return jax.jit of a function that runs networks, with `options`."""
+  chosen = options(jax.default_backend())
+  return jax.jit(function, compiler_options=chosen, **settings)
+
+
+def options(platform: str) -> dict[str, bool | str]:
+  """Return the compiler's options for a platform, such as 'cpu'.
 
   Whoever has set one of them in XLA_FLAGS has their way.
   """
-  if mesh.devices.flat[0].platform != 'cpu':
+  if platform != 'cpu':
     return {}
   flags = os.environ.get('XLA_FLAGS', '')
   return {name: value for name, value in _CPU.items() if name not in flags}
