@@ -159,7 +159,8 @@ def _by_taps_backward(pad, dilation, kept, gradient):
   side = (reach - pad,) * 2
   wide = jnp.pad(gradient, ((0, 0), side, side, (0, 0)))
   columns = _transposed(_rows(x))
-  # Tap i saw the input i dilation - pad rows below: the gradient moves down.
+  # Output r reads row r - pad + i dilation by tap i, so that input m meets the
+  # gradient of m + pad - i dilation: this row of the padded one, for m = 0.
   starts = [reach - i * dilation for i in range(k)]
   taps = [
     columns @ _rows(wide[:, i : i + h, j : j + w])

@@ -1,4 +1,4 @@
-"""How XLA compiles what takes the time: whatever runs a network."""
+"""How XLA compiles what takes the time: networks that train or predict."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from collections.abc import Callable
 import jax
 
 # On the CPU: its newer emitters of fused loops are off, with which steps are
-# slower and need more memory; and its barriers are left where they are until
-# loops have been fused, or none would fuse differently (benchmarks/README.md).
+# slower and need more memory; and the pass that takes optimization_barrier away
+# before loops are fused, or nothing could keep a loop from being fused into
+# each of its readers (benchmarks/README.md).
 _CPU: dict[str, bool | str] = {
   'xla_cpu_use_fusion_emitters': False,
   'xla_disable_hlo_passes': 'cse_barrier_expander',

@@ -1,5 +1,7 @@
 """Layers against XLA's convolutions, NumPy and numbers from torch 2.13."""
 
+import functools
+
 import by_hand
 import flax.linen as nn
 import jax
@@ -10,6 +12,7 @@ from jax import export
 
 from jaxuda.models import layers
 from jaxuda.models.decoders import deeplab_v2
+from jaxuda.models.encoders import resnet
 from jaxuda.utils import xla
 
 RNG = np.random.default_rng(0)
@@ -302,6 +305,14 @@ def test_sums_of_blocks_are_computed_once():
   """Or the gradient of the twelfth would add up the eleven before it."""
   four, eight, twelve = map(additions, (4, 8, 12))
   assert twelve - eight == eight - four
+
+
+def test_a_resnets_blocks_are_computed_once():
+  net = resnet.Encoder((1, 2, 3, 1), 2, 'caffe', 'fixed', 'he')
+  x = normal(1, 16, 16, 3)
+  run = functools.partial(net.init_with_output, train=False)
+  program = jax.make_jaxpr(run)(jax.random.key(0), x)
+  assert str(program).count('optimization_barrier') == 7
 
 
 def test_convolutions_as_they_come(monkeypatch):
